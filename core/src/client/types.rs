@@ -1,0 +1,363 @@
+//! What goes into a [`Client`](super::Client) and what comes out.
+
+use std::time::Duration;
+
+use crate::{
+    error::Code,
+    io::{Close, Frame, SocketId},
+    security::Secret,
+    time::Moment,
+    wire::{DecodeError, Message, Payload, Priority},
+};
+
+/// What the world did. Handing it over never fails; trouble comes back as an [`Event`].
+#[derive(Debug)]
+pub enum Input {
+    /// The WebSocket handshake of this attempt succeeded.
+    Opened(SocketId),
+    /// A whole message arrived.
+    Frame(SocketId, Frame),
+    /// The socket is closed, by either side. Always the last input of a socket, unless it is `Failed`.
+    Closed(SocketId, Close),
+    /// The socket could not be opened, or broke.
+    Failed(SocketId, Fault),
+    /// The answer to [`Action::FetchToken`]: a token, none, or a failure in the application's words.
+    Token(Result<Option<Secret>, String>),
+    /// The driver stopped reading because the application is slow (`true`), or reads again (`false`).
+    /// While it does not read, silence of the server proves nothing.
+    ReadsPaused(bool),
+    /// The time given by [`Output::Wait`] has come. Early calls are harmless.
+    Wake,
+}
+
+/// Why a socket could not be opened, or broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The HTTP status, when the server answered the upgrade with something other than 101.
+    pub http_status: Option<u16>,
+    /// The driver's words, for the log and the [`Disconnect`]. No tokens.
+    pub detail: String,
+}
+
+/// One step: call [`Client::poll`](super::Client::poll) until it answers `Wait`.
+#[derive(Debug)]
+pub enum Output {
+    /// Do this now.
+    Act(Action),
+    /// Tell the application.
+    Emit(Event),
+    /// Nothing more to do: hand in input when it comes, and `Wake` at this moment if there is one.
+    Wait(Option<Moment>),
+}
+
+/// What the driver must do.
+#[derive(Debug)]
+pub enum Action {
+    /// Ask the application for a token and hand in [`Input::Token`].
+    FetchToken {
+        /// The last token was refused, so a cached one will not do.
+        renew: bool,
+    },
+    /// Dial. `url` is complete, query included; `token` goes into the headers where the driver can set them.
+    Open {
+        /// The name of this attempt, to be repeated in every input about it.
+        socket: SocketId,
+        /// Where to dial.
+        url: String,
+        /// Sent as `Authorization: Bearer` and as cookie `access_token`.
+        token: Option<Secret>,
+    },
+    /// Write one WebSocket message.
+    Send {
+        /// The socket.
+        socket: SocketId,
+        /// The message.
+        frame: Frame,
+    },
+    /// Close (or stop dialling). No further input about this socket matters.
+    Close {
+        /// The socket.
+        socket: SocketId,
+        /// Code and reason for the close frame.
+        close: Close,
+    },
+}
+
+/// What the application is told.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// The state changed. Comes before the event that explains it.
+    StateChanged {
+        /// The state before.
+        from: ConnectionState,
+        /// The state from here on.
+        to: ConnectionState,
+    },
+    /// The server is ready and all topics were asked for again.
+    Connected(ServerInfo),
+    /// The connection ended or an attempt failed.
+    Disconnected(Disconnect),
+    /// An application message, or a message of the server that the client has no own use for.
+    Message(Message),
+    /// A subscription request came to its end. One for each [`RequestId`].
+    Subscribed(SubscriptionOutcome),
+    /// The server refused something: a message of type `error`.
+    ServerError(ServerError),
+    /// A frame of the server was refused; the connection goes on.
+    Rejected(DecodeError),
+    /// The server dropped messages for this client and says so.
+    Lost {
+        /// The topic, when the server named one.
+        topic: Option<String>,
+        /// How many messages, when the server counted them.
+        count: Option<u64>,
+    },
+    /// A round trip was measured.
+    Latency(Duration),
+}
+
+/// Where a connection stands. Source: PROTOCOL.md §8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConnectionState {
+    /// `connect()` was not called yet.
+    Idle,
+    /// The first attempt is under way.
+    Connecting,
+    /// Messages flow.
+    Connected,
+    /// The connection was lost or an attempt failed; the next attempt is on the clock or under way.
+    Reconnecting,
+    /// Given up for a reason that time will not heal; `connect()` works again.
+    Failed,
+    /// The application called `close()`; `connect()` works again.
+    Closed,
+}
+
+impl ConnectionState {
+    /// The lower-case name, the same in every language.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Reconnecting => "reconnecting",
+            Self::Failed => "failed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// What the server said about itself. Empty where it said nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// The server's name for this connection.
+    pub connection_id: Option<String>,
+    /// Who the server takes us for.
+    pub user_id: Option<String>,
+    /// The server's version.
+    pub server_version: Option<String>,
+    /// Whether messages are encrypted.
+    pub encrypted: bool,
+    /// The endpoint in use.
+    pub endpoint: String,
+}
+
+/// The end of a connection or of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disconnect {
+    /// Why, as a stable code.
+    pub code: Code,
+    /// The WebSocket close, if there was one.
+    pub close: Option<Close>,
+    /// One line for people.
+    pub detail: String,
+    /// Pause before the next attempt; `None` when there will be none.
+    pub retry_in: Option<Duration>,
+}
+
+/// Names one subscription request, so that its outcome can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// How a subscription request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionOutcome {
+    /// The request.
+    pub request: RequestId,
+    /// Subscribed, or unsubscribed.
+    pub action: SubscriptionAction,
+    /// Topics the server accepted. When it did not answer: topics that were asked for.
+    pub accepted: Vec<String>,
+    /// Topics the server refused, with its reason. They are not asked for again.
+    pub refused: Vec<(String, String)>,
+    /// Whether the server answered. Some servers never do, and while there is no connection nobody can;
+    /// the topics stay wanted and are asked for at the next connection.
+    pub confirmed: bool,
+}
+
+/// Direction of a subscription request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionAction {
+    /// Topics were added.
+    Subscribe,
+    /// Topics were removed.
+    Unsubscribe,
+}
+
+impl SubscriptionAction {
+    /// The text on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+        }
+    }
+}
+
+/// A message of type `error`.
+#[derive(Debug, Clone)]
+pub struct ServerError {
+    /// The server's code.
+    pub code: String,
+    /// The server's words.
+    pub message: String,
+    /// Whether the connection goes on.
+    pub recoverable: bool,
+    /// The whole message.
+    pub source: Message,
+}
+
+/// A message to send.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The type, `t`.
+    pub kind: String,
+    /// The payload, `p`.
+    pub payload: Payload,
+    /// Publish to this topic instead of sending to the server's application. Default none.
+    pub topic: Option<String>,
+    /// The id; by default a UUIDv7 is made.
+    pub id: Option<String>,
+    /// The id of the message this one answers. Default none.
+    pub correlation_id: Option<String>,
+    /// The priority. Default normal, which is not written.
+    pub priority: Priority,
+}
+
+impl Outgoing {
+    /// A message of this type with this payload, and defaults for the rest.
+    pub fn new(kind: impl Into<String>, payload: Payload) -> Self {
+        Self { kind: kind.into(), payload, topic: None, id: None, correlation_id: None, priority: Priority::default() }
+    }
+
+    /// The same, published to a topic.
+    #[must_use]
+    pub fn to_topic(mut self, topic: impl Into<String>) -> Self {
+        self.topic = Some(topic.into());
+        self
+    }
+}
+
+/// Why a message was not accepted for sending.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// There is no connection at the moment.
+    #[error("not connected (state {})", state.as_str())]
+    NotConnected {
+        /// The state.
+        state: ConnectionState,
+    },
+    /// The encoded message is larger than a frame may be.
+    #[error("message of {size} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// Encoded size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The type is empty, too long or belongs to the protocol itself.
+    #[error("message type {kind:?} cannot be sent: {why}")]
+    InvalidKind {
+        /// The type.
+        kind: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The topic is empty, too long, has control characters or is a pattern.
+    #[error("topic {topic:?} cannot be published to: 1 to 256 bytes, no control characters, no * or ?")]
+    InvalidTopic {
+        /// The topic.
+        topic: String,
+    },
+}
+
+impl SendError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::NotConnected { .. } => Code::NotConnected,
+            Self::TooLarge { .. } => Code::MessageTooLarge,
+            Self::InvalidKind { .. } => Code::InvalidRequest,
+            Self::InvalidTopic { .. } => Code::InvalidTopic,
+        }
+    }
+}
+
+/// Why a subscription request was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// A topic is empty, too long or has control characters.
+    #[error("topic {topic:?} cannot be subscribed to: 1 to 256 bytes, no control characters")]
+    InvalidTopic {
+        /// The topic.
+        topic: String,
+    },
+    /// More topics than the limit.
+    #[error("more than {limit} topics")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+    /// No topic was given.
+    #[error("no topic given")]
+    Empty,
+}
+
+impl SubscribeError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::InvalidTopic { .. } => Code::InvalidTopic,
+            Self::TooMany { .. } => Code::TooManyTopics,
+            Self::Empty => Code::InvalidSubscription,
+        }
+    }
+}
+
+/// Counters since the client was made, and the present state. Names are the same in every language.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Application messages received and handed over.
+    pub messages_received: u64,
+    /// Application messages accepted for sending.
+    pub messages_sent: u64,
+    /// Bytes of all frames received.
+    pub bytes_received: u64,
+    /// Bytes of all frames sent.
+    pub bytes_sent: u64,
+    /// Frames of the server that were refused.
+    pub frames_rejected: u64,
+    /// Messages the server said it dropped.
+    pub messages_lost: u64,
+    /// Times a connection became ready.
+    pub connections: u64,
+    /// Consecutive failed attempts.
+    pub failed_attempts: u32,
+    /// The last round trip.
+    pub latency: Option<Duration>,
+    /// How long the present connection has been ready.
+    pub connected_for: Option<Duration>,
+}

@@ -1,0 +1,295 @@
+//! Settings of a client, checked once before anything is dialled.
+
+use std::time::Duration;
+
+use crate::{
+    error::Code,
+    security::Secret,
+    topic,
+    wire::{Compression, Encoding, Limits},
+};
+
+/// Everything a [`crate::client::Client`] can be told. Defaults are those of every SDK.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// `ws://` or `wss://` addresses of equal servers; the next one is tried after each failure. At least one.
+    pub endpoints: Vec<String>,
+    /// Topics to subscribe to as soon as a connection is ready. Default none.
+    pub topics: Vec<String>,
+    /// Where tokens come from. Default: no token.
+    pub credentials: Credentials,
+    /// How the token travels. Default: in headers.
+    pub token_transport: TokenTransport,
+    /// Name and version of the SDK, for `client_hello`. Default `wse-client-core` and its version.
+    pub client_version: String,
+    /// When to come back after a connection is lost.
+    pub reconnect: ReconnectConfig,
+    /// Encryption of messages.
+    pub security: SecurityConfig,
+    /// Form and size of messages.
+    pub performance: PerformanceConfig,
+    /// Detection of a peer that went silent.
+    pub heartbeat: HeartbeatConfig,
+    /// Bounds on waiting.
+    pub timeouts: Timeouts,
+    /// Bounds on what the server may send.
+    pub limits: Limits,
+}
+
+impl ClientConfig {
+    /// The defaults, with one endpoint.
+    pub fn new(endpoint: impl Into<String>) -> Self {
+        Self {
+            endpoints: vec![endpoint.into()],
+            topics: Vec::new(),
+            credentials: Credentials::default(),
+            token_transport: TokenTransport::default(),
+            client_version: crate::VERSION.into(),
+            reconnect: ReconnectConfig::default(),
+            security: SecurityConfig::default(),
+            performance: PerformanceConfig::default(),
+            heartbeat: HeartbeatConfig::default(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Checks every setting. [`crate::client::Client::new`] calls it.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used, by name, with what is allowed.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.endpoints.is_empty() {
+            return Err(ConfigError::new("endpoints", "must name at least one ws:// or wss:// address"));
+        }
+        for endpoint in &self.endpoints {
+            check_endpoint(endpoint)?;
+        }
+        for name in &self.topics {
+            topic::check(name).map_err(|_| {
+                ConfigError::new("topics", format!("{name:?} must have 1 to {} bytes and no control characters", topic::MAX_LEN))
+            })?;
+        }
+        self.reconnect.check()?;
+        for (name, length) in [
+            ("heartbeat.interval", self.heartbeat.interval),
+            ("heartbeat.timeout", self.heartbeat.timeout),
+            ("timeouts.connect", self.timeouts.connect),
+            ("timeouts.ready", self.timeouts.ready),
+            ("timeouts.subscribe", self.timeouts.subscribe),
+        ] {
+            if length < Duration::from_millis(1) {
+                return Err(ConfigError::new(name, "must be at least 1 ms"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_endpoint(endpoint: &str) -> Result<(), ConfigError> {
+    let refuse = |why: &str| Err(ConfigError::new("endpoints", format!("{endpoint:?} {why}")));
+    let Some((scheme, rest)) = endpoint.split_once("://") else {
+        return refuse("must start with ws:// or wss://");
+    };
+    if !matches!(scheme, "ws" | "wss") {
+        return refuse("must start with ws:// or wss://");
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() || authority.starts_with(':') {
+        return refuse("names no host");
+    }
+    if authority.contains('@') {
+        return refuse("must not carry a user or password: use a token");
+    }
+    if rest.contains('#') {
+        return refuse("must not have a fragment (#…)");
+    }
+    if endpoint.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return refuse("must not contain white space");
+    }
+    let port = authority.rsplit_once(':').filter(|(host, _)| !host.starts_with('[') || host.ends_with(']'));
+    if let Some((_, port)) = port
+        && port.parse::<u16>().is_err()
+    {
+        return refuse("has a port that is not a number from 0 to 65535");
+    }
+    Ok(())
+}
+
+/// Where tokens come from.
+#[derive(Debug, Clone, Default)]
+pub enum Credentials {
+    /// No token is sent.
+    #[default]
+    None,
+    /// This token, until [`crate::client::Client::set_token`] replaces it.
+    Token(Secret),
+    /// The application is asked at each attempt, with [`crate::client::Action::FetchToken`].
+    Provider,
+}
+
+/// How the token travels to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenTransport {
+    /// `Authorization: Bearer` and the cookie `access_token`; the driver sets them.
+    #[default]
+    Headers,
+    /// The query parameter `token`, for drivers that cannot set headers (browsers).
+    Query,
+}
+
+/// When to come back after a connection is lost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReconnectConfig {
+    /// Consecutive failures after which the client gives up with a typed event. `None` (default): never.
+    pub max_retries: Option<u32>,
+    /// First pause; later ones grow from it. Default 1 s.
+    pub initial_delay: Duration,
+    /// Longest pause. Default 30 s.
+    pub max_delay: Duration,
+    /// Growth of the pause. Default 1.5.
+    pub multiplier: f64,
+}
+
+impl Default for ReconnectConfig {
+    fn default() -> Self {
+        Self {
+            max_retries: None,
+            initial_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(30),
+            multiplier: 1.5,
+        }
+    }
+}
+
+impl ReconnectConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.initial_delay < Duration::from_millis(1) {
+            return Err(ConfigError::new("reconnect.initial_delay", "must be at least 1 ms"));
+        }
+        if self.max_delay < self.initial_delay {
+            return Err(ConfigError::new("reconnect.max_delay", "must not be shorter than reconnect.initial_delay"));
+        }
+        if !(1.0..=10.0).contains(&self.multiplier) {
+            return Err(ConfigError::new("reconnect.multiplier", "must lie between 1 and 10"));
+        }
+        Ok(())
+    }
+}
+
+/// Encryption of messages.
+#[derive(Debug, Clone, Default)]
+pub struct SecurityConfig {
+    /// Agree on a key and encrypt every message. Default false. With true, a server that cannot is refused.
+    pub encryption: bool,
+}
+
+/// Form and size of messages.
+#[derive(Debug, Clone)]
+pub struct PerformanceConfig {
+    /// Compress large messages, and accept compressed ones. Default true.
+    pub compression: Option<Compression>,
+    /// How messages are written, and how the server is asked to write. Default JSON in binary frames.
+    pub encoding: Encoding,
+}
+
+impl Default for PerformanceConfig {
+    fn default() -> Self {
+        Self { compression: Some(Compression::default()), encoding: Encoding::Binary }
+    }
+}
+
+/// Detection of a peer that went silent.
+#[derive(Debug, Clone)]
+pub struct HeartbeatConfig {
+    /// Time between pings. Default 15 s.
+    pub interval: Duration,
+    /// Silence after a ping that ends the connection. Default 25 s.
+    pub timeout: Duration,
+}
+
+impl Default for HeartbeatConfig {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(15), timeout: Duration::from_secs(25) }
+    }
+}
+
+/// Bounds on waiting.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// Dialling, TLS and the WebSocket handshake; also one call of the token provider. Default 10 s.
+    pub connect: Duration,
+    /// From the open socket to a server that is ready. Default 10 s.
+    pub ready: Duration,
+    /// Answer to a subscription request. Default 5 s.
+    pub subscribe: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            ready: Duration::from_secs(10),
+            subscribe: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} {problem}")]
+pub struct ConfigError {
+    /// Path of the setting, for example `reconnect.max_delay`.
+    pub setting: &'static str,
+    /// What is wrong, and what is allowed.
+    pub problem: String,
+}
+
+impl ConfigError {
+    /// An error about one setting.
+    pub fn new(setting: &'static str, problem: impl Into<String>) -> Self {
+        Self { setting, problem: problem.into() }
+    }
+
+    /// Always [`Code::InvalidConfig`].
+    pub const fn code(&self) -> Code {
+        Code::InvalidConfig
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_checked_and_the_message_names_the_fault() {
+        for good in ["ws://a", "wss://a.b:443/wse?x=1", "ws://[::1]:5006/wse", "ws://127.0.0.1:0"] {
+            assert_eq!(ClientConfig::new(good).check(), Ok(()), "{good}");
+        }
+        for (bad, why) in [
+            ("http://a", "ws:// or wss://"),
+            ("localhost:5006", "ws:// or wss://"),
+            ("ws://", "no host"),
+            ("ws://:80", "no host"),
+            ("ws://a:port", "port"),
+            ("ws://a:99999", "port"),
+            ("ws://u:p@a", "token"),
+            ("ws://a/#x", "fragment"),
+            ("ws://a b", "white space"),
+        ] {
+            let error = ClientConfig::new(bad).check().expect_err(bad);
+            assert_eq!(error.setting, "endpoints");
+            assert!(error.problem.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_checked_by_name() {
+        let mut config = ClientConfig::new("ws://a");
+        config.reconnect.multiplier = 0.5;
+        assert_eq!(config.check().expect_err("too small").setting, "reconnect.multiplier");
+        let mut config = ClientConfig::new("ws://a");
+        config.heartbeat.interval = Duration::ZERO;
+        assert_eq!(config.check().expect_err("zero").setting, "heartbeat.interval");
+    }
+}

@@ -1,0 +1,9 @@
+//! Keys and ciphers: ECDH P-256 → HKDF-SHA256 → AES-256-GCM. Source: PROTOCOL.md §5.
+
+mod exchange;
+mod seal;
+mod secret;
+
+pub use exchange::{Dialect, KeyPair};
+pub use seal::{Opener, Role, Sealer};
+pub use secret::Secret;

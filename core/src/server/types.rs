@@ -1,0 +1,143 @@
+//! What goes into a [`Peer`](super::Peer) and what comes out.
+
+use std::time::Duration;
+
+use crate::{
+    error::Code,
+    io::{Close, Frame},
+    time::Moment,
+    topic::Acl,
+    wire::{Compression, DecodeError, Encoding, Limits, Message},
+};
+
+/// What every connection of a server shares.
+#[derive(Debug, Clone)]
+pub struct PeerConfig {
+    /// Announced in `server_hello`.
+    pub server_version: String,
+    /// Bounds on what a client may send.
+    pub limits: Limits,
+    /// Compression of large messages; `None`: never.
+    pub compression: Option<Compression>,
+    /// Whether clients that ask for it are given encryption. Default true.
+    pub encryption: bool,
+    /// Time between pings of the server. Default 25 s.
+    pub ping_interval: Duration,
+    /// Silence that ends a connection. Must be longer than `ping_interval`. Default 90 s.
+    pub idle_timeout: Duration,
+    /// Refused frames after which a connection is closed with 1008. Default 100.
+    pub max_rejected: u32,
+}
+
+impl Default for PeerConfig {
+    fn default() -> Self {
+        Self {
+            server_version: crate::VERSION.into(),
+            limits: Limits::default(),
+            compression: Some(Compression::default()),
+            encryption: true,
+            ping_interval: Duration::from_secs(25),
+            idle_timeout: Duration::from_secs(90),
+            max_rejected: 100,
+        }
+    }
+}
+
+/// What the server learned before the WebSocket was open.
+#[derive(Debug, Clone)]
+pub enum Admission {
+    /// The client may come in.
+    Granted(Identity),
+    /// It may not: the peer says why and closes.
+    Denied {
+        /// [`Code::AuthRequired`], [`Code::AuthFailed`], [`Code::OriginNotAllowed`] or [`Code::ServerFull`].
+        code: Code,
+        /// One line for the client; generic, nothing about keys or claims.
+        message: String,
+    },
+}
+
+/// Who is on the other end.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// The user: the token's `sub`, or a random name on an open server.
+    pub user_id: String,
+    /// Topics it may subscribe to.
+    pub subscribe: Acl,
+    /// Topics it may publish to.
+    pub publish: Acl,
+}
+
+/// What the driver hands in.
+#[derive(Debug)]
+pub enum Input {
+    /// A whole message arrived.
+    Frame(Frame),
+    /// The socket is closed or broken. Always the last input.
+    Closed(Close),
+    /// The driver stopped reading for backpressure (`true`), or reads again (`false`).
+    ReadsPaused(bool),
+    /// The time given by [`Output::Wait`] has come. Early calls are harmless.
+    Wake,
+}
+
+/// One step: call [`Peer::poll`](super::Peer::poll) until it answers `Wait`.
+#[derive(Debug)]
+pub enum Output {
+    /// Write one WebSocket message.
+    Send(Frame),
+    /// Write everything sent so far, then close. No input matters after it.
+    Close(Close),
+    /// Tell the server.
+    Emit(Event),
+    /// Nothing more to do: hand in input when it comes, and `Wake` at this moment if there is one.
+    Wait(Option<Moment>),
+}
+
+/// What the server is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The client said hello. The way messages are to be written is settled from here on.
+    Hello {
+        /// The client's version, as it announced it.
+        client_version: String,
+    },
+    /// The client asks for topics that its ACL allows. Answer with
+    /// [`Peer::answer_subscription`](super::Peer::answer_subscription).
+    Subscribe(SubscriptionRequest),
+    /// The client gives up topics. Answer likewise.
+    Unsubscribe(SubscriptionRequest),
+    /// The client publishes to a topic that its ACL allows ([`Message::topic`]).
+    Publish(Message),
+    /// A message for the application.
+    Message(Message),
+    /// A frame was refused; the client has been told.
+    Rejected(DecodeError),
+    /// The connection is over. Always the last event, exactly once.
+    Closed(Close),
+}
+
+/// A subscription request whose topics were checked.
+#[derive(Debug)]
+pub struct SubscriptionRequest {
+    /// Topics to act on: valid, allowed, without duplicates.
+    pub topics: Vec<String>,
+    /// Topics refused already, with the reason.
+    pub refused: Vec<(String, Code)>,
+    /// The id of the request, repeated in the answer.
+    pub id: Option<String>,
+    /// The first request of a connection can come from its URL (`topics=`).
+    pub from_url: bool,
+}
+
+/// How the shared encodings of topic messages must look for one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// Text, binary or msgpack.
+    pub encoding: Encoding,
+    /// Whether `C:` may be used.
+    pub compression: bool,
+    /// Whether each frame must pass [`Peer::seal`](super::Peer::seal) before it is written.
+    pub encrypted: bool,
+}

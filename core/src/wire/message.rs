@@ -1,0 +1,306 @@
+//! A decoded message: the members of its envelope, and a payload that stays as it came.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::msgpack;
+
+/// Which family a message belongs to. Source: PROTOCOL.md §2.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Category {
+    /// `WSE`: the protocol's own messages.
+    System,
+    /// `S`: a snapshot, the whole state of something.
+    Snapshot,
+    /// `U`: an update, everything else.
+    Update,
+}
+
+impl Category {
+    /// The text on the wire: `WSE`, `S` or `U`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "WSE",
+            Self::Snapshot => "S",
+            Self::Update => "U",
+        }
+    }
+
+    /// The category written on the wire, if it is one.
+    pub fn from_wire(text: &str) -> Option<Self> {
+        [Self::System, Self::Snapshot, Self::Update].into_iter().find(|category| category.as_str() == text)
+    }
+
+    /// The category a message of this type is written with, when the sender names none.
+    pub fn of_kind(kind: &str) -> Self {
+        const SYSTEM: &[&str] = &[
+            "server_ready", "server_hello", "client_hello", "client_hello_ack", "connection_state_change",
+            "subscription_update", "error", "ping", "PING", "pong", "PONG", "lost", "rate_limit_warning",
+        ];
+        if kind.contains("_snapshot") || kind.starts_with("snapshot_") {
+            Self::Snapshot
+        } else if SYSTEM.contains(&kind) {
+            Self::System
+        } else {
+            Self::Update
+        }
+    }
+}
+
+/// How urgent a message is; the number is its `pri` on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Priority {
+    /// 1: telemetry, statistics.
+    Background,
+    /// 3: updates that can wait.
+    Low,
+    /// 5: most messages.
+    #[default]
+    Normal,
+    /// 8: health, configuration.
+    High,
+    /// 10: heartbeat, `server_ready`, errors.
+    Critical,
+}
+
+impl Priority {
+    /// The number on the wire.
+    pub const fn as_number(self) -> u8 {
+        match self {
+            Self::Background => 1,
+            Self::Low => 3,
+            Self::Normal => 5,
+            Self::High => 8,
+            Self::Critical => 10,
+        }
+    }
+
+    /// The nearest level; halfway goes to the higher one.
+    pub const fn from_number(number: i64) -> Self {
+        match number {
+            i64::MIN..=1 => Self::Background,
+            2..=3 => Self::Low,
+            4..=6 => Self::Normal,
+            7..=8 => Self::High,
+            _ => Self::Critical,
+        }
+    }
+}
+
+/// How a payload is written in its frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayloadEncoding {
+    /// A JSON value.
+    Json,
+    /// A msgpack value.
+    Msgpack,
+}
+
+/// A payload as it came, or as it is to go: a slice of its frame that nobody has parsed yet.
+///
+/// Always well formed: bytes from a peer are validated when the frame is decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payload {
+    pub(super) encoding: PayloadEncoding,
+    pub(super) bytes: Bytes,
+}
+
+impl Payload {
+    /// The empty object `{}`, which stands for a missing payload.
+    pub const EMPTY: Self = Self { encoding: PayloadEncoding::Json, bytes: Bytes::from_static(b"{}") };
+
+    /// A payload from any serialisable value.
+    ///
+    /// # Errors
+    /// When the value cannot be written as JSON, for example a map with keys that are no strings.
+    pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
+        let bytes = serde_json::to_vec(value).map_err(PayloadError::Json)?;
+        Ok(Self { encoding: PayloadEncoding::Json, bytes: bytes.into() })
+    }
+
+    /// A payload from JSON text, which is checked and then kept as it is, byte for byte.
+    ///
+    /// # Errors
+    /// When it is not one JSON value, or nests deeper than 64.
+    pub fn from_json(text: impl Into<Bytes>) -> Result<Self, PayloadError> {
+        let bytes = text.into();
+        super::json::check(&bytes, super::Limits::default().max_depth).map_err(PayloadError::Text)?;
+        Ok(Self { encoding: PayloadEncoding::Json, bytes })
+    }
+
+    /// A payload from msgpack bytes, which are checked and then kept as they are.
+    ///
+    /// # Errors
+    /// When they are not exactly one msgpack value, or nest deeper than 64.
+    pub fn from_msgpack(bytes: impl Into<Bytes>) -> Result<Self, PayloadError> {
+        let bytes = bytes.into();
+        msgpack::check(&bytes, super::Limits::default().max_depth).map_err(PayloadError::Text)?;
+        Ok(Self { encoding: PayloadEncoding::Msgpack, bytes })
+    }
+
+    /// How [`Payload::bytes`] are written.
+    pub const fn encoding(&self) -> PayloadEncoding {
+        self.encoding
+    }
+
+    /// The bytes as they came.
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The payload as JSON text; msgpack is rewritten. Binary strings become lower-case hex, as the
+    /// published servers write them.
+    pub fn to_json(&self) -> Cow<'_, str> {
+        match self.encoding {
+            PayloadEncoding::Json => String::from_utf8_lossy(&self.bytes),
+            PayloadEncoding::Msgpack => Cow::Owned(msgpack::to_json(&self.bytes)),
+        }
+    }
+
+    /// The payload as msgpack; JSON is rewritten.
+    pub fn to_msgpack(&self) -> Cow<'_, [u8]> {
+        match self.encoding {
+            PayloadEncoding::Json => Cow::Owned(msgpack::from_json(&self.bytes)),
+            PayloadEncoding::Msgpack => Cow::Borrowed(&self.bytes),
+        }
+    }
+
+    /// Parses the payload into `T`.
+    ///
+    /// # Errors
+    /// When the payload does not have the shape of `T`.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        match self.encoding {
+            PayloadEncoding::Json => serde_json::from_slice(&self.bytes).map_err(PayloadError::Json),
+            PayloadEncoding::Msgpack => rmp_serde::from_slice(&self.bytes).map_err(PayloadError::Msgpack),
+        }
+    }
+}
+
+/// A payload that could not be made or parsed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// Not writable as JSON, or not of the wanted shape.
+    #[error("json payload")]
+    Json(#[source] serde_json::Error),
+    /// Not of the wanted shape.
+    #[error("msgpack payload")]
+    Msgpack(#[source] rmp_serde::decode::Error),
+    /// Not well formed.
+    #[error("payload is not well formed")]
+    Text(#[source] super::DecodeError),
+}
+
+/// A string member of an envelope: a slice of the frame, or an owned copy where the frame had escapes.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Member {
+    #[default]
+    Absent,
+    Slice(Bytes),
+    Owned(Box<str>),
+}
+
+impl Member {
+    fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Absent => None,
+            Self::Slice(bytes) => std::str::from_utf8(bytes).ok(),
+            Self::Owned(text) => Some(text),
+        }
+    }
+}
+
+/// One decoded message. Cloning copies no payload.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub(super) category: Option<Category>,
+    pub(super) kind: Member,
+    pub(super) id: Member,
+    pub(super) sequence: Option<u64>,
+    pub(super) timestamp: Member,
+    pub(super) topic: Member,
+    pub(super) epoch: Member,
+    pub(super) offset: Option<u64>,
+    pub(super) priority: Option<i64>,
+    pub(super) correlation_id: Member,
+    pub(super) signature: Member,
+    pub(super) version: Option<u64>,
+    pub(super) payload: Payload,
+    /// Bytes of the frame it came in.
+    pub(super) wire_len: usize,
+}
+
+impl Message {
+    /// The type, `t`. Never empty.
+    pub fn kind(&self) -> &str {
+        self.kind.as_str().unwrap_or_default()
+    }
+
+    /// The category, by prefix or member `c`. `None` when the sender wrote neither.
+    pub const fn category(&self) -> Option<Category> {
+        self.category
+    }
+
+    /// The message id.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_str()
+    }
+
+    /// `seq`: the sender's counter on this connection, from 0. Not an order of topics.
+    pub const fn sequence(&self) -> Option<u64> {
+        self.sequence
+    }
+
+    /// `ts`: when the sender wrote it, RFC 3339.
+    pub fn timestamp(&self) -> Option<&str> {
+        self.timestamp.as_str()
+    }
+
+    /// `tp`: the topic it was published to.
+    pub fn topic(&self) -> Option<&str> {
+        self.topic.as_str()
+    }
+
+    /// `e`: the life of the topic's history that `offset` counts in.
+    pub fn epoch(&self) -> Option<&str> {
+        self.epoch.as_str()
+    }
+
+    /// `o`: position in the topic, from 0.
+    pub const fn offset(&self) -> Option<u64> {
+        self.offset
+    }
+
+    /// `pri`: the sender's priority.
+    pub fn priority(&self) -> Option<Priority> {
+        self.priority.map(Priority::from_number)
+    }
+
+    /// `cid`: the id of the message this one answers.
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.correlation_id.as_str()
+    }
+
+    /// `sig`: the signature as text.
+    pub fn signature(&self) -> Option<&str> {
+        self.signature.as_str()
+    }
+
+    /// `v`: protocol version the sender wrote.
+    pub const fn version(&self) -> Option<u64> {
+        self.version
+    }
+
+    /// `p`: the payload, not parsed yet. [`Payload::EMPTY`] when there was none.
+    pub const fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// Size in bytes of the frame it came in, before inflating or opening.
+    pub const fn wire_len(&self) -> usize {
+        self.wire_len
+    }
+}

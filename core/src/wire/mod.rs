@@ -1,0 +1,22 @@
+//! The wire format: frames to messages and back. Source: PROTOCOL.md §2–§4.
+//!
+//! ```text
+//! text    [WSE|S|U]{json}            category by prefix, or by the member "c"
+//! binary  the same, or  C:<zlib of text>   M:<msgpack map>   E:<iv, ciphertext, tag>
+//! ```
+//!
+//! Both dialects are read always; the prefix form is written.
+
+mod compress;
+mod decode;
+mod encode;
+mod json;
+mod limits;
+mod message;
+mod msgpack;
+
+pub use compress::{compress, inflate};
+pub use decode::{DecodeError, decode};
+pub use encode::{Compression, Encoding, Head, encode};
+pub use limits::Limits;
+pub use message::{Category, Message, Payload, PayloadEncoding, PayloadError, Priority};
