@@ -34,7 +34,13 @@ impl KeyPair {
     ///
     /// # Errors
     /// [`Code::KeyExchangeFailed`] when the peer's key is no point on the curve.
-    pub fn agree(&self, _peer_base64: &str, _dialect: Dialect, _role: Role, _rng: &mut Rng) -> Result<(Sealer, Opener), Code> {
+    pub fn agree(
+        &self,
+        _peer_base64: &str,
+        _dialect: Dialect,
+        _role: Role,
+        _rng: &mut Rng,
+    ) -> Result<(Sealer, Opener), Code> {
         todo!()
     }
 }
