@@ -265,7 +265,8 @@ fn every_subscription_request_ends_once_in_bounded_time() {
 
 #[test]
 fn a_refused_topic_is_told_and_not_asked_for_again() {
-    let mut world = World::new(WorldConfig { client: config(), deny: vec!["secret*".into()], ..WorldConfig::default() });
+    let mut world =
+        World::new(WorldConfig { client: config(), deny: vec!["secret*".into()], ..WorldConfig::default() });
     world.connect();
     world.run(SECOND);
     let request = world.subscribe(&["open", "secret:1"]);

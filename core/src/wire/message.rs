@@ -215,7 +215,7 @@ pub(super) enum Member {
 }
 
 impl Member {
-    fn as_str(&self) -> Option<&str> {
+    pub(super) fn as_str(&self) -> Option<&str> {
         match self {
             Self::Absent => None,
             Self::Slice(bytes) => std::str::from_utf8(bytes).ok(),
@@ -242,7 +242,7 @@ pub struct Message {
     pub(super) payload: Payload,
     /// Bytes of the frame it came in.
     pub(super) wire_len: usize,
-    /// Whether it came inside an `E:` frame.
+    /// Whether it came in an `E:` frame.
     pub(super) encrypted: bool,
 }
 
@@ -317,7 +317,7 @@ impl Message {
         self.wire_len
     }
 
-    /// Whether it came inside an `E:` frame.
+    /// Whether it came in an `E:` frame.
     pub const fn is_encrypted(&self) -> bool {
         self.encrypted
     }

@@ -397,7 +397,9 @@ impl World {
                 let token = if self.tokens.len() > 1 { self.tokens.pop_front() } else { self.tokens.front().cloned() };
                 self.client.handle(Input::Token(Ok(token.map(Into::into))), self.now);
             }
-            Action::Open { socket, url, token } => self.open(socket, &url, token.map(|token| token.expose().to_owned())),
+            Action::Open { socket, url, token } => {
+                self.open(socket, &url, token.map(|token| token.expose().to_owned()))
+            }
             Action::Send { socket, frame } => {
                 if agreed && !frame.bytes().starts_with(b"E:") {
                     self.leaks.push(String::from_utf8_lossy(frame.bytes()).into_owned());
