@@ -117,6 +117,7 @@ impl Peer {
                 self.reads_paused = paused;
                 self.last_inbound = now;
             }
+            Input::Alive => self.last_inbound = now,
             Input::Wake => {}
         }
         self.fire_timers(now);
