@@ -189,7 +189,11 @@ impl FrameReader {
         }
         if header.fin {
             let bytes = fragments.bytes.freeze();
-            return Ok(Some(Item::Message(if fragments.opcode == TEXT { Frame::Text(bytes) } else { Frame::Binary(bytes) })));
+            return Ok(Some(Item::Message(if fragments.opcode == TEXT {
+                Frame::Text(bytes)
+            } else {
+                Frame::Binary(bytes)
+            })));
         }
         self.fragments = Some(fragments);
         Ok(None)

@@ -33,6 +33,8 @@ pub(crate) struct Link {
     subscriptions: Mutex<Subscriptions>,
     inbox: Mutex<Inbox>,
     inbox_limit: usize,
+    /// Whether the inbox is worth a look.
+    mail: AtomicBool,
     abort: AtomicBool,
 }
 
@@ -43,6 +45,15 @@ struct Inbox {
     bytes: usize,
     close: Option<Close>,
     over: bool,
+}
+
+/// What others want of a connection.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// Send this.
+    Message(Outgoing),
+    /// Close once all messages are written. Comes last, and again at each look.
+    Close(Close),
 }
 
 /// Topics by name, by slot, and as the client asked for them.
@@ -67,8 +78,6 @@ pub(crate) struct TopicRead {
     pub(crate) topic: Arc<str>,
     /// Losses, and whether there is more.
     pub(crate) fetched: Fetched,
-    /// Number of publications that were appended.
-    pub(crate) count: usize,
 }
 
 impl Link {
@@ -82,6 +91,7 @@ impl Link {
             subscriptions: Mutex::default(),
             inbox: Mutex::default(),
             inbox_limit,
+            mail: AtomicBool::new(false),
             abort: AtomicBool::new(false),
         }
     }
@@ -119,10 +129,8 @@ impl Link {
     pub(crate) fn fetch(&self, slot: u32, max: usize, out: &mut Vec<Arc<Publication>>) -> Option<TopicRead> {
         let subscriptions = lock(&self.subscriptions);
         let attachment = subscriptions.slots.get(slot as usize)?.as_ref()?;
-        attachment.subscriber.start_reading();
-        let before = out.len();
         let fetched = attachment.topic.fetch(&attachment.subscriber, max, out);
-        Some(TopicRead { topic: Arc::clone(attachment.topic.name()), fetched, count: out.len() - before })
+        Some(TopicRead { topic: Arc::clone(attachment.topic.name()), fetched })
     }
 
     /// Topics and patterns as the client asked for them, sorted.
@@ -147,22 +155,35 @@ impl Link {
             }
             inbox.bytes += cost;
             inbox.messages.push_back(message);
+            self.mail.store(true, Ordering::Release);
         }
         self.wake.wake();
         Ok(())
     }
 
-    /// The next queued message.
-    pub(crate) fn next_message(&self) -> Option<Outgoing> {
+    /// The next thing in the inbox.
+    pub(crate) fn next_mail(&self) -> Option<Mail> {
+        if !self.mail.load(Ordering::Acquire) {
+            return None;
+        }
         let mut inbox = lock(&self.inbox);
-        let message = inbox.messages.pop_front()?;
-        inbox.bytes -= cost(&message);
-        Some(message)
+        if let Some(message) = inbox.messages.pop_front() {
+            inbox.bytes -= cost(&message);
+            return Some(Mail::Message(message));
+        }
+        let close = inbox.close.clone();
+        // A close stays in the inbox until the connection is over.
+        self.mail.store(close.is_some(), Ordering::Release);
+        close.map(Mail::Close)
     }
 
     /// Asks the connection to close once everything queued is written. The first reason stands.
     pub(crate) fn close(&self, close: Close) {
-        lock(&self.inbox).close.get_or_insert(close);
+        {
+            let mut inbox = lock(&self.inbox);
+            inbox.close.get_or_insert(close);
+            self.mail.store(true, Ordering::Release);
+        }
         self.wake.wake();
     }
 

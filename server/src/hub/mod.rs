@@ -20,7 +20,7 @@ use wse_client_core::{
     topic::{is_pattern, matches},
 };
 
-pub(crate) use link::Link;
+pub(crate) use link::{Link, Mail};
 pub(crate) use publication::Publication;
 pub(crate) use ring::RingBounds;
 
@@ -177,12 +177,7 @@ fn meets(pattern: &str, topic: &str, link: &Link) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use wse_client_core::{
-        client::Outgoing,
-        server::Identity,
-        topic::Acl,
-        wire::Payload,
-    };
+    use wse_client_core::{client::Outgoing, server::Identity, topic::Acl, wire::Payload};
 
     use super::*;
 

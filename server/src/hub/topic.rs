@@ -39,12 +39,7 @@ pub(crate) struct Subscriber {
 }
 
 impl Subscriber {
-    /// The connection is about to read: what is published from here on is announced again.
-    pub(crate) fn start_reading(&self) {
-        self.announced.store(false, Ordering::Release);
-    }
-
-    /// One wake at most, however many publications come before the connection looks.
+    /// One wake at most, however many publications come before the connection has read them all.
     ///
     /// The relaxed look is enough: both sides hold the topic's lock between it and the ring.
     fn announce(&self) {
@@ -130,10 +125,16 @@ impl Topic {
         }
     }
 
-    /// Reads on for one subscriber.
+    /// Reads on for one subscriber. While there is more it is not announced again: the reader comes back itself.
     pub(crate) fn fetch(&self, subscriber: &Subscriber, max: usize, out: &mut Vec<Arc<Publication>>) -> Fetched {
-        let fetched = read(&self.state).ring.fetch(subscriber.cursor.load(Ordering::Relaxed), max, out);
+        let mut fetched = read(&self.state).ring.fetch(subscriber.cursor.load(Ordering::Relaxed), max, out);
         subscriber.cursor.store(fetched.cursor, Ordering::Relaxed);
+        if !fetched.more {
+            subscriber.announced.store(false, Ordering::Release);
+            // A publication between the read and the store was not announced: it is this reader's to fetch.
+            let missed = read(&self.state).ring.head() > fetched.cursor;
+            fetched.more = missed && !subscriber.announced.swap(true, Ordering::AcqRel);
+        }
         fetched
     }
 
