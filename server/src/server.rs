@@ -213,7 +213,9 @@ impl Server {
     /// # Errors
     /// [`StartError::AlreadyServing`] at the second call. Failures to accept single connections are logged.
     pub async fn serve(&self) -> Result<(), StartError> {
-        let listener = lock(&self.inner.listener).take().ok_or(StartError::AlreadyServing)?;
+        let Some(listener) = lock(&self.inner.listener).take() else {
+            return if self.is_stopping() { Ok(()) } else { Err(StartError::AlreadyServing) };
+        };
         let routes = crate::api::routes(self);
         let mut stopped = pin!(self.stopped());
         let mut sweep = tokio::time::interval(SWEEP);
@@ -505,6 +507,6 @@ pub enum StartError {
         source: io::Error,
     },
     /// [`Server::serve`] was called before.
-    #[error("the server is serving already, or was shut down")]
+    #[error("the server is serving already")]
     AlreadyServing,
 }
