@@ -594,3 +594,71 @@ fn router_system() {
     }
     assert_eq!((cases.len(), sent, refused, received, without_frames), (59, 42, 4, 56, 4));
 }
+
+/// Frames of our own, good and bad: every kind of frame, every decoding code.
+#[test]
+fn frames() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/frames.json");
+    let file: Value = serde_json::from_str(&fs::read_to_string(path).expect("readable")).expect("JSON");
+    let limit = |name: &str| file["limits"][name].as_u64().expect("a limit") as usize;
+    let limits = Limits {
+        max_frame: limit("max_frame"),
+        max_inflated: limit("max_inflated"),
+        max_depth: limit("max_depth"),
+        max_member: limit("max_member"),
+        ..Limits::default()
+    };
+    let mut codes = std::collections::BTreeSet::new();
+    let cases = file["cases"].as_array().expect("cases");
+    for case in cases {
+        let name = str_of(case, "name");
+        let frame = match case["frame"].as_object().and_then(|frame| frame.iter().next()).expect("a frame") {
+            (kind, Value::String(text)) if kind == "text" => Frame::Text(text.clone().into()),
+            (kind, Value::String(text)) if kind == "text_hex" => Frame::Text(unhex(text).into()),
+            (kind, Value::String(text)) if kind == "binary" => Frame::Binary(unhex(text).into()),
+            other => panic!("{name}: unknown frame {other:?}"),
+        };
+        let (_, mut opener) = channel(&key_of(str_of(&file, "aes_key_hex")), Role::Server, &mut rng());
+        let opener = if case["without_key"] == json!(true) { None } else { Some(&mut opener) };
+        let result = decode(&frame, &limits, opener);
+        let expected = &case["expect"];
+        if let Some(code) = expected["error"].as_str() {
+            let error = result.expect_err(name);
+            assert_eq!(error.code.as_str(), code, "{name}: {error}");
+            codes.insert(code.to_owned());
+            continue;
+        }
+        let message = result.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(message.kind(), str_of(expected, "kind"), "{name}");
+        assert_eq!(json!(message.category().map(Category::as_str)), expected["category"], "{name}: category");
+        assert_eq!(json!(message.id()), expected["id"], "{name}: id");
+        assert_eq!(json!(message.sequence()), expected["seq"], "{name}: seq");
+        assert_eq!(json!(message.timestamp()), expected["ts"], "{name}: ts");
+        assert_eq!(json!(message.priority().map(Priority::as_number)), expected["pri"], "{name}: pri");
+        assert_eq!(json!(message.correlation_id()), expected["cid"], "{name}: cid");
+        assert_eq!(json!(message.topic()), expected["tp"], "{name}: tp");
+        assert_eq!(json!(message.epoch()), expected["e"], "{name}: e");
+        assert_eq!(json!(message.offset()), expected["o"], "{name}: o");
+        assert_eq!(json!(message.version()), expected["v"], "{name}: v");
+        assert_eq!(message.is_encrypted(), expected["encrypted"] == json!(true), "{name}: encrypted");
+        if let Some(payload) = expected.get("payload") {
+            assert_eq!(payload_of(&message), *payload, "{name}: payload");
+        }
+    }
+    assert_eq!(cases.len(), 77);
+    // Every code that decoding can give. ENCRYPTION_REQUIRED is the decision of those who hold the key.
+    let expected = [
+        Code::BadCompression,
+        Code::BadMsgpack,
+        Code::DecryptFailed,
+        Code::InflatedTooLarge,
+        Code::InvalidEnvelope,
+        Code::InvalidJson,
+        Code::InvalidUtf8,
+        Code::MessageTooLarge,
+        Code::NoKey,
+        Code::TooDeep,
+        Code::UnknownPrefix,
+    ];
+    assert!(codes.iter().map(String::as_str).eq(expected.into_iter().map(Code::as_str)), "{codes:?}");
+}

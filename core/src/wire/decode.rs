@@ -50,7 +50,7 @@ pub fn decode(frame: &Frame, limits: &Limits, opener: Option<&mut Opener>) -> Re
 fn sealed(frame: &Bytes, limits: &Limits, opener: Option<&mut Opener>) -> Result<Message, DecodeError> {
     let opener = opener.ok_or_else(|| DecodeError::new(Code::NoKey, "an encrypted frame before a key was agreed"))?;
     let plain = opener.open(frame).map_err(|code| DecodeError::new(code, "the encrypted frame does not open"))?;
-    let mut message = binary(&Bytes::from(plain), limits, Origin::Text)?;
+    let mut message = binary(&Bytes::from(plain), limits, Origin::Opened)?;
     message.encrypted = true;
     Ok(message)
 }
@@ -77,14 +77,27 @@ fn packed(bytes: Bytes, limits: &Limits) -> Result<Message, DecodeError> {
 }
 
 /// Where text comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Origin {
-    /// A text frame, or the inside of `E:`.
+    /// A text frame.
     Text,
+    /// The inside of `E:`.
+    Opened,
     /// A binary frame without a marker.
     Binary,
     /// Inflated.
     Compressed,
+}
+
+impl Origin {
+    const fn may_be_text_ping(self) -> bool {
+        matches!(self, Self::Text | Self::Opened)
+    }
+
+    /// Whether this is text for certain, so that bytes which are not UTF-8 are bad text, not an unknown frame.
+    const fn is_surely_text(self) -> bool {
+        matches!(self, Self::Text | Self::Compressed)
+    }
 }
 
 /// JSON with or without a prefix.
@@ -95,7 +108,7 @@ fn text(bytes: &Bytes, limits: &Limits, origin: Origin) -> Result<Message, Decod
         [b'U', b'{', ..] => (Some(Category::Update), 1),
         [b'S', b'{', ..] => (Some(Category::Snapshot), 1),
         [b'W', b'S', b'E', b'{', ..] => (Some(Category::System), 3),
-        rest if origin == Origin::Text && is_text_ping(rest) => return ping(rest),
+        rest if origin.may_be_text_ping() && is_text_ping(rest) => return ping(rest),
         rest => return Err(no_envelope(rest, limits, origin)),
     };
     let body = if start + skip == 0 { bytes.clone() } else { bytes.slice(start + skip..) };
@@ -140,7 +153,7 @@ fn no_envelope(text: &[u8], limits: &Limits, origin: Origin) -> DecodeError {
         };
     }
     match json::check_utf8(text) {
-        Err(error) if origin != Origin::Binary => error,
+        Err(error) if origin.is_surely_text() => error,
         _ => DecodeError::new(Code::UnknownPrefix, "the frame starts with no known prefix"),
     }
 }
