@@ -157,3 +157,46 @@ fn no_envelope(text: &[u8], limits: &Limits, origin: Origin) -> DecodeError {
         _ => DecodeError::new(Code::UnknownPrefix, "the frame starts with no known prefix"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_frame(text: &str) -> Frame {
+        Frame::Text(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    fn code(frame: &Frame, limits: &Limits) -> Option<Code> {
+        decode(frame, limits, None).err().map(|error| error.code)
+    }
+
+    #[test]
+    fn a_payload_is_a_slice_of_its_frame() {
+        let frame = text_frame(r#"U{"t":"x","p":{ "a" : 1.0 },"id":"m-1"}"#);
+        let message = decode(&frame, &Limits::default(), None).expect("readable");
+        assert_eq!(&**message.payload().bytes(), br#"{ "a" : 1.0 }"#);
+        let frame_bytes = frame.bytes().as_ptr_range();
+        assert!(frame_bytes.contains(&message.payload().bytes().as_ptr()));
+        assert!(frame_bytes.contains(&message.id().expect("an id").as_ptr()));
+    }
+
+    #[test]
+    fn limits_hold_at_their_edge() {
+        let limits = Limits { max_frame: 30, max_depth: 2, max_member: 3, ..Limits::default() };
+        assert_eq!(code(&text_frame(r#"{"t":"abc","p":[[1]],"x":0}"#), &limits), None);
+        assert_eq!(code(&text_frame(r#"{"t":"x","p":[[1]],"xxxxx":0} "#), &limits), None);
+        assert_eq!(code(&text_frame(r#"{"t":"x","p":[[1]],"xxxxx":0}  "#), &limits), Some(Code::MessageTooLarge));
+        assert_eq!(code(&text_frame(r#"{"t":"x","p":[[[]]]}"#), &limits), Some(Code::TooDeep));
+        assert_eq!(code(&text_frame(r#"{"t":"abcd"}"#), &limits), Some(Code::InvalidEnvelope));
+        assert_eq!(code(&text_frame(r#"{"t":"x","sig":"abcd"}"#), &limits), Some(Code::InvalidEnvelope));
+        // Three bytes of text from eighteen of escapes.
+        assert_eq!(code(&text_frame(r#"{"t":"\u0061\u0061\u0061"}"#), &limits), None);
+    }
+
+    #[test]
+    fn an_error_tells_nothing_of_the_payload() {
+        let frame = text_frame(r#"{"t":"x","p":{"password":"secret"oops}}"#);
+        let error = decode(&frame, &Limits::default(), None).expect_err("not JSON");
+        assert_eq!(error.to_string(), r#"INVALID_JSON: expected "," or "}" at byte 33"#);
+    }
+}
