@@ -1,6 +1,7 @@
 //! The binary `wse`, as a shell runs it.
 
 #![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails by panicking")]
 
 mod support;
 
