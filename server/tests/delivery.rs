@@ -287,6 +287,17 @@ async fn a_client_that_asks_and_never_reads_stops_being_read() {
 }
 
 #[tokio::test]
+async fn answers_over_the_bound_end_the_connection_with_1013() {
+    let config = Config { max_message_size: 2048, max_queue_bytes: 2048, ..open() };
+    let running = Running::start(config).await;
+    let mut raw = Raw::connect(running.addr()).await;
+    let pings = client_frame(0x81, br#"{"t":"ping","p":{}}"#).repeat(100);
+    tokio::io::AsyncWriteExt::write_all(&mut raw.stream, &pings).await.expect("sent");
+    assert_eq!(raw.close_code().await, 1013);
+    assert_eq!(running.server.stats().slow_consumers, 1);
+}
+
+#[tokio::test]
 async fn pings_are_answered_at_both_levels() {
     let running = Running::start(open()).await;
     let mut client = running.ready_client("").await;
