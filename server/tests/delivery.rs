@@ -12,7 +12,7 @@ use wse_client_core::{
     security::{Dialect, KeyPair, Opener, Role, Sealer},
     wire::{self, Category, Limits, PayloadEncoding},
 };
-use wse_server::{Config, ConnectionHandle, Handler, Message, Outgoing, SendRefused};
+use wse_server::{Config, ConnectionHandle, Handler, Message, Outgoing, Payload, SendRefused};
 
 #[tokio::test]
 async fn exact_and_glob_subscriptions_deliver_once_and_in_order() {
@@ -34,6 +34,50 @@ async fn exact_and_glob_subscriptions_deliver_once_and_in_order() {
     both.expect_silence().await;
     other.expect_silence().await;
     assert_eq!(running.server.stats().messages_delivered, 502);
+}
+
+/// Publishers and readers on several threads: a wake that gets lost, or a publication read twice, shows here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_lost_doubled_or_reordered_between_threads() {
+    const TOPICS: usize = 4;
+    const COUNT: u64 = 1500;
+    let running = Running::start(open()).await;
+    let mut readers = Vec::new();
+    for number in 0..12 {
+        let topics: &[&str] = if number % 2 == 0 { &["load.*"] } else { &["load.0", "load.1", "load.2", "load.3"] };
+        let mut client = running.subscriber("", topics).await;
+        readers.push(tokio::spawn(async move {
+            let mut next = [0; TOPICS];
+            for _ in 0..COUNT as usize * TOPICS {
+                let message = client.message().await;
+                let topic: usize = message.topic().expect("a topic")[5..].parse().expect("a number");
+                assert_eq!(payload(&message)["n"], next[topic]);
+                next[topic] += 1;
+            }
+            client.expect_silence().await;
+        }));
+    }
+    let mut writers = Vec::new();
+    for topic in 0..TOPICS {
+        let server = running.server.clone();
+        writers.push(tokio::spawn(async move {
+            for number in 0..COUNT {
+                let payload = Payload::new(&json!({ "n": number })).expect("JSON");
+                server.publish(&format!("load.{topic}"), Outgoing::new("k", payload)).expect("published");
+                // Sometimes the readers sleep between two messages, sometimes they do not.
+                if number % 7 == 0 {
+                    tokio::task::yield_now().await;
+                }
+                if number % 101 == 0 {
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
+            }
+        }));
+    }
+    for task in writers.into_iter().chain(readers) {
+        task.await.expect("no panic");
+    }
+    assert_eq!(running.server.stats().messages_delivered, 12 * COUNT * TOPICS as u64);
 }
 
 #[tokio::test]
