@@ -397,22 +397,29 @@ impl<'a> Scanner<'a> {
     /// Reads a string from its opening quote.
     #[inline]
     fn string(&mut self) -> Result<Kind, Fault> {
-        self.at += 1;
-        let mut kind = Kind::Text;
+        let text = self.text;
+        self.at = plain_until(text, self.at + 1);
+        if text.get(self.at) == Some(&b'"') {
+            self.at += 1;
+            return Ok(Kind::Text);
+        }
+        self.escaped_string()
+    }
+
+    /// Reads the rest of a string, from its first byte that may not stand as it is.
+    #[cold]
+    fn escaped_string(&mut self) -> Result<Kind, Fault> {
         loop {
-            self.at += plain_prefix(&self.text[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(kind);
+                    return Ok(Kind::Escaped);
                 }
-                Some(b'\\') => {
-                    kind = Kind::Escaped;
-                    self.escape()?;
-                }
+                Some(b'\\') => self.escape()?,
                 Some(_) => return Err(Fault::ControlCharacter),
                 None => return Err(Fault::NoQuote),
             }
+            self.at = plain_until(self.text, self.at);
         }
     }
 
@@ -477,14 +484,13 @@ fn member(key: Key, kind: Kind, start: usize, end: usize) -> Value {
     }
 }
 
-/// Number of leading bytes that may stand in a string as they are.
+/// Where the bytes from `at` on end that may stand in a string as they are.
 #[inline]
-fn plain_prefix(text: &[u8]) -> usize {
+fn plain_until(text: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const TOPS: u64 = ONES << 7;
-    let mut at = 0;
-    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
+    while let Some(Ok(chunk)) = text.get(at..at + 8).map(<[u8; 8]>::try_from) {
+        let word = u64::from_le_bytes(chunk);
         // The lowest bit set in each term is exact; higher ones may be borrowed from it.
         let quote = word ^ (ONES * b'"' as u64);
         let slash = word ^ (ONES * b'\\' as u64);
@@ -635,13 +641,13 @@ mod tests {
                 for special in [b'"', b'\\', 0, 0x1F] {
                     let mut text = vec![0x7F; length];
                     text[at] = special;
-                    assert_eq!(plain_prefix(&text), at, "{special} at {at} of {length}");
+                    assert_eq!(plain_until(&text, 0), at, "{special} at {at} of {length}");
                     text[length - 1] = b'"';
-                    assert_eq!(plain_prefix(&text), at, "{special} at {at} of {length}, quoted");
+                    assert_eq!(plain_until(&text, 0), at, "{special} at {at} of {length}, quoted");
                 }
             }
-            assert_eq!(plain_prefix(&vec![0xFF; length]), length);
-            assert_eq!(plain_prefix(&vec![0x20; length]), length);
+            assert_eq!(plain_until(&vec![0xFF; length], 0), length);
+            assert_eq!(plain_until(&vec![0x20; length], 0), length);
         }
     }
 
