@@ -9,7 +9,9 @@ use bytes::Bytes;
 
 use crate::error::Code;
 
-use super::{Category, DecodeError, Limits, Message, Payload, PayloadEncoding, json, message::Member, msgpack};
+use super::{
+    Category, DecodeError, Limits, Message, Payload, PayloadEncoding, decode::Incoming, json, message::Member, msgpack,
+};
 
 /// A member of the envelope that means something. Long names are aliases: they count only where the
 /// short one is absent.
@@ -145,14 +147,14 @@ impl Envelope {
     ///
     /// # Errors
     /// [`Code::InvalidEnvelope`] when there is no usable type, or a string member is too long.
-    pub(super) fn into_message(
-        self,
+    pub(super) fn to_message(
+        &self,
         body: &Bytes,
         encoding: PayloadEncoding,
         prefix: Option<Category>,
-        limits: &Limits,
+        incoming: &Incoming<'_>,
     ) -> Result<Message, DecodeError> {
-        let reader = Reader { body, limits };
+        let reader = Reader { body, limits: incoming.limits };
         let kind = reader.text("t", self.either(Key::Kind, Key::KindAlias))?;
         if kind.is_empty() {
             return Err(DecodeError::new(Code::InvalidEnvelope, "no type: member \"t\" must be a string with content"));
@@ -176,8 +178,8 @@ impl Envelope {
             } else {
                 Payload::EMPTY
             },
-            wire_len: body.len(),
-            encrypted: false,
+            wire_len: incoming.wire_len,
+            encrypted: incoming.encrypted,
         })
     }
 }
