@@ -104,6 +104,26 @@ async fn failures_have_a_code_a_hint_and_an_exit_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_refuses_is_told_and_the_rest_goes_on() {
+    let server = Server::with(Behaviour { denied: Some("secret"), ..Behaviour::default() }).await;
+    let (code, out, errors) = wse(&["pub", &server.url, "secret", "x"], "").await;
+    assert_eq!((code, out.as_str()), (3, ""), "{errors}");
+    assert!(errors.contains("error: PUBLISH_DENIED") && errors.contains("hint: "), "{errors}");
+    let (code, _, errors) = wse(&["sub", &server.url, "secret"], "").await;
+    assert_eq!(code, 3, "{errors}");
+    assert!(errors.contains("error: TOPIC_DENIED"), "{errors}");
+
+    let url = server.url.clone();
+    let subscriber = tokio::spawn(async move { wse(&["sub", &url, "secret", "open", "-n", "1"], "").await });
+    while !subscriber.is_finished() {
+        server.publish("open", "x", "1");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (code, out, errors) = subscriber.await.unwrap();
+    assert!(code == 0 && out.contains("open  x  1") && errors.contains("secret: TOPIC_DENIED"), "{out}{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn http_posts_the_topic_and_shows_the_answer() {
     for (status, answer, exit, expected) in [
         ("200 OK", r#"{"delivered":2,"id":"x"}"#, 0, r#"{"delivered":2"#),
