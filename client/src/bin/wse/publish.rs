@@ -123,7 +123,9 @@ fn post(agent: &ureq::Agent, url: &str, args: &PubArgs, text: &str) -> Result<()
     if let Some(key) = &args.api_key {
         request = request.header("Authorization", format!("Bearer {key}"));
     }
-    let failed = |error: ureq::Error| Failure::coded("CONNECT_FAILED", format!("{url}: {error}"));
+    let failed = |error: ureq::Error| {
+        Failure::coded("CONNECT_FAILED", format!("{url}: {error}")).hinting(Some("is the server running there?"))
+    };
     let mut response = request.send(body).map_err(failed)?;
     let answer = response.body_mut().read_to_string().map_err(failed)?;
     if !response.status().is_success() {
@@ -150,7 +152,9 @@ fn refusal(status: u16, answer: &str) -> Failure {
         }
         .to_owned()
     });
-    Failure::coded(code, format!("HTTP {status}: {}", named("message").unwrap_or_else(|| answer.trim().to_owned())))
+    let hint = matches!(status, 401 | 403).then_some("give the server's API key with --api-key or WSE_API_KEY");
+    let message = named("message").unwrap_or_else(|| answer.trim().to_owned());
+    Failure::coded(code, format!("HTTP {status}: {message}")).hinting(hint)
 }
 
 #[cfg(test)]
