@@ -38,6 +38,7 @@ impl Failure {
     /// Writes the line, and a hint where one is certain.
     pub(crate) fn report(&self) {
         match &self.code {
+            _ if self.exit == 0 => {}
             Some(code) => eprintln!("error: {code}: {}", self.message),
             None => eprintln!("error: {}", self.message),
         }
@@ -103,13 +104,21 @@ impl From<SubscribeError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self { code: None, message: error.to_string(), hint: None, exit: 1 }
+        // Whoever read our output has enough of it, as in `wse sub … | head`: no failure.
+        let exit = u8::from(error.kind() != io::ErrorKind::BrokenPipe);
+        Self { code: None, message: error.to_string(), hint: None, exit }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reader_that_has_enough_is_no_failure() {
+        assert_eq!(Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)).exit, 0);
+        assert_eq!(Failure::from(io::Error::from(io::ErrorKind::StorageFull)).exit, 1);
+    }
 
     #[test]
     fn exit_codes_tell_wrong_usage_from_refusals_and_from_the_network() {

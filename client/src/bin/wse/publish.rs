@@ -60,7 +60,9 @@ async fn publish(client: &mut Client, args: &PubArgs, payload: Payload) -> Resul
 /// Waits until the server has judged the message. A server answers in order and only refusals are answered, so the
 /// answer to a request that changes nothing comes after the refusal, or there is none.
 async fn settled(client: &mut Client, id: &str) -> Result<(), Failure> {
-    client.unsubscribe(&[BARRIER]).await?;
+    if !client.unsubscribe(&[BARRIER]).await?.confirmed {
+        eprintln!("the server does not confirm anything; the message was sent");
+    }
     for event in client.try_next_batch(usize::MAX) {
         match event {
             Event::ServerError(error) if error.source.correlation_id() == Some(id) => {
