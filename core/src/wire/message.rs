@@ -151,6 +151,12 @@ impl Payload {
         Ok(Self { encoding: PayloadEncoding::Msgpack, bytes })
     }
 
+    /// A copy that no longer holds on to the frame it came in, for payloads that are kept for long.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self { encoding: self.encoding, bytes: Bytes::copy_from_slice(&self.bytes) }
+    }
+
     /// How [`Payload::bytes`] are written.
     pub const fn encoding(&self) -> PayloadEncoding {
         self.encoding
@@ -215,7 +221,15 @@ pub(super) enum Member {
 }
 
 impl Member {
-    pub(super) fn as_str(&self) -> Option<&str> {
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Absent => true,
+            Self::Slice(bytes) => bytes.is_empty(),
+            Self::Owned(text) => text.is_empty(),
+        }
+    }
+
+    fn as_str(&self) -> Option<&str> {
         match self {
             Self::Absent => None,
             Self::Slice(bytes) => std::str::from_utf8(bytes).ok(),
