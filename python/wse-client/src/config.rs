@@ -12,6 +12,8 @@ use wse_client_core::{config::Credentials, wire::PayloadEncoding};
 
 use crate::error;
 
+/// Bound of one `connect()`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Events held for a program that is slow to read.
 const QUEUE_SIZE: usize = 4096;
 const LARGEST_QUEUE: usize = 1_000_000;
@@ -20,6 +22,8 @@ const LARGEST_QUEUE: usize = 1_000_000;
 pub(crate) struct Settings {
     pub(crate) config: ClientConfig,
     pub(crate) queue_size: usize,
+    /// Bound of one `connect()`, all its attempts together.
+    pub(crate) connect_timeout: Duration,
     /// How payloads are written.
     pub(crate) payloads: PayloadEncoding,
 }
@@ -31,11 +35,16 @@ impl Settings {
     /// `TypeError` for a value of the wrong type, `WSEConfigError` for one that cannot be used. Both name the keyword.
     pub(crate) fn new(url: &Bound<'_, PyAny>, settings: &Bound<'_, PyDict>, provider: bool) -> PyResult<Self> {
         let mut config = ClientConfig::new(text("url", url)?);
-        config.client_version = format!("python-{}", env!("CARGO_PKG_VERSION"));
+        config.client_version = format!("python/{}", env!("CARGO_PKG_VERSION"));
         if provider {
             config.credentials = Credentials::Provider;
         }
-        let mut made = Self { config, queue_size: QUEUE_SIZE, payloads: PayloadEncoding::Json };
+        let mut made = Self {
+            config,
+            queue_size: QUEUE_SIZE,
+            connect_timeout: CONNECT_TIMEOUT,
+            payloads: PayloadEncoding::Json,
+        };
         for (name, value) in settings.iter() {
             made.set(&name.extract::<String>()?, &value)?;
         }
@@ -58,7 +67,8 @@ impl Settings {
             "initial_delay" => config.reconnect.initial_delay = seconds(name, value)?,
             "max_delay" => config.reconnect.max_delay = seconds(name, value)?,
             "backoff_multiplier" => config.reconnect.multiplier = number(name, value)?,
-            "connect_timeout" => config.timeouts.connect = seconds(name, value)?,
+            "connect_timeout" => self.connect_timeout = seconds(name, value)?,
+            "dial_timeout" => config.timeouts.connect = seconds(name, value)?,
             "ready_timeout" => config.timeouts.ready = seconds(name, value)?,
             "subscribe_timeout" => config.timeouts.subscribe = seconds(name, value)?,
             "heartbeat_interval" => config.heartbeat.interval = seconds(name, value)?,
@@ -75,6 +85,7 @@ impl Settings {
 pub(crate) fn config_error(py: Python<'_>, fault: &ConfigError) -> PyErr {
     let name = match fault.setting {
         "reconnect.multiplier" => "backoff_multiplier".to_owned(),
+        "timeouts.connect" => "dial_timeout".to_owned(),
         "endpoints" => "url".to_owned(),
         other => match other.split_once('.') {
             Some(("timeouts", rest)) => format!("{rest}_timeout"),

@@ -7,6 +7,7 @@ mod config;
 mod doorbell;
 mod error;
 mod event;
+mod inbox;
 mod runtime;
 mod value;
 

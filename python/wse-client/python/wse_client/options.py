@@ -39,7 +39,9 @@ class ConnectOptions(TypedDict, total=False):
     backoff_multiplier: float
     """Growth of the pause, from 1 to 10. Default 1.5."""
     connect_timeout: float
-    """Dialling, TLS and the WebSocket handshake; also one call of the token function. Default 10."""
+    """One call of ``connect()``, all its attempts together. Default 30."""
+    dial_timeout: float
+    """One attempt's TCP, TLS and WebSocket handshake; also one call of the token function. Default 10."""
     ready_timeout: float
     """From the open socket to a server that is ready. Default 10."""
     subscribe_timeout: float

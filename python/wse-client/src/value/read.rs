@@ -3,6 +3,7 @@
 use std::fmt;
 
 use pyo3::{
+    IntoPyObjectExt,
     exceptions::PyValueError,
     prelude::*,
     sync::PyOnceLock,
