@@ -68,11 +68,14 @@ impl Core {
 
     fn connect(&self, py: Python<'_>, operation: u64) -> PyResult<()> {
         let runtime = runtime::get(py)?;
-        let client = self.start(py, &runtime)?;
+        let (client, topics) = self.start(py, &runtime)?;
         let (inbox, stage) = (Arc::clone(&self.inbox), Arc::clone(&self.stage));
         let (limit, give_up_after) = (self.settings.connect_timeout, self.give_up_after());
         runtime.spawn(async move {
-            let result = connected(&client, limit, give_up_after).await;
+            let mut result = connected(&client, limit, give_up_after).await;
+            if result.is_ok() && !topics.is_empty() {
+                result = topics_done(client.subscribe(&topics).await);
+            }
             if result.is_err() {
                 // As before the call: it may be made again.
                 let mut stage = lock(&stage);
@@ -104,18 +107,24 @@ impl Core {
     }
 
     fn close(&self, py: Python<'_>, operation: u64) -> PyResult<()> {
-        // A client that ran is kept: what it received can still be read.
+        let inbox = Arc::clone(&self.inbox);
         let Some(client) = self.running() else {
-            *self.stage() = Stage::Closed;
-            self.inbox.complete(operation, Ok(Done::Nothing));
+            inbox.complete(operation, Ok(Done::Nothing));
             return Ok(());
         };
-        let inbox = Arc::clone(&self.inbox);
         runtime::get(py)?.spawn(async move {
             client.close().await;
             inbox.complete(operation, Ok(Done::Nothing));
         });
         Ok(())
+    }
+
+    fn seal(&self) {
+        let mut stage = self.stage();
+        if matches!(*stage, Stage::Idle) {
+            // A client that ran is kept: what it received can still be read.
+            *stage = Stage::Closed;
+        }
     }
 
     fn abandon(&self) {
@@ -280,11 +289,11 @@ impl Core {
         }
     }
 
-    /// The client, started if it is not.
-    fn start(&self, py: Python<'_>, runtime: &Runtime) -> PyResult<Arc<Client>> {
+    /// The client, started if it is not, and the topics that it has to ask for first.
+    fn start(&self, py: Python<'_>, runtime: &Runtime) -> PyResult<(Arc<Client>, Vec<String>)> {
         // No Python code runs in here, so the interpreter cannot change hands between the look and the change.
         let is_idle = match &*self.stage() {
-            Stage::Running(client) => return Ok(Arc::clone(client)),
+            Stage::Running(client) => return Ok((Arc::clone(client), Vec::new())),
             Stage::Closed => false,
             Stage::Idle => true,
         };
@@ -302,7 +311,7 @@ impl Core {
         client.set_waker(Some(Box::new(move || inbox.doorbell.ring())));
         let client = Arc::new(client);
         *self.stage() = Stage::Running(Arc::clone(&client));
-        Ok(client)
+        Ok((client, self.settings.topics.clone()))
     }
 
     /// Failed attempts in a row that end a `connect()`, when the reason is one that time will not heal. A token

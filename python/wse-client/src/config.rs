@@ -22,6 +22,8 @@ const LARGEST_QUEUE: usize = 1_000_000;
 pub(crate) struct Settings {
     pub(crate) config: ClientConfig,
     pub(crate) queue_size: usize,
+    /// Asked for as part of `connect()`, so that it can tell which of them were refused.
+    pub(crate) topics: Vec<String>,
     /// Bound of one `connect()`, all its attempts together.
     pub(crate) connect_timeout: Duration,
     /// How payloads are written.
@@ -41,6 +43,7 @@ impl Settings {
         }
         let mut made = Self {
             config,
+            topics: Vec::new(),
             queue_size: QUEUE_SIZE,
             connect_timeout: CONNECT_TIMEOUT,
             payloads: PayloadEncoding::Json,
@@ -49,6 +52,7 @@ impl Settings {
             made.set(&name.extract::<String>()?, &value)?;
         }
         made.config.check().map_err(|fault| config_error(url.py(), &fault))?;
+        made.topics = std::mem::take(&mut made.config.topics);
         Ok(made)
     }
 

@@ -166,7 +166,7 @@ async def test_concurrent_sends_keep_their_order(url: str, topic: str) -> None:
 
 async def test_a_reader_that_always_finds_messages_lets_others_run(url: str, topic: str) -> None:
     count = 20_000
-    async with connect(url, topics=[topic], queue_size=count) as reader, connect(url) as writer:
+    async with connect(url, topics=[topic], queue_size=count + 100) as reader, connect(url) as writer:
         await publish_numbers(writer, topic, count)
         while reader.metrics.messages_received < count:
             await asyncio.sleep(0.01)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _core
-from .errors import WSEError, WSEUsageError, _error
+from .errors import WSEConnectionError, WSEUsageError, _error
 from .options import TokenProvider
 
 BATCH = 256
@@ -42,6 +42,7 @@ class Bridge:
         self._ids = itertools.count(1)
         self._readers: list[asyncio.Future[None]] = []
         self._token_calls: set[asyncio.Task[None]] = set()
+        self._bell: socket.socket | None = None
         self._yielded = time.monotonic()
 
     def attach(self) -> asyncio.AbstractEventLoop:
@@ -65,9 +66,11 @@ class Bridge:
             sock = socket.socket(fileno=bell)
             try:
                 loop.add_reader(sock, _rung, weakref.ref(self), loop, sock)
-                return
             except NotImplementedError:
                 sock.close()
+            else:
+                self._bell = sock
+                return
         self.core.ring_by(loop.call_soon_threadsafe, _Knock(weakref.ref(self)))
 
     async def call(self, start: Callable[[int], None]) -> Any:
@@ -95,6 +98,9 @@ class Bridge:
                 future.set_result(value)
             else:
                 future.set_exception(_error(*value))
+        self._wake_readers()
+
+    def _wake_readers(self) -> None:
         readers, self._readers = self._readers, []
         for reader in readers:
             if not reader.done():
@@ -151,9 +157,17 @@ class Bridge:
             self._yielded = time.monotonic()
 
     def detach(self) -> None:
-        """Ends token calls that nobody waits for any more."""
+        """Leaves the loop: nobody is left waiting, and the engine is not listened to any more."""
         for task in self._token_calls:
             task.cancel()
+        for future in self._operations.values():
+            if not future.done():
+                future.set_exception(WSEConnectionError("the client was closed", code="CONNECTION_CLOSED"))
+        self._wake_readers()
+        if self._bell is not None and self._loop is not None:
+            self._loop.remove_reader(self._bell)
+            self._bell.close()
+            self._bell = None
 
 
 class _Knock:
@@ -181,4 +195,4 @@ def _rung(bridge_ref: weakref.ref[Bridge], loop: asyncio.AbstractEventLoop, sock
         sock.close()
 
 
-__all__ = ["Bridge", "WSEError"]
+__all__ = ["Bridge"]

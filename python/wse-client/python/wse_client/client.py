@@ -63,19 +63,24 @@ class AsyncWSEClient:
         self._next = 0
         self._handlers: dict[str, list[Handler]] = {}
         self._handling: asyncio.Task[None] | None = None
+        self._full = asyncio.Lock()
 
     # -- connection ---------------------------------------------------------------------------------------------------
 
     async def connect(self) -> Self:
-        """Connects, and returns this client when the server is ready. Does nothing if it is.
+        """Connects, and returns this client when the server is ready and has answered for the option ``topics``. Does
+        nothing if it is. After an error it may be called again.
 
         Raises:
+            WSESubscriptionError: The server refused some of the topics; it is connected all the same.
             WSEConnectionError: The server cannot be reached.
             WSETimeoutError: It was not ready in time.
             WSEAuthError: It refused the token or the origin, or the token function failed.
             WSEEncryptionError: No key could be agreed.
         """
-        await self._bridge.call(self._core.connect)
+        outcome = await self._bridge.call(self._core.connect)
+        if outcome is not None:
+            _outcome(outcome)
         return self
 
     async def reconnect(self) -> Self:
@@ -89,7 +94,10 @@ class AsyncWSEClient:
 
     async def close(self) -> None:
         """Says goodbye to the server and ends the client. Iterators end after what was received. May be repeated."""
-        await self._bridge.call(self._core.close)
+        self._bridge.attach()
+        if self._core.is_open():
+            await self._bridge.call(self._core.close)
+        self._core.seal()
         self._bridge.detach()
 
     async def __aenter__(self) -> Self:
@@ -97,6 +105,7 @@ class AsyncWSEClient:
             return await self.connect()
         except BaseException:
             self._core.abandon()
+            self._bridge.detach()
             raise
 
     async def __aexit__(
@@ -152,11 +161,17 @@ class AsyncWSEClient:
             WSERequestError: Type, topic or size are not allowed.
             WSEConnectionError: Not connected.
         """
-        body = {} if payload is _NO_PAYLOAD else payload
-        sent: str = await self._bridge.call(
-            lambda op: self._core.send(op, type, body, topic, id, correlation_id, priority)
-        )
-        return sent
+        message = (type, {} if payload is _NO_PAYLOAD else payload, topic, id, correlation_id, priority)
+        self._bridge.attach()
+        await self._bridge.breathe()
+        if not self._full.locked():
+            sent = self._core.try_send(*message)
+            if sent is not None:
+                return sent
+        # Too many bytes are on their way. Whoever has to wait does so in line, or messages would overtake each other.
+        async with self._full:
+            waited: str = await self._bridge.call(lambda op: self._core.send(op, *message))
+            return waited
 
     async def publish(self, topic: str, type: str, payload: Any = _NO_PAYLOAD) -> str:
         """Publishes a message to everyone who is subscribed to ``topic``; see :meth:`send`.
