@@ -65,13 +65,16 @@ impl Builder {
     /// ```
     ///
     /// # Errors
-    /// [`ConnectError`]: a setting that cannot be used; a failure that time will not heal, or retries that are used
-    /// up; or the [`connect_timeout`](Self::connect_timeout) with the reason of the last attempt. The client is
-    /// closed then.
+    /// [`ConnectError`]: a setting that cannot be used; a failure that time will not heal (forbidden; without a token
+    /// provider also a token that is refused), or retries that are used up; or the
+    /// [`connect_timeout`](Self::connect_timeout) with the reason of the last attempt. The client is closed then.
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let after = self.connect_timeout;
+        // A provider may have a better token the next time.
+        let give_up_after =
+            self.provider.is_none().then(|| u32::try_from(self.config.endpoints.len()).unwrap_or(u32::MAX));
         let client = self.start()?;
-        match tokio::time::timeout(after, client.connected()).await {
+        match tokio::time::timeout(after, client.connected(give_up_after)).await {
             Ok(connected) => connected.map(|()| client),
             Err(_) => Err(ConnectError::Timeout { after, last: client.last_disconnect() }),
         }

@@ -24,7 +24,7 @@ use wse_client_core::{
 use crate::{
     builder::Builder,
     error::{ConnectError, SendError, SubscribeError},
-    shared::Shared,
+    shared::{Shared, Standing},
 };
 
 /// Longest wait of [`Client::close`]: the goodbye of the socket is bounded by 2 s itself.
@@ -84,20 +84,29 @@ impl Client {
     }
 
     /// Waits until the connection is ready. Events stay in the queue.
-    pub(crate) async fn connected(&self) -> Result<(), ConnectError> {
-        let mut connection = self.shared.connection.subscribe();
+    ///
+    /// With `give_up_after`, that many failed attempts (one at each endpoint) are enough when the reason is one that
+    /// time will not heal, such as a wrong token.
+    pub(crate) async fn connected(&self, give_up_after: Option<u32>) -> Result<(), ConnectError> {
+        let mut standing = self.shared.standing.subscribe();
         let mut finished = self.shared.finished.subscribe();
         loop {
-            match *connection.borrow_and_update() {
+            let Standing { state, failures } = *standing.borrow_and_update();
+            let last = self.last_disconnect();
+            match state {
                 ConnectionState::Connected => return Ok(()),
-                ConnectionState::Failed => {
-                    return Err(self.last_disconnect().map_or(ConnectError::Closed, ConnectError::Failed));
-                }
                 ConnectionState::Closed => return Err(ConnectError::Closed),
+                ConnectionState::Failed => return Err(last.map_or(ConnectError::Closed, ConnectError::Failed)),
                 ConnectionState::Idle | ConnectionState::Connecting | ConnectionState::Reconnecting => {}
             }
+            if let Some(last) = last
+                && give_up_after.is_some_and(|attempts| failures >= attempts)
+                && !last.code.is_retryable()
+            {
+                return Err(ConnectError::Failed(last));
+            }
             tokio::select! {
-                changed = connection.changed() => changed.map_err(|_| ConnectError::Closed)?,
+                changed = standing.changed() => changed.map_err(|_| ConnectError::Closed)?,
                 _ = finished.wait_for(|finished| *finished) => return Err(ConnectError::Closed),
             }
         }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use wse_client_core::client::{ConnectionState, Event};
+use wse_client_core::client::{ConnectionState, Event, RequestId};
 
 /// Called when events are there after [`Queue::arm`] said that there were none.
 pub(crate) type WakeCallback = Arc<dyn Fn() + Send + Sync>;
@@ -177,6 +177,11 @@ impl Inner {
 }
 
 fn is_same_news(one: &Event, other: &Event) -> bool {
+    // The engine's own request after a reconnect; requests of the application are each told.
+    let resubscribed = |event: &Event| matches!(event, Event::Subscribed(outcome) if outcome.request == RequestId(0));
+    if resubscribed(one) && resubscribed(other) {
+        return true;
+    }
     matches!(
         (one, other),
         (Event::StateChanged { .. }, Event::StateChanged { .. })

@@ -33,10 +33,18 @@ pub(crate) struct Shared {
     pub(crate) asked: Notify,
     /// Tells senders that the socket took bytes.
     pub(crate) sent: Notify,
-    pub(crate) connection: watch::Sender<ConnectionState>,
+    pub(crate) standing: watch::Sender<Standing>,
     /// True once the driver is gone.
     pub(crate) finished: watch::Sender<bool>,
     send_buffer: usize,
+}
+
+/// What somebody who waits for a connection must see, kept apart from the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) state: ConnectionState,
+    /// Consecutive failed attempts.
+    pub(crate) failures: u32,
 }
 
 struct State {
@@ -64,7 +72,7 @@ impl Shared {
         let engine = Engine::new(config, Seed::from_bytes(seed), Moment::ORIGIN, wall)?;
         Ok(Self {
             origin: Instant::now(),
-            connection: watch::Sender::new(engine.state()),
+            standing: watch::Sender::new(Standing { state: engine.state(), failures: 0 }),
             state: Mutex::new(State { engine, waiting: BTreeMap::new(), unsent: 0 }),
             queue: Queue::new(events),
             asked: Notify::new(),
@@ -170,10 +178,10 @@ impl Shared {
         if state.unsent < self.send_buffer || state.engine.state() != ConnectionState::Connected {
             self.sent.notify_waiters();
         }
-        let connection = state.engine.state();
+        let standing = Standing { state: state.engine.state(), failures: state.engine.metrics(now).failed_attempts };
         let wakeups = self.queue.push(events);
-        self.connection.send_if_modified(|known| std::mem::replace(known, connection) != connection);
-        Turn { actions, deadline, state: connection, wakeups }
+        self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
+        Turn { actions, deadline, state: standing.state, wakeups }
     }
 
     /// The driver is gone: whoever waits for anything is told.
