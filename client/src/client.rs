@@ -511,8 +511,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ConnectError`], as from [`Builder::connect`]; never its timeout.
-    pub async fn wait_connected(&self, _give_up_after: Option<u32>) -> Result<(), ConnectError> {
-        self.connected().await
+    pub async fn wait_connected(&self, give_up_after: Option<u32>) -> Result<(), ConnectError> {
+        self.connected(give_up_after).await
     }
 
     /// Whether the background task is gone and its sockets are closed: after a close, or when its runtime was shut
