@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -225,5 +224,3 @@ def run_program(source: str) -> None:
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr and "panicked" not in done.stderr, done.stderr
 
-
-assert signal.SIGINT
