@@ -108,8 +108,16 @@ impl Shared {
         if !matches!(state.engine.state(), ConnectionState::Failed | ConnectionState::Closed) {
             self.queue.resume();
         }
+        // Whoever waits for the connection right after this command must not see how it stood before.
+        self.tell_standing(&state.engine);
         drop(state);
         self.asked.notify_one();
+    }
+
+    fn tell_standing(&self, engine: &Engine) -> Standing {
+        let standing = Standing { state: engine.state(), failures: engine.metrics(self.now()).failed_attempts };
+        self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
+        standing
     }
 
     pub(crate) fn close(&self, close: Close) {

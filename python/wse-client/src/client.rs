@@ -92,15 +92,9 @@ impl Core {
         let Some(client) = self.running() else { return self.connect(py, operation) };
         let inbox = Arc::clone(&self.inbox);
         let (limit, give_up_after) = (self.settings.connect_timeout, self.give_up_after());
-        let before = client.metrics().connections;
         client.reconnect();
         runtime::get(py)?.spawn(async move {
-            let mut result = connected(&client, limit, give_up_after).await;
-            while result.is_ok() && client.metrics().connections == before {
-                // The old connection was still seen; the engine's task has not had its turn yet.
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                result = connected(&client, limit, give_up_after).await;
-            }
+            let result = connected(&client, limit, give_up_after).await;
             inbox.complete(operation, result);
         });
         Ok(())
