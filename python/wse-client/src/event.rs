@@ -20,7 +20,10 @@ pub(crate) struct WseEvent {
 enum Source {
     Message(Message),
     /// The server dropped messages for this client.
-    Lost { topic: Option<String>, count: Option<u64> },
+    Lost {
+        topic: Option<String>,
+        count: Option<u64>,
+    },
 }
 
 impl WseEvent {
