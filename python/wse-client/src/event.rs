@@ -17,6 +17,7 @@ pub(crate) struct WseEvent {
     payload: PyOnceLock<Py<PyAny>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "notices are rare, and a box for each message would cost more")]
 enum Source {
     Message(Message),
     /// The server dropped messages for this client.
