@@ -9,7 +9,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
     process::{Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use support::{Behaviour, Server, eventually};
@@ -156,6 +156,27 @@ fn answer_one(listener: &TcpListener, status: &str, answer: &str) -> String {
     reader.read_exact(&mut body).unwrap();
     write!(tcp, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{answer}", answer.len()).unwrap();
     request + &String::from_utf8(body).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_pipe_ends_it_quietly() {
+    let server = Server::start().await;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wse"))
+        .args(["sub", &server.url, "t"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let finished = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !finished.is_finished() {
+        assert!(Instant::now() < deadline, "a closed pipe must end it");
+        server.publish("t", "x", "1");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let output = finished.await.unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
