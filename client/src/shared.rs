@@ -183,7 +183,6 @@ impl Shared {
         if state.unsent < self.send_buffer || state.engine.state() != ConnectionState::Connected {
             self.sent.notify_waiters();
         }
-        let standing = Standing { state: state.engine.state(), failures: state.engine.metrics(now).failed_attempts };
         let answers = state.answers(&events);
         let wakeups = self.queue.push(events);
         // After the push: whoever gets an answer finds everything that came before it in the queue.
@@ -191,7 +190,7 @@ impl Shared {
             // The caller may have stopped waiting; the event is in the queue anyway.
             let _ = answer.send(outcome);
         }
-        self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
+        let standing = self.tell_standing(&state.engine);
         Turn { actions, deadline, state: standing.state, wakeups }
     }
 
