@@ -91,6 +91,7 @@ export class WseClient {
   #loading: Promise<WasmClient> | undefined;
   #wanted = false;
   #drainIsDue = false;
+  #told: ConnectionState = ConnectionState.Idle;
   #provider: TokenProvider | undefined;
   #stopWatching: (() => void) | undefined;
   readonly #waiters = new Set<Waiter>();
@@ -435,6 +436,11 @@ export class WseClient {
   }
 
   #deliver({ event, request }: Received): void {
+    if (event.type === "stateChanged") {
+      // `connecting` was told while the engine was still being loaded.
+      if (event.to === this.#told) return;
+      this.#told = event.to;
+    }
     if (event.type === "connected") this.#settleWaiters((waiter) => waiter.resolve(event.server));
     if (event.type === "disconnected" && event.disconnect.retryInMs === undefined) this.#ended(event.disconnect);
     if (event.type === "subscribed" && request !== undefined) {

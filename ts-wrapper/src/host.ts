@@ -9,15 +9,17 @@ import { reportUncaught } from "./errors.js";
  * @internal
  */
 export function defer(task: () => void): void {
-  if (typeof setImmediate === "function") setImmediate(task);
-  else {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      task();
-    };
-    port2.postMessage(0);
+  const { setImmediate } = globalThis as { setImmediate?: (task: () => void) => unknown };
+  if (setImmediate) {
+    setImmediate(task);
+    return;
   }
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = () => {
+    port1.close();
+    task();
+  };
+  port2.postMessage(0);
 }
 
 /**
