@@ -36,6 +36,9 @@ export function Chart({ track, format, colors, max }: ChartProps) {
   return <div className="chart" ref={box} />;
 }
 
+/** Seconds before the newest sample where the axis has a mark. */
+const MARKS = [60, 50, 40, 30, 20, 10, 0];
+
 const theme = matchMedia("(prefers-color-scheme: dark)");
 
 function watchTheme(listener: () => void): () => void {
@@ -75,21 +78,18 @@ function options(
     ...sizeOf(element),
     legend: { show: false },
     cursor: { show: false },
-    padding: [8, 8, 0, 0],
+    padding: [8, 16, 0, 0],
     // The right edge is the newest sample, the left edge a minute before it: the curve moves.
     scales: {
       x: { time: true, range: (_plot, _min, newest) => [newest - 60, newest] },
       y: { range: (_plot, _low, high) => [0, max ?? Math.max(high * 1.15, 1)] },
     },
     axes: [
-      { ...axis, values: (plot, marks) => marks.map((mark) => secondsAgo(plot, mark)), space: 60, size: 24 },
+      { ...axis, size: 24, splits: (_plot, _axis, _oldest, newest) => MARKS.map((ago) => newest - ago), values: () => MARKS.map(ago) },
       { ...axis, size: 64, space: 36, values: (_plot, marks) => marks.map(format) },
     ],
     series: [{}, ...track.labels.map(line)],
   };
 }
 
-function secondsAgo(plot: uPlot, mark: number): string {
-  const ago = Math.round((plot.scales.x?.max ?? mark) - mark);
-  return ago <= 0 ? "now" : `-${ago} s`;
-}
+const ago = (seconds: number): string => (seconds === 0 ? "now" : `-${seconds} s`);
