@@ -165,10 +165,7 @@ impl Shared {
         let deadline = loop {
             match state.engine.poll() {
                 Output::Act(action) => actions.push(action),
-                Output::Emit(event) => {
-                    state.answer(&event);
-                    events.push(event);
-                }
+                Output::Emit(event) => events.push(event),
                 Output::Wait(deadline) => break deadline,
             }
         };
@@ -179,7 +176,13 @@ impl Shared {
             self.sent.notify_waiters();
         }
         let standing = Standing { state: state.engine.state(), failures: state.engine.metrics(now).failed_attempts };
+        let answers = state.answers(&events);
         let wakeups = self.queue.push(events);
+        // After the push: whoever gets an answer finds everything that came before it in the queue.
+        for (answer, outcome) in answers {
+            // The caller may have stopped waiting; the event is in the queue anyway.
+            let _ = answer.send(outcome);
+        }
         self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
         Turn { actions, deadline, state: standing.state, wakeups }
     }
@@ -196,12 +199,15 @@ impl Shared {
 }
 
 impl State {
-    fn answer(&mut self, event: &Event) {
-        if let Event::Subscribed(outcome) = event
-            && let Some(answer) = self.waiting.remove(&outcome.request)
-        {
-            // The caller may have stopped waiting; the event is in the queue anyway.
-            let _ = answer.send(outcome.clone());
+    /// The callers who wait for one of these events, each with its outcome.
+    fn answers(&mut self, events: &[Event]) -> Vec<(oneshot::Sender<SubscriptionOutcome>, SubscriptionOutcome)> {
+        if self.waiting.is_empty() {
+            return Vec::new();
         }
+        let outcomes = events.iter().filter_map(|event| match event {
+            Event::Subscribed(outcome) => Some(outcome),
+            _ => None,
+        });
+        outcomes.filter_map(|outcome| Some((self.waiting.remove(&outcome.request)?, outcome.clone()))).collect()
     }
 }
