@@ -32,6 +32,7 @@
 //! # Ok::<(), wse_client_core::config::ConfigError>(())
 //! ```
 
+mod channel;
 pub mod client;
 pub mod config;
 pub mod error;

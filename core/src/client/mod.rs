@@ -1,108 +1,288 @@
-//! The client end of a connection.
+//! The client end of a connection: one logical connection to one of several equal servers.
+//!
+//! ```text
+//! connect.rs        token, socket, greeting, ready; loss, backoff, the next attempt
+//! inbound.rs        what frames of the server mean
+//! outbound.rs       messages of the application, control messages
+//! subscriptions.rs  wanted topics and requests under way
+//! heartbeat.rs      pings, and the decision that the server went silent
+//! ```
 
+mod connect;
+mod heartbeat;
+mod inbound;
+mod outbound;
+mod subscriptions;
 mod types;
+
+#[cfg(test)]
+mod tests;
 
 pub use types::*;
 
+use std::collections::VecDeque;
+
 use crate::{
-    config::{ClientConfig, ConfigError},
+    config::{ClientConfig, ConfigError, Credentials},
+    error::Code,
     io::Close,
-    rng::Seed,
+    resilience::Backoff,
+    rng::{Rng, Seed},
     security::Secret,
-    time::{Moment, WallTime},
+    time::{Moment, Timers, WallClock, WallTime},
 };
+
+use connect::{Link, Phase};
+use subscriptions::Subscriptions;
+
+/// Everything that can be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Timer {
+    /// The token provider or the socket takes too long.
+    Dial,
+    /// The server is not ready in time.
+    Ready,
+    /// A server that answers but says no `server_ready` is taken as it is.
+    Grace,
+    /// The next ping.
+    Ping,
+    /// The server sent nothing after a ping.
+    Silence,
+    /// The connection held long enough to forget earlier failures.
+    Stable,
+    /// The next attempt.
+    Retry,
+    /// A subscription request gets no answer.
+    Subscription,
+}
+
+const TIMERS: [Timer; 8] = [
+    Timer::Dial,
+    Timer::Ready,
+    Timer::Grace,
+    Timer::Ping,
+    Timer::Silence,
+    Timer::Stable,
+    Timer::Retry,
+    Timer::Subscription,
+];
 
 /// One logical connection to one of several equal servers, kept up until [`Client::close`].
 ///
 /// Commands return an `Err` only for mistakes of the caller. What the world does is handed in by
 /// [`Client::handle`]; what follows from either is taken out by [`Client::poll`].
-pub struct Client {}
+pub struct Client {
+    config: ClientConfig,
+    wall: WallClock,
+    rng: Rng,
+    state: ConnectionState,
+    phase: Phase,
+    link: Option<Link>,
+    last_socket: u64,
+    endpoint: usize,
+    renew_token: bool,
+    backoff: Backoff,
+    subscriptions: Subscriptions,
+    timers: Timers<Timer, 8>,
+    outputs: VecDeque<Output>,
+    metrics: Metrics,
+    last_disconnect: Option<Disconnect>,
+    ping_sent: Option<Moment>,
+    awaiting_life: bool,
+    reads_paused: bool,
+}
 
 impl Client {
     /// A client that has not dialled yet.
     ///
     /// # Errors
     /// A setting that cannot be used.
-    pub fn new(_config: ClientConfig, _seed: Seed, _now: Moment, _wall: WallTime) -> Result<Self, ConfigError> {
-        todo!()
+    pub fn new(config: ClientConfig, seed: Seed, now: Moment, wall: WallTime) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Self {
+            wall: WallClock::new(wall, now),
+            rng: Rng::new(seed),
+            state: ConnectionState::Idle,
+            phase: Phase::Resting,
+            link: None,
+            last_socket: 0,
+            endpoint: 0,
+            renew_token: false,
+            backoff: Backoff::new(config.reconnect.clone()),
+            subscriptions: Subscriptions::new(&config.topics),
+            timers: Timers::new(TIMERS),
+            outputs: VecDeque::new(),
+            metrics: Metrics::default(),
+            last_disconnect: None,
+            ping_sent: None,
+            awaiting_life: false,
+            reads_paused: false,
+            config,
+        })
     }
 
     /// Starts to connect; does nothing while connected or connecting. After a failure or a close it starts anew.
-    pub fn connect(&mut self, _now: Moment) {
-        todo!()
+    pub fn connect(&mut self, now: Moment) {
+        if matches!(self.phase, Phase::Resting) {
+            self.backoff.reset();
+            self.set_state(ConnectionState::Connecting);
+            self.start_attempt(now);
+        }
     }
 
     /// Sends a message on the present connection and gives its id.
     ///
     /// # Errors
     /// [`SendError`]; nothing was sent then.
-    pub fn send(&mut self, _message: Outgoing, _now: Moment) -> Result<String, SendError> {
-        todo!()
+    pub fn send(&mut self, message: Outgoing, now: Moment) -> Result<String, SendError> {
+        self.send_message(&message, now)
     }
 
     /// Asks for topics (exact names, or patterns with `*` and `?`), now and after every reconnect.
     ///
-    /// # Errors
-    /// [`SubscribeError`]; nothing changed then.
-    pub fn subscribe<T: AsRef<str>>(&mut self, _topics: &[T], _now: Moment) -> Result<RequestId, SubscribeError> {
-        todo!()
-    }
-
-    /// Gives up topics. Unknown ones are no error.
+    /// Exactly one [`Event::Subscribed`] with the returned id follows, within `timeouts.subscribe`.
     ///
     /// # Errors
     /// [`SubscribeError`]; nothing changed then.
-    pub fn unsubscribe<T: AsRef<str>>(&mut self, _topics: &[T], _now: Moment) -> Result<RequestId, SubscribeError> {
-        todo!()
+    pub fn subscribe<T: AsRef<str>>(&mut self, topics: &[T], now: Moment) -> Result<RequestId, SubscribeError> {
+        self.request_topics(SubscriptionAction::Subscribe, owned(topics), now)
     }
 
-    /// Replaces the token for the next attempt; a client that failed for its token starts again.
-    pub fn set_token(&mut self, _token: Option<Secret>, _now: Moment) {
-        todo!()
+    /// Gives up topics. Unknown ones are no error. Exactly one [`Event::Subscribed`] follows.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; nothing changed then.
+    pub fn unsubscribe<T: AsRef<str>>(&mut self, topics: &[T], now: Moment) -> Result<RequestId, SubscribeError> {
+        self.request_topics(SubscriptionAction::Unsubscribe, owned(topics), now)
+    }
+
+    /// Replaces the token for the next attempt. A client that waits or failed for its token tries at once.
+    /// With a token provider this does nothing: the provider is asked anyway.
+    pub fn set_token(&mut self, token: Option<Secret>, now: Moment) {
+        if matches!(self.config.credentials, Credentials::Provider) {
+            return;
+        }
+        self.config.credentials = token.map_or(Credentials::None, Credentials::Token);
+        let for_token = self
+            .last_disconnect
+            .as_ref()
+            .is_some_and(|end| matches!(end.code, Code::AuthFailed | Code::AuthRequired | Code::OriginNotAllowed));
+        let stuck = matches!(self.phase, Phase::Waiting) || self.state == ConnectionState::Failed;
+        if for_token && stuck {
+            self.reconnect(now);
+        }
     }
 
     /// Drops the present connection or attempt and dials at once.
-    pub fn reconnect(&mut self, _now: Moment) {
-        todo!()
+    pub fn reconnect(&mut self, now: Moment) {
+        if self.state == ConnectionState::Closed || self.state == ConnectionState::Idle {
+            self.connect(now);
+            return;
+        }
+        let was_connected = self.state == ConnectionState::Connected;
+        self.abandon(Close::new(crate::error::close::NORMAL, "reconnect"));
+        self.set_state(ConnectionState::Reconnecting);
+        if was_connected {
+            self.tell_disconnected(Disconnect {
+                code: Code::ConnectionClosed,
+                close: None,
+                detail: "the application asked for a new connection".into(),
+                retry_in: Some(std::time::Duration::ZERO),
+            });
+        }
+        self.start_attempt(now);
     }
 
     /// Ends the connection for good. The state is [`ConnectionState::Closed`] at once.
-    pub fn close(&mut self, _close: Close, _now: Moment) {
-        todo!()
+    pub fn close(&mut self, close: Close, _now: Moment) {
+        if self.state == ConnectionState::Closed {
+            return;
+        }
+        self.abandon(close.clone());
+        self.phase = Phase::Resting;
+        self.end_requests();
+        self.set_state(ConnectionState::Closed);
+        self.tell_disconnected(Disconnect {
+            code: Code::ConnectionClosed,
+            close: Some(close),
+            detail: "closed by the application".into(),
+            retry_in: None,
+        });
     }
 
     /// Hands in what the world did.
-    pub fn handle(&mut self, _input: Input, _now: Moment) {
-        todo!()
+    pub fn handle(&mut self, input: Input, now: Moment) {
+        // Input comes first: a driver that was held up may bring a frame and a deadline at once, and the
+        // frame proves that the server lives.
+        self.on_input(input, now);
+        self.fire_timers(now);
     }
 
     /// The next thing to do. Call until it answers [`Output::Wait`].
     pub fn poll(&mut self) -> Output {
-        todo!()
+        self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.timers.next()))
     }
 
     /// Where the connection stands.
-    pub fn state(&self) -> ConnectionState {
-        todo!()
+    pub const fn state(&self) -> ConnectionState {
+        self.state
     }
 
     /// What the server said about itself; `None` while not connected.
     pub fn server(&self) -> Option<&ServerInfo> {
-        todo!()
+        self.link.as_ref().filter(|_| self.is_ready()).map(|link| &link.info)
     }
 
     /// Topics that are wanted, in order of first request.
     pub fn topics(&self) -> &[String] {
-        todo!()
+        self.subscriptions.wanted()
     }
 
     /// The last end of a connection or attempt, if there was one.
-    pub fn last_disconnect(&self) -> Option<&Disconnect> {
-        todo!()
+    pub const fn last_disconnect(&self) -> Option<&Disconnect> {
+        self.last_disconnect.as_ref()
     }
 
     /// Counters and present figures.
-    pub fn metrics(&self, _now: Moment) -> Metrics {
-        todo!()
+    pub fn metrics(&self, now: Moment) -> Metrics {
+        let connected_for = match self.phase {
+            Phase::Ready { since } => Some(now.since(since)),
+            Phase::Resting | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Waiting => None,
+        };
+        Metrics { failed_attempts: self.backoff.failures(), connected_for, ..self.metrics.clone() }
     }
+
+    fn fire_timers(&mut self, now: Moment) {
+        while let Some(timer) = self.timers.expired(now) {
+            match timer {
+                Timer::Dial => self.on_dial_timeout(now),
+                Timer::Ready => self.on_ready_timeout(now),
+                Timer::Grace => self.on_grace_over(now),
+                Timer::Ping => {
+                    if self.may_send_control() {
+                        self.ping(now);
+                    }
+                }
+                Timer::Silence => self.on_silence(now),
+                Timer::Stable => self.backoff.reset(),
+                Timer::Retry => self.start_attempt(now),
+                Timer::Subscription => self.on_subscription_timeout(now),
+            }
+        }
+    }
+
+    fn set_state(&mut self, to: ConnectionState) {
+        let from = std::mem::replace(&mut self.state, to);
+        if from != to {
+            self.emit(Event::StateChanged { from, to });
+        }
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.outputs.push_back(Output::Emit(event));
+    }
+}
+
+fn owned<T: AsRef<str>>(topics: &[T]) -> Vec<String> {
+    topics.iter().map(|name| name.as_ref().to_owned()).collect()
 }

@@ -41,6 +41,7 @@ pub struct Fault {
 
 /// One step: call [`Client::poll`](super::Client::poll) until it answers `Wait`.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "messages are the common case, and a box each would cost more")]
 pub enum Output {
     /// Do this now.
     Act(Action),
@@ -176,7 +177,8 @@ pub struct Disconnect {
     pub retry_in: Option<Duration>,
 }
 
-/// Names one subscription request, so that its outcome can be told.
+/// Names one subscription request, so that its outcome can be told. `RequestId(0)` is the client's own
+/// request for all its topics after each (re)connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 

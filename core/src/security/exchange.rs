@@ -1,8 +1,14 @@
 //! Key agreement. Source: PROTOCOL.md §5.1, NIST SP 800-56A (ECDH), RFC 5869 (HKDF).
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hkdf::Hkdf;
+use p256::{PublicKey, SecretKey};
+use sha2::Sha256;
+use zeroize::Zeroize as _;
+
 use crate::{error::Code, rng::Rng};
 
-use super::{Opener, Role, Sealer};
+use super::{Opener, Role, Sealer, seal::channel};
 
 /// Which HKDF parameters the peer uses. The keys differ, so the two never interoperate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,27 +20,82 @@ pub enum Dialect {
     V2,
 }
 
+impl Dialect {
+    const fn salt(self) -> Option<&'static [u8]> {
+        match self {
+            Self::V1 => Some(b"wse-encryption"),
+            Self::V2 => None,
+        }
+    }
+
+    const fn info(self) -> &'static [u8] {
+        match self {
+            Self::V1 => b"aes-gcm-key",
+            Self::V2 => b"wse-encryption/aes-gcm-key",
+        }
+    }
+}
+
 /// A P-256 key pair for one connection. Wiped on drop.
 pub struct KeyPair {
-    // p256 secret key
+    secret: SecretKey,
 }
 
 impl KeyPair {
+    /// Bytes of an uncompressed point: a marker and two coordinates.
+    const PUBLIC_LEN: usize = 65;
+
     /// A fresh pair.
-    pub fn generate(_rng: &mut Rng) -> Self {
-        todo!()
+    pub fn generate(rng: &mut Rng) -> Self {
+        loop {
+            let mut bytes = rng.bytes();
+            let pair = Self::from_secret_bytes(&bytes);
+            bytes.zeroize();
+            // All but one in 2^32 draws are below the order of the curve.
+            if let Ok(pair) = pair {
+                return pair;
+            }
+        }
+    }
+
+    /// The pair of a given secret, big-endian. For stored keys and test vectors.
+    ///
+    /// # Errors
+    /// [`Code::KeyExchangeFailed`] when it is zero or not below the order of the curve.
+    pub fn from_secret_bytes(bytes: &[u8; 32]) -> Result<Self, Code> {
+        let secret = SecretKey::from_slice(bytes).map_err(|_| Code::KeyExchangeFailed)?;
+        Ok(Self { secret })
     }
 
     /// The public key as it goes on the wire: base64 of 65 bytes, uncompressed SEC1.
     pub fn public_base64(&self) -> String {
-        todo!()
+        STANDARD.encode(self.secret.public_key().to_sec1_bytes())
     }
 
     /// Agrees on a key with the peer's public key and gives the two halves of the channel.
     ///
     /// # Errors
-    /// [`Code::KeyExchangeFailed`] when the peer's key is no point on the curve.
-    pub fn agree(&self, _peer_base64: &str, _dialect: Dialect, _role: Role, _rng: &mut Rng) -> Result<(Sealer, Opener), Code> {
-        todo!()
+    /// [`Code::KeyExchangeFailed`] when the peer's key is no point on the curve, or not in the form that
+    /// [`KeyPair::public_base64`] writes.
+    pub fn agree(
+        &self,
+        peer_base64: &str,
+        dialect: Dialect,
+        role: Role,
+        rng: &mut Rng,
+    ) -> Result<(Sealer, Opener), Code> {
+        let peer = STANDARD.decode(peer_base64).map_err(|_| Code::KeyExchangeFailed)?;
+        if peer.len() != Self::PUBLIC_LEN {
+            return Err(Code::KeyExchangeFailed);
+        }
+        let peer = PublicKey::from_sec1_bytes(&peer).map_err(|_| Code::KeyExchangeFailed)?;
+        let shared = self.secret.diffie_hellman(&peer);
+        let mut key = [0; 32];
+        Hkdf::<Sha256>::new(dialect.salt(), shared.raw_secret_bytes())
+            .expand(dialect.info(), &mut key)
+            .map_err(|_| Code::KeyExchangeFailed)?;
+        let halves = channel(&key, role, rng);
+        key.zeroize();
+        Ok(halves)
     }
 }

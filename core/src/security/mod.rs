@@ -5,5 +5,5 @@ mod seal;
 mod secret;
 
 pub use exchange::{Dialect, KeyPair};
-pub use seal::{Opener, Role, Sealer};
+pub use seal::{Opener, Role, Sealer, channel};
 pub use secret::Secret;

@@ -1,8 +1,24 @@
 //! `E:` frames: AES-256-GCM with a nonce that is never used twice. Source: PROTOCOL.md §5.2, NIST SP 800-38D.
 
+use std::collections::{BTreeSet, VecDeque};
+
+use aes_gcm::{Aes256Gcm, KeyInit as _, aead::AeadInOut as _};
 use bytes::Bytes;
 
-use crate::error::Code;
+use crate::{error::Code, rng::Rng};
+
+const MARKER: &[u8] = b"E:";
+const NONCE_LEN: usize = 12;
+const PREFIX_LEN: usize = 4;
+const TAG_LEN: usize = 16;
+const HEAD_LEN: usize = MARKER.len() + NONCE_LEN;
+
+/// Frames that one key half seals at most. Far above what a connection can send, and low enough for the
+/// counter to be told from random bytes.
+const MAX_FRAMES: u64 = 1 << 48;
+
+/// Nonces of a peer that does not count which are remembered.
+const WINDOW: usize = 10_000;
 
 /// Which end of the connection a key half belongs to. Both ends share one key, so the first bit of the
 /// nonce tells them apart.
@@ -14,28 +30,164 @@ pub enum Role {
     Server,
 }
 
+impl Role {
+    const fn nonce_bit(self) -> u8 {
+        match self {
+            Self::Client => 0,
+            Self::Server => 0x80,
+        }
+    }
+}
+
+/// The two halves of a channel over an agreed 32-byte key.
+///
+/// [`KeyPair::agree`](super::KeyPair::agree) is the usual way; this is for keys from elsewhere. The caller
+/// wipes its copy of the key.
+pub fn channel(key: &[u8; 32], role: Role, rng: &mut Rng) -> (Sealer, Opener) {
+    let mut prefix = rng.bytes::<PREFIX_LEN>();
+    prefix[0] = prefix[0] & 0x7F | role.nonce_bit();
+    let sealer = Sealer { cipher: Aes256Gcm::new(key.into()), prefix, counter: 0 };
+    let opener = Opener { cipher: Aes256Gcm::new(key.into()), own_prefix: prefix, history: History::default() };
+    (sealer, opener)
+}
+
 /// The sending half: seals frames with a random prefix and a counter as nonce.
-pub struct Sealer {}
+pub struct Sealer {
+    /// Wipes its key on drop.
+    cipher: Aes256Gcm,
+    prefix: [u8; PREFIX_LEN],
+    counter: u64,
+}
 
 impl Sealer {
     /// Seals one whole frame (text with prefix, `C:` or `M:`) into an `E:` frame.
     ///
     /// # Errors
     /// [`Code::KeyExchangeFailed`] when the counter is used up; the connection must be renewed.
-    pub fn seal(&mut self, _plain: &[u8]) -> Result<Bytes, Code> {
-        todo!()
+    pub fn seal(&mut self, plain: &[u8]) -> Result<Bytes, Code> {
+        if self.counter >= MAX_FRAMES {
+            return Err(Code::KeyExchangeFailed);
+        }
+        let nonce = Nonce { prefix: self.prefix, counter: self.counter };
+        self.counter += 1;
+        let mut frame = Vec::with_capacity(HEAD_LEN + plain.len() + TAG_LEN);
+        frame.extend_from_slice(MARKER);
+        frame.extend_from_slice(&nonce.to_bytes());
+        frame.extend_from_slice(plain);
+        let tag = self
+            .cipher
+            .encrypt_inout_detached(&nonce.to_bytes().into(), b"", (&mut frame[HEAD_LEN..]).into())
+            .map_err(|_| Code::KeyExchangeFailed)?;
+        frame.extend_from_slice(&tag);
+        Ok(frame.into())
     }
 }
 
-/// The receiving half.
-pub struct Opener {}
+/// The receiving half. Refuses what it has seen before, and what its own end sealed.
+pub struct Opener {
+    /// Wipes its key on drop.
+    cipher: Aes256Gcm,
+    own_prefix: [u8; PREFIX_LEN],
+    history: History,
+}
 
 impl Opener {
     /// Opens an `E:` frame, marker included.
     ///
+    /// From a peer that counts, each frame must have a higher counter than the one before. Published peers draw
+    /// their nonces at random: of those, a frame is refused when its nonce is among the last 10,000.
+    ///
     /// # Errors
-    /// [`Code::DecryptFailed`] for anything cut, changed or sealed with another key.
-    pub fn open(&mut self, _frame: &[u8]) -> Result<Vec<u8>, Code> {
-        todo!()
+    /// [`Code::DecryptFailed`] for anything cut, changed, repeated, reordered or sealed with another key.
+    pub fn open(&mut self, frame: &[u8]) -> Result<Vec<u8>, Code> {
+        let (nonce, content, tag) = split(frame).ok_or(Code::DecryptFailed)?;
+        let reflected = nonce.prefix == self.own_prefix && nonce.counter < MAX_FRAMES;
+        if reflected || !self.history.allows(nonce) {
+            return Err(Code::DecryptFailed);
+        }
+        let mut plain = content.to_vec();
+        self.cipher
+            .decrypt_inout_detached(&nonce.to_bytes().into(), b"", plain.as_mut_slice().into(), &(*tag).into())
+            .map_err(|_| Code::DecryptFailed)?;
+        // Noted only after the tag was right: forged frames cannot push real ones out.
+        self.history.note(nonce);
+        Ok(plain)
+    }
+}
+
+/// Cuts a frame into nonce, ciphertext and tag.
+fn split(frame: &[u8]) -> Option<(Nonce, &[u8], &[u8; TAG_LEN])> {
+    let rest = frame.strip_prefix(MARKER)?;
+    let (nonce, rest) = rest.split_first_chunk::<NONCE_LEN>()?;
+    let (content, tag) = rest.split_last_chunk::<TAG_LEN>()?;
+    Some((Nonce::from_bytes(*nonce), content, tag))
+}
+
+/// A nonce seen as what it is for a peer that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Nonce {
+    prefix: [u8; PREFIX_LEN],
+    counter: u64,
+}
+
+impl Nonce {
+    fn from_bytes(bytes: [u8; NONCE_LEN]) -> Self {
+        let [a, b, c, d, counter @ ..] = bytes;
+        Self { prefix: [a, b, c, d], counter: u64::from_be_bytes(counter) }
+    }
+
+    fn to_bytes(self) -> [u8; NONCE_LEN] {
+        let mut bytes = [0; NONCE_LEN];
+        bytes[..PREFIX_LEN].copy_from_slice(&self.prefix);
+        bytes[PREFIX_LEN..].copy_from_slice(&self.counter.to_be_bytes());
+        bytes
+    }
+
+    /// Whether this can only be the nonce of a peer that counts, after `earlier`. For random nonces the chance
+    /// is one in 2^64.
+    fn counts_on_from(self, earlier: Self) -> bool {
+        self.prefix == earlier.prefix && earlier.counter < self.counter && self.counter < MAX_FRAMES
+    }
+}
+
+/// The nonces of the peer so far.
+#[derive(Debug)]
+enum History {
+    /// The peer counts; this was its last nonce.
+    Counting(Nonce),
+    /// The peer draws its nonces at random, or it is too early to tell.
+    Random { order: VecDeque<Nonce>, seen: BTreeSet<Nonce> },
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self::Random { order: VecDeque::new(), seen: BTreeSet::new() }
+    }
+}
+
+impl History {
+    fn allows(&self, nonce: Nonce) -> bool {
+        match self {
+            Self::Counting(last) => nonce.counts_on_from(*last),
+            Self::Random { seen, .. } => !seen.contains(&nonce),
+        }
+    }
+
+    fn note(&mut self, nonce: Nonce) {
+        match self {
+            Self::Counting(last) => *last = nonce,
+            Self::Random { order, .. } if order.back().is_some_and(|last| nonce.counts_on_from(*last)) => {
+                *self = Self::Counting(nonce);
+            }
+            Self::Random { order, seen } => {
+                if order.len() == WINDOW
+                    && let Some(oldest) = order.pop_front()
+                {
+                    seen.remove(&oldest);
+                }
+                order.push_back(nonce);
+                seen.insert(nonce);
+            }
+        }
     }
 }

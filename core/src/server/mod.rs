@@ -1,113 +1,200 @@
 //! The server end of a connection.
+//!
+//! ```text
+//! upgrade.rs    the query of the upgrade request
+//! handshake.rs  admission, server_ready, hello, key agreement
+//! inbound.rs    what frames of the client mean
+//! outbound.rs   messages to this client alone
+//! ```
 
+mod handshake;
+mod inbound;
+mod outbound;
 mod types;
 mod upgrade;
+
+#[cfg(test)]
+mod tests;
 
 pub use types::*;
 pub use upgrade::{ParamError, UpgradeParams};
 
-use std::sync::Arc;
-
-use bytes::Bytes;
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
+    channel::Channel,
     client::{Outgoing, SendError},
-    error::Code,
+    error::{Code, close},
     io::{Close, Frame},
-    rng::Seed,
-    time::{Moment, WallTime},
+    rng::{Rng, Seed},
+    time::{Moment, Timers, WallClock, WallTime},
+    wire::Encoding,
 };
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Timer {
+    /// The next ping.
+    Ping,
+    /// The earliest moment at which the client can have been silent for too long.
+    Idle,
+}
 
 /// One accepted connection: who it is, what it may receive, and in which form.
 ///
 /// Topic messages do not pass through it one by one: the server writes shared frames as
-/// [`Peer::delivery`] says, and reports sums.
-pub struct Peer {}
+/// [`Peer::delivery`] says.
+pub struct Peer {
+    config: Arc<PeerConfig>,
+    params: UpgradeParams,
+    connection_id: String,
+    identity: Option<Identity>,
+    wall: WallClock,
+    rng: Rng,
+    channel: Channel,
+    /// The client reads every frame kind, sealed ones of any content included.
+    full_duplex: bool,
+    /// The client sent a sealed frame: it has the key, and plaintext is over.
+    sealed_seen: bool,
+    rejected: u32,
+    last_inbound: Moment,
+    reads_paused: bool,
+    timers: Timers<Timer, 2>,
+    outputs: VecDeque<Output>,
+    /// The connection is over; nothing more goes out.
+    over: bool,
+}
 
 impl Peer {
     /// A peer for a WebSocket that was just opened. It sends `server_ready`, or the reason and a close.
+    ///
+    /// `connection_id` is the server's name for the connection; `seed` comes from the operating system.
     pub fn new(
-        _config: Arc<PeerConfig>,
-        _params: UpgradeParams,
-        _admission: Admission,
-        _connection_id: String,
-        _seed: Seed,
-        _now: Moment,
-        _wall: WallTime,
+        config: Arc<PeerConfig>,
+        params: UpgradeParams,
+        admission: Admission,
+        connection_id: String,
+        seed: Seed,
+        now: Moment,
+        wall: WallTime,
     ) -> Self {
-        todo!()
+        let compression = config.compression.filter(|_| params.compression);
+        let mut peer = Self {
+            channel: Channel::new(params.encoding, compression),
+            config,
+            params,
+            connection_id,
+            identity: None,
+            wall: WallClock::new(wall, now),
+            rng: Rng::new(seed),
+            full_duplex: false,
+            sealed_seen: false,
+            rejected: 0,
+            last_inbound: now,
+            reads_paused: false,
+            timers: Timers::new([Timer::Ping, Timer::Idle]),
+            outputs: VecDeque::new(),
+            over: false,
+        };
+        match admission {
+            Admission::Granted(identity) => peer.welcome(identity, now),
+            Admission::Denied { code, message } => peer.turn_away(code, &message, now),
+        }
+        peer
     }
 
     /// Hands in what came from the socket.
-    pub fn handle(&mut self, _input: Input, _now: Moment) {
-        todo!()
+    pub fn handle(&mut self, input: Input, now: Moment) {
+        if self.over {
+            return;
+        }
+        match input {
+            Input::Frame(frame) => self.on_frame(&frame, now),
+            Input::Closed(close) => self.finish(close),
+            Input::ReadsPaused(paused) => {
+                self.reads_paused = paused;
+                self.last_inbound = now;
+            }
+            Input::Wake => {}
+        }
+        self.fire_timers(now);
     }
 
     /// The next thing to do. Call until it answers [`Output::Wait`].
     pub fn poll(&mut self) -> Output {
-        todo!()
+        self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.timers.next()))
     }
 
-    /// Sends one message to this client alone.
+    /// Sends one message to this client alone, and gives its id.
     ///
     /// # Errors
     /// [`SendError`]; nothing was sent then.
-    pub fn send(&mut self, _message: Outgoing, _now: Moment) -> Result<String, SendError> {
-        todo!()
-    }
-
-    /// Answers [`Event::Subscribe`] or [`Event::Unsubscribe`]. `refused` adds what the server itself refused;
-    /// `active` are all topics of the connection afterwards.
-    pub fn answer_subscription(
-        &mut self,
-        _action: crate::client::SubscriptionAction,
-        _request: SubscriptionRequest,
-        _refused: Vec<(String, Code)>,
-        _active: &[String],
-        _now: Moment,
-    ) {
-        todo!()
-    }
-
-    /// Tells the client that messages of a topic were dropped for it.
-    pub fn tell_lost(&mut self, _topic: &str, _count: u64, _now: Moment) {
-        todo!()
-    }
-
-    /// Tells the client about an error; the connection goes on.
-    pub fn tell_error(&mut self, _code: Code, _message: &str, _refused_id: Option<&str>, _now: Moment) {
-        todo!()
+    pub fn send(&mut self, message: &Outgoing, now: Moment) -> Result<String, SendError> {
+        self.send_message(message, now)
     }
 
     /// Seals one shared frame (its payload bytes, markers included) for an encrypted connection.
     ///
     /// # Errors
     /// When there is no key, or its nonces are used up; the connection must be closed then.
-    pub fn seal(&mut self, _frame: &[u8]) -> Result<Frame, Code> {
-        todo!()
+    pub fn seal(&mut self, frame: &[u8]) -> Result<Frame, Code> {
+        self.channel.seal(frame).map(Frame::Binary)
     }
 
     /// How shared frames must look for this connection.
-    pub fn delivery(&self) -> Delivery {
-        todo!()
+    pub const fn delivery(&self) -> Delivery {
+        let encrypted = self.channel.is_encrypted();
+        // Published clients read only plain JSON inside a sealed frame.
+        let plain_only = encrypted && !self.full_duplex;
+        Delivery {
+            encoding: if plain_only { Encoding::Binary } else { self.channel.encoding },
+            compression: self.channel.compression.is_some() && !plain_only,
+            encrypted,
+        }
     }
 
     /// Who is on the other end; `None` when it was not let in.
-    pub fn identity(&self) -> Option<&Identity> {
-        todo!()
+    pub const fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
     }
 
     /// The server's name for this connection.
     pub fn connection_id(&self) -> &str {
-        todo!()
+        &self.connection_id
     }
 
     /// Closes: what was sent before goes out first.
-    pub fn close(&mut self, _close: Close, _now: Moment) {
-        todo!()
+    pub fn close(&mut self, close: Close, _now: Moment) {
+        if !self.over {
+            self.finish(close.clone());
+            self.outputs.push_back(Output::Close(close));
+        }
+    }
+
+    fn finish(&mut self, close: Close) {
+        self.over = true;
+        self.timers.clear_all();
+        self.outputs.push_back(Output::Emit(Event::Closed(close)));
+    }
+
+    fn fire_timers(&mut self, now: Moment) {
+        while let Some(timer) = self.timers.expired(now) {
+            match timer {
+                Timer::Ping => self.ping(now),
+                Timer::Idle => self.check_idle(now),
+            }
+        }
+    }
+
+    /// The deadline is not moved with every frame: when it comes, it is compared with the last frame.
+    fn check_idle(&mut self, now: Moment) {
+        let limit = self.config.idle_timeout;
+        if self.reads_paused {
+            self.last_inbound = now;
+        }
+        if now.since(self.last_inbound) >= limit {
+            self.close(Close::new(close::GOING_AWAY, "idle timeout"), now);
+        } else {
+            self.timers.set(Timer::Idle, self.last_inbound + limit);
+        }
     }
 }
-
-const _: fn() = || {
-    let _: Option<Bytes> = None;
-};

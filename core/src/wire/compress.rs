@@ -1,16 +1,64 @@
 //! `C:` frames: zlib around the text. Source: RFC 1950, PROTOCOL.md §3.2.
 
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+use crate::error::Code;
+
 use super::DecodeError;
 
 /// zlib-compresses `data` at `level` 1–9.
-pub fn compress(_data: &[u8], _level: u32) -> Vec<u8> {
-    todo!()
+pub fn compress(data: &[u8], level: u32) -> Vec<u8> {
+    let mut engine = Compress::new(Compression::new(level.clamp(1, 9)), true);
+    let mut out = Vec::with_capacity(data.len() / 2 + 64);
+    loop {
+        let rest = data.get(engine.total_in() as usize..).unwrap_or_default();
+        match engine.compress_vec(rest, &mut out, FlushCompress::Finish) {
+            Ok(Status::StreamEnd) => return out,
+            Ok(Status::Ok | Status::BufError) => out.reserve(out.capacity() / 2 + 64),
+            Err(error) => unreachable!("compressing from memory to memory: {error}"),
+        }
+    }
 }
 
 /// Inflates zlib (or raw deflate) `data`, and stops as soon as the result passes `max` bytes.
 ///
+/// Bytes after the end of the compressed data are ignored.
+///
 /// # Errors
-/// [`crate::error::Code::BadCompression`], [`crate::error::Code::InflatedTooLarge`].
-pub fn inflate(_data: &[u8], _max: usize) -> Result<Vec<u8>, DecodeError> {
-    todo!()
+/// [`Code::BadCompression`], [`Code::InflatedTooLarge`].
+pub fn inflate(data: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
+    if has_zlib_header(data) {
+        match run(data, true, max) {
+            Err(error) if error.code == Code::BadCompression => {}
+            done => return done,
+        }
+    }
+    run(data, false, max)
+}
+
+/// RFC 1950 §2.2: method 8, and the two bytes are a multiple of 31.
+fn has_zlib_header(data: &[u8]) -> bool {
+    data.first_chunk::<2>().is_some_and(|head| head[0] & 0x0F == 8 && u16::from_be_bytes(*head) % 31 == 0)
+}
+
+fn run(data: &[u8], zlib: bool, max: usize) -> Result<Vec<u8>, DecodeError> {
+    let mut engine = Decompress::new(zlib);
+    // One byte above the limit is room enough to see that there is more.
+    let room = max.saturating_add(1);
+    let mut out = Vec::with_capacity(data.len().saturating_mul(4).clamp(64, 1 << 16).min(room));
+    loop {
+        let before = (engine.total_in(), engine.total_out());
+        let rest = data.get(engine.total_in() as usize..).unwrap_or_default();
+        let status = engine.decompress_vec(rest, &mut out, FlushDecompress::None);
+        if out.len() > max {
+            return Err(DecodeError::new(Code::InflatedTooLarge, format!("inflates to more than {max} bytes")));
+        }
+        match status {
+            Ok(Status::StreamEnd) => return Ok(out),
+            Ok(_) if out.len() == out.capacity() => out.reserve_exact(out.len().max(64).min(room - out.len())),
+            Ok(_) if before != (engine.total_in(), engine.total_out()) => {}
+            Ok(_) => return Err(DecodeError::new(Code::BadCompression, "the compressed data is cut off")),
+            Err(_) => return Err(DecodeError::new(Code::BadCompression, "not zlib or deflate data")),
+        }
+    }
 }

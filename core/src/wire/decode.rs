@@ -1,8 +1,10 @@
 //! From a frame to a message. Every refusal has a code; nothing is allocated before its limit is checked.
 
+use bytes::Bytes;
+
 use crate::{error::Code, io::Frame, security::Opener};
 
-use super::{Limits, Message};
+use super::{Category, Limits, Message, Payload, PayloadEncoding, compress::inflate, json, message::Member, msgpack};
 
 /// Why a frame was refused. Source: PROTOCOL.md §9.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,13 +16,131 @@ pub struct DecodeError {
     pub detail: String,
 }
 
+impl DecodeError {
+    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into() }
+    }
+}
+
 /// Decodes one frame.
 ///
 /// `opener` is the receiving half of an agreed key, if there is one. Frames are opened with it; whether
-/// plaintext may still be accepted is the caller's decision.
+/// plaintext may still be accepted is the caller's decision, by [`Message::is_encrypted`].
+///
+/// Text that starts with `PING` or `WSE:PING` in any case, as old clients send it, is a message of type `ping`.
 ///
 /// # Errors
 /// [`DecodeError`] with one of the decoding codes of PROTOCOL.md §9.
-pub fn decode(_frame: &Frame, _limits: &Limits, _opener: Option<&mut Opener>) -> Result<Message, DecodeError> {
-    todo!()
+pub fn decode(frame: &Frame, limits: &Limits, opener: Option<&mut Opener>) -> Result<Message, DecodeError> {
+    let size = frame.len();
+    if size > limits.max_frame {
+        let detail = format!("{size} bytes, at most {} are allowed", limits.max_frame);
+        return Err(DecodeError::new(Code::MessageTooLarge, detail));
+    }
+    let mut message = match frame {
+        Frame::Text(bytes) => text(bytes, limits, Origin::Text),
+        Frame::Binary(bytes) if bytes.starts_with(b"E:") => sealed(bytes, limits, opener),
+        Frame::Binary(bytes) => binary(bytes, limits, Origin::Binary),
+    }?;
+    message.wire_len = size;
+    Ok(message)
+}
+
+/// `E:`: what is inside may be anything but another `E:`, so nesting ends here.
+fn sealed(frame: &Bytes, limits: &Limits, opener: Option<&mut Opener>) -> Result<Message, DecodeError> {
+    let opener = opener.ok_or_else(|| DecodeError::new(Code::NoKey, "an encrypted frame before a key was agreed"))?;
+    let plain = opener.open(frame).map_err(|code| DecodeError::new(code, "the encrypted frame does not open"))?;
+    let mut message = binary(&Bytes::from(plain), limits, Origin::Text)?;
+    message.encrypted = true;
+    Ok(message)
+}
+
+/// A binary frame that is not encrypted, or the inside of one that is.
+fn binary(bytes: &Bytes, limits: &Limits, origin: Origin) -> Result<Message, DecodeError> {
+    match **bytes {
+        [b'C', b':', ..] => compressed(&bytes[2..], limits),
+        [b'M', b':', ..] => packed(bytes.slice(2..), limits),
+        [0x78, 0x01 | 0x5E | 0x9C | 0xDA, ..] => compressed(bytes, limits),
+        [0x80..=0x8F | 0xDE | 0xDF, ..] => packed(bytes.clone(), limits),
+        _ => text(bytes, limits, origin),
+    }
+}
+
+/// Compressed text. It holds text only, so nothing nests in it.
+fn compressed(data: &[u8], limits: &Limits) -> Result<Message, DecodeError> {
+    text(&Bytes::from(inflate(data, limits.max_inflated)?), limits, Origin::Compressed)
+}
+
+fn packed(bytes: Bytes, limits: &Limits) -> Result<Message, DecodeError> {
+    let envelope = msgpack::index(&bytes, limits.max_depth)?;
+    envelope.into_message(&bytes, PayloadEncoding::Msgpack, None, limits)
+}
+
+/// Where text comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// A text frame, or the inside of `E:`.
+    Text,
+    /// A binary frame without a marker.
+    Binary,
+    /// Inflated.
+    Compressed,
+}
+
+/// JSON with or without a prefix.
+fn text(bytes: &Bytes, limits: &Limits, origin: Origin) -> Result<Message, DecodeError> {
+    let start = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).unwrap_or(bytes.len());
+    let (prefix, skip) = match &bytes[start..] {
+        [b'{', ..] => (None, 0),
+        [b'U', b'{', ..] => (Some(Category::Update), 1),
+        [b'S', b'{', ..] => (Some(Category::Snapshot), 1),
+        [b'W', b'S', b'E', b'{', ..] => (Some(Category::System), 3),
+        rest if origin == Origin::Text && is_text_ping(rest) => return ping(rest),
+        rest => return Err(no_envelope(rest, limits, origin)),
+    };
+    let body = if start + skip == 0 { bytes.clone() } else { bytes.slice(start + skip..) };
+    let envelope = json::index(&body, limits.max_depth)?;
+    envelope.into_message(&body, PayloadEncoding::Json, prefix, limits)
+}
+
+fn is_text_ping(text: &[u8]) -> bool {
+    let starts_with = |word: &[u8]| text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
+    starts_with(b"PING") || starts_with(b"WSE:PING")
+}
+
+fn ping(text: &[u8]) -> Result<Message, DecodeError> {
+    json::check_utf8(text)?;
+    Ok(Message {
+        category: None,
+        kind: Member::Slice(Bytes::from_static(b"ping")),
+        id: Member::Absent,
+        sequence: None,
+        timestamp: Member::Absent,
+        topic: Member::Absent,
+        epoch: Member::Absent,
+        offset: None,
+        priority: None,
+        correlation_id: Member::Absent,
+        signature: Member::Absent,
+        version: None,
+        payload: Payload::EMPTY,
+        wire_len: text.len(),
+        encrypted: false,
+    })
+}
+
+/// Finds the right code for text that does not start like an envelope.
+fn no_envelope(text: &[u8], limits: &Limits, origin: Origin) -> DecodeError {
+    let is_json_start = matches!(text.first(), Some(b'[' | b'"' | b'-' | b'0'..=b'9'));
+    let is_word = matches!(text.trim_ascii_end(), b"true" | b"false" | b"null");
+    if text.is_empty() || is_json_start || is_word {
+        return match json::index(text, limits.max_depth) {
+            Ok(_) => DecodeError::new(Code::InvalidEnvelope, "the message is no object"),
+            Err(error) => error,
+        };
+    }
+    match json::check_utf8(text) {
+        Err(error) if origin != Origin::Binary => error,
+        _ => DecodeError::new(Code::UnknownPrefix, "the frame starts with no known prefix"),
+    }
 }

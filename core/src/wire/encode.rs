@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::io::Frame;
+use crate::{PROTOCOL_VERSION, io::Frame};
 
-use super::{Category, Payload, Priority};
+use super::{Category, Payload, PayloadEncoding, Priority, compress::compress, json, msgpack};
 
 /// What an envelope says beside its payload. Members that are `None` are not written.
 #[derive(Debug, Clone, Default)]
@@ -60,8 +60,141 @@ impl Default for Compression {
 
 /// Encodes one message: `t` first, `p`, `id`, `seq`, `ts`, `pri`, `cid`, `tp`, `e`, `o`, `v` last.
 ///
+/// A msgpack map has the category as member `c` after `t`; JSON has it as a prefix. A payload that is already
+/// in the encoding that is written goes out byte for byte.
+///
 /// With `compression`, JSON over the threshold goes out as `C:` if that is smaller.
-pub fn encode(_head: &Head<'_>, _payload: &Payload, _encoding: Encoding, _compression: Option<&Compression>) -> Frame {
-    let _: Bytes;
-    todo!()
+pub fn encode(head: &Head<'_>, payload: &Payload, encoding: Encoding, compression: Option<&Compression>) -> Frame {
+    let text = match encoding {
+        Encoding::Msgpack => return Frame::Binary(packed(head, payload).into()),
+        Encoding::Text | Encoding::Binary => text(head, payload),
+    };
+    if let Some(compression) = compression
+        && text.len() > compression.threshold
+        && let Some(smaller) = compressed(&text, compression.level)
+    {
+        return Frame::Binary(smaller);
+    }
+    match encoding {
+        Encoding::Text => Frame::Text(text.into()),
+        Encoding::Binary | Encoding::Msgpack => Frame::Binary(text.into()),
+    }
+}
+
+impl Head<'_> {
+    fn category(&self) -> Category {
+        self.category.unwrap_or_else(|| Category::of_kind(self.kind))
+    }
+
+    /// Bytes that the members take at most, as long as nothing in them needs an escape.
+    fn size_hint(&self) -> usize {
+        let texts = [Some(self.kind), self.id, self.timestamp, self.correlation_id, self.topic, self.epoch];
+        128 + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
+    }
+}
+
+fn compressed(text: &[u8], level: u32) -> Option<Bytes> {
+    let data = compress(text, level);
+    if data.len() + 2 >= text.len() {
+        return None;
+    }
+    let mut frame = Vec::with_capacity(data.len() + 2);
+    frame.extend_from_slice(b"C:");
+    frame.extend_from_slice(&data);
+    Some(frame.into())
+}
+
+fn text(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
+    let mut out = Vec::with_capacity(head.size_hint() + payload.bytes.len());
+    out.extend_from_slice(head.category().as_str().as_bytes());
+    out.extend_from_slice(b"{\"t\":");
+    json::write_string(head.kind, &mut out);
+    out.extend_from_slice(b",\"p\":");
+    match payload.encoding {
+        PayloadEncoding::Json => out.extend_from_slice(&payload.bytes),
+        PayloadEncoding::Msgpack => msgpack::write_json(&payload.bytes, &mut out),
+    }
+    let mut members = Members(out);
+    members.text("id", head.id);
+    members.number("seq", head.sequence);
+    members.text("ts", head.timestamp);
+    members.number("pri", head.priority.map(|priority| u64::from(priority.as_number())));
+    members.text("cid", head.correlation_id);
+    members.text("tp", head.topic);
+    members.text("e", head.epoch);
+    members.number("o", head.offset);
+    members.number("v", Some(PROTOCOL_VERSION));
+    members.0.push(b'}');
+    members.0
+}
+
+/// JSON text in the middle of an object.
+struct Members(Vec<u8>);
+
+impl Members {
+    fn name(&mut self, name: &str) {
+        self.0.extend_from_slice(b",\"");
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
+    fn text(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.name(name);
+            json::write_string(value, &mut self.0);
+        }
+    }
+
+    fn number(&mut self, name: &str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.name(name);
+            json::write_unsigned(value, &mut self.0);
+        }
+    }
+}
+
+fn packed(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
+    let mut out = Vec::with_capacity(head.size_hint() + payload.bytes.len());
+    out.extend_from_slice(b"M:");
+    let texts = [head.id, head.timestamp, head.correlation_id, head.topic, head.epoch];
+    let numbers = [head.sequence, head.priority.map(|_| 0), head.offset];
+    let optional = texts.iter().flatten().count() + numbers.iter().flatten().count();
+    msgpack::write_map_header(4 + optional, &mut out);
+    let mut members = PackedMembers(out);
+    members.text("t", Some(head.kind));
+    members.text("c", Some(head.category().as_str()));
+    msgpack::write_str("p", &mut members.0);
+    match payload.encoding {
+        PayloadEncoding::Json => msgpack::write_from_json(&payload.bytes, &mut members.0),
+        PayloadEncoding::Msgpack => members.0.extend_from_slice(&payload.bytes),
+    }
+    members.text("id", head.id);
+    members.number("seq", head.sequence);
+    members.text("ts", head.timestamp);
+    members.number("pri", head.priority.map(|priority| u64::from(priority.as_number())));
+    members.text("cid", head.correlation_id);
+    members.text("tp", head.topic);
+    members.text("e", head.epoch);
+    members.number("o", head.offset);
+    members.number("v", Some(PROTOCOL_VERSION));
+    members.0
+}
+
+/// A msgpack map whose header is written.
+struct PackedMembers(Vec<u8>);
+
+impl PackedMembers {
+    fn text(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            msgpack::write_str(name, &mut self.0);
+            msgpack::write_str(value, &mut self.0);
+        }
+    }
+
+    fn number(&mut self, name: &str, value: Option<u64>) {
+        if let Some(value) = value {
+            msgpack::write_str(name, &mut self.0);
+            msgpack::write_unsigned(value, &mut self.0);
+        }
+    }
 }

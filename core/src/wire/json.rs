@@ -1,8 +1,525 @@
 //! One pass over JSON text: validates it and notes where the members of the envelope are.
+//!
+//! Strict RFC 8259, without recursion and without allocation: nesting costs one bit. Text that passes
+//! is UTF-8. An escape that names half of a surrogate pair is grammatical and passes too; where such
+//! text is unescaped, it becomes U+FFFD.
 
-use super::DecodeError;
+use crate::error::Code;
+
+use super::{
+    DecodeError,
+    envelope::{Envelope, Key, Kind, Value},
+};
+
+/// Nesting that is refused whatever the limit says.
+pub(super) const DEEPEST: usize = 256;
 
 /// Checks that `text` is exactly one well-formed JSON value in UTF-8, nested at most `max_depth`.
-pub(super) fn check(_text: &[u8], _max_depth: usize) -> Result<(), DecodeError> {
-    todo!()
+pub(super) fn check(text: &[u8], max_depth: usize) -> Result<(), DecodeError> {
+    check_utf8(text)?;
+    let mut scanner = Scanner::new(text, max_depth);
+    scanner.skip_space();
+    scanner.skip_value().and_then(|_| scanner.finish()).map_err(|fault| scanner.error(fault))
+}
+
+/// Finds the members of the envelope in `text`, which must be one JSON object.
+///
+/// `max_depth` bounds the nesting of each member; the envelope itself does not count.
+pub(super) fn index(text: &[u8], max_depth: usize) -> Result<Envelope, DecodeError> {
+    check_utf8(text)?;
+    let mut scanner = Scanner::new(text, max_depth);
+    scanner.envelope().map_err(|fault| scanner.error(fault))
+}
+
+/// Checks that `text` is UTF-8.
+pub(super) fn check_utf8(text: &[u8]) -> Result<(), DecodeError> {
+    match std::str::from_utf8(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(DecodeError::new(Code::InvalidUtf8, format!("not UTF-8 at byte {}", error.valid_up_to()))),
+    }
+}
+
+/// The text of a string's content that passed the scanner.
+pub(super) fn unescape(content: &[u8]) -> String {
+    let mut out = Vec::with_capacity(content.len());
+    unescape_into(content, &mut out);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Appends the text of a string's content that passed the scanner.
+pub(super) fn unescape_into(content: &[u8], out: &mut Vec<u8>) {
+    let mut rest = content;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        let Some((&letter, after)) = rest.split_first() else { return };
+        rest = after;
+        match letter {
+            b'b' => out.push(8),
+            b'f' => out.push(12),
+            b'n' => out.push(b'\n'),
+            b'r' => out.push(b'\r'),
+            b't' => out.push(b'\t'),
+            b'u' => rest = unescape_unicode(rest, out),
+            other => out.push(other),
+        }
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Reads four hex digits, and the second half of a surrogate pair where there is one.
+fn unescape_unicode<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let Some((first, mut rest)) = hex4(text) else { return text };
+    let mut code = first;
+    if (0xD800..0xDC00).contains(&first)
+        && let Some(after) = rest.strip_prefix(b"\\u")
+        && let Some((second @ 0xDC00..0xE000, after)) = hex4(after)
+    {
+        code = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+        rest = after;
+    }
+    let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    rest
+}
+
+fn hex4(text: &[u8]) -> Option<(u32, &[u8])> {
+    let (digits, rest) = text.split_at_checked(4)?;
+    let value = digits.iter().try_fold(0, |value, digit| Some(value * 16 + char::from(*digit).to_digit(16)?))?;
+    Some((value, rest))
+}
+
+/// Appends `text` as a JSON string, quotes included.
+pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut clean = 0;
+    for (at, &byte) in bytes.iter().enumerate() {
+        let short = match byte {
+            b'"' | b'\\' => byte,
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            8 => b'b',
+            12 => b'f',
+            0..0x20 => 0,
+            _ => continue,
+        };
+        out.extend_from_slice(&bytes[clean..at]);
+        clean = at + 1;
+        if short == 0 {
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        } else {
+            out.extend_from_slice(&[b'\\', short]);
+        }
+    }
+    out.extend_from_slice(&bytes[clean..]);
+    out.push(b'"');
+}
+
+/// Appends a number.
+pub(super) fn write_unsigned(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// What is wrong at the scanner's position.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    Expected(&'static str),
+    TooDeep,
+    NoObject,
+}
+
+/// Which containers are open, one bit each: set for an object.
+struct Open {
+    bits: [u64; DEEPEST / 64],
+    depth: usize,
+}
+
+impl Open {
+    const fn new() -> Self {
+        Self { bits: [0; DEEPEST / 64], depth: 0 }
+    }
+
+    const fn push(&mut self, is_object: bool) {
+        let (word, bit) = (self.depth / 64, 1 << (self.depth % 64));
+        if is_object {
+            self.bits[word] |= bit;
+        } else {
+            self.bits[word] &= !bit;
+        }
+        self.depth += 1;
+    }
+
+    const fn is_object(&self) -> bool {
+        let top = self.depth - 1;
+        self.bits[top / 64] & (1 << (top % 64)) != 0
+    }
+}
+
+/// A position in JSON text.
+pub(super) struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+    max_depth: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a [u8], max_depth: usize) -> Self {
+        Self { text, at: 0, max_depth: max_depth.min(DEEPEST) }
+    }
+
+    fn error(&self, fault: Fault) -> DecodeError {
+        let at = self.at;
+        match fault {
+            Fault::Expected(what) => DecodeError::new(Code::InvalidJson, format!("expected {what} at byte {at}")),
+            Fault::TooDeep => {
+                DecodeError::new(Code::TooDeep, format!("nested deeper than {} at byte {at}", self.max_depth))
+            }
+            Fault::NoObject => DecodeError::new(Code::InvalidEnvelope, "the message is no object"),
+        }
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    #[inline]
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), Fault> {
+        self.skip_space();
+        if self.at == self.text.len() { Ok(()) } else { Err(Fault::Expected("the end")) }
+    }
+
+    /// Reads a whole text whose value must be an object, and notes its members.
+    fn envelope(&mut self) -> Result<Envelope, Fault> {
+        self.skip_space();
+        if self.peek() != Some(b'{') {
+            self.skip_value()?;
+            self.finish()?;
+            return Err(Fault::NoObject);
+        }
+        self.at += 1;
+        self.skip_space();
+        let mut envelope = Envelope::default();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            self.finish()?;
+            return Ok(envelope);
+        }
+        loop {
+            let key = self.key()?;
+            let start = self.at;
+            let kind = self.skip_value()?;
+            if let Some(key) = key {
+                envelope.set(key, member(key, kind, start, self.at));
+            }
+            self.skip_space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => break,
+                _ => return Err(Fault::Expected("\",\" or \"}\"")),
+            }
+            self.skip_space();
+        }
+        self.at += 1;
+        self.finish()?;
+        Ok(envelope)
+    }
+
+    /// Reads a member's name and the colon; says which member of the envelope it names.
+    #[inline]
+    fn key(&mut self) -> Result<Option<Key>, Fault> {
+        let start = self.at + 1;
+        let (kind, end) = self.name_and_colon()?;
+        let name = &self.text[start..end];
+        Ok(match kind {
+            // An escape takes at most six bytes for one.
+            Kind::Escaped if name.len() <= Key::LONGEST * 6 => Key::from_name(unescape(name).as_bytes()),
+            Kind::Escaped => None,
+            _ => Key::from_name(name),
+        })
+    }
+
+    /// Reads a string, a colon, and the space up to the value. Gives the string's kind and where its content ends.
+    #[inline]
+    fn name_and_colon(&mut self) -> Result<(Kind, usize), Fault> {
+        if self.peek() != Some(b'"') {
+            return Err(Fault::Expected("a name in quotes"));
+        }
+        let kind = self.string()?;
+        let end = self.at - 1;
+        self.skip_space();
+        if self.peek() != Some(b':') {
+            return Err(Fault::Expected("\":\""));
+        }
+        self.at += 1;
+        self.skip_space();
+        Ok((kind, end))
+    }
+
+    /// Reads one value with everything in it. The space before it is already skipped.
+    fn skip_value(&mut self) -> Result<Kind, Fault> {
+        if !matches!(self.peek(), Some(b'{' | b'[')) {
+            return self.scalar();
+        }
+        let mut open = Open::new();
+        loop {
+            if self.begin(&mut open)? {
+                continue;
+            }
+            if self.end(&mut open)? {
+                return Ok(Kind::Other);
+            }
+        }
+    }
+
+    /// Reads a scalar or the start of a container. True when the next thing is a value again.
+    #[inline]
+    fn begin(&mut self, open: &mut Open) -> Result<bool, Fault> {
+        let is_object = match self.peek() {
+            Some(b'{') => true,
+            Some(b'[') => false,
+            _ => return self.scalar().map(|_| false),
+        };
+        if open.depth >= self.max_depth {
+            return Err(Fault::TooDeep);
+        }
+        self.at += 1;
+        self.skip_space();
+        if self.peek() == Some(if is_object { b'}' } else { b']' }) {
+            self.at += 1;
+            return Ok(false);
+        }
+        open.push(is_object);
+        if is_object {
+            self.name_and_colon()?;
+        }
+        Ok(true)
+    }
+
+    /// Reads what follows a value: the ends of containers, or a comma. True when everything is closed.
+    #[inline]
+    fn end(&mut self, open: &mut Open) -> Result<bool, Fault> {
+        while open.depth > 0 {
+            self.skip_space();
+            let is_object = open.is_object();
+            match self.peek() {
+                Some(b',') => {
+                    self.at += 1;
+                    self.skip_space();
+                    if is_object {
+                        self.name_and_colon()?;
+                    }
+                    return Ok(false);
+                }
+                Some(b'}') if is_object => {}
+                Some(b']') if !is_object => {}
+                _ if is_object => return Err(Fault::Expected("\",\" or \"}\"")),
+                _ => return Err(Fault::Expected("\",\" or \"]\"")),
+            }
+            self.at += 1;
+            open.depth -= 1;
+        }
+        Ok(true)
+    }
+
+    #[inline]
+    fn scalar(&mut self) -> Result<Kind, Fault> {
+        match self.peek() {
+            Some(b'"') => self.string(),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.literal(b"true"),
+            Some(b'f') => self.literal(b"false"),
+            Some(b'n') => self.literal(b"null"),
+            _ => Err(Fault::Expected("a value")),
+        }
+    }
+
+    fn literal(&mut self, word: &[u8]) -> Result<Kind, Fault> {
+        if !self.text[self.at..].starts_with(word) {
+            return Err(Fault::Expected("true, false or null"));
+        }
+        self.at += word.len();
+        Ok(Kind::Other)
+    }
+
+    /// Reads a string from its opening quote.
+    #[inline]
+    fn string(&mut self) -> Result<Kind, Fault> {
+        self.at += 1;
+        let mut kind = Kind::Text;
+        loop {
+            self.at += plain_prefix(&self.text[self.at..]);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(kind);
+                }
+                Some(b'\\') => {
+                    kind = Kind::Escaped;
+                    self.escape()?;
+                }
+                Some(_) => return Err(Fault::Expected("an escaped control character")),
+                None => return Err(Fault::Expected("\"")),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Fault> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                self.at += 1;
+                for _ in 0..4 {
+                    if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
+                        return Err(Fault::Expected("four hex digits"));
+                    }
+                    self.at += 1;
+                }
+            }
+            _ => return Err(Fault::Expected("an escape")),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn number(&mut self) -> Result<Kind, Fault> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(Kind::Number)
+    }
+
+    #[inline]
+    fn digits(&mut self) -> Result<(), Fault> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at == start { Err(Fault::Expected("a digit")) } else { Ok(()) }
+    }
+}
+
+/// The span of a member: content without quotes for strings, except for the payload.
+fn member(key: Key, kind: Kind, start: usize, end: usize) -> Value {
+    let is_payload = matches!(key, Key::Payload | Key::PayloadAlias);
+    match kind {
+        Kind::Text | Kind::Escaped if !is_payload => Value { kind, start: start + 1, end: end - 1 },
+        _ => Value { kind, start, end },
+    }
+}
+
+/// Number of leading bytes that may stand in a string as they are.
+#[inline]
+fn plain_prefix(text: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const TOPS: u64 = ONES << 7;
+    let mut at = 0;
+    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        // The lowest bit set in each term is exact; higher ones may be borrowed from it.
+        let quote = word ^ (ONES * b'"' as u64);
+        let slash = word ^ (ONES * b'\\' as u64);
+        let special = (word.wrapping_sub(ONES * 0x20) & !word)
+            | (quote.wrapping_sub(ONES) & !quote)
+            | (slash.wrapping_sub(ONES) & !slash);
+        let special = special & TOPS;
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while let Some(&byte) = text.get(at) {
+        if byte < 0x20 || byte == b'"' || byte == b'\\' {
+            break;
+        }
+        at += 1;
+    }
+    at
+}
+
+/// A piece of JSON text that passed [`check`], for a caller that rewrites it.
+pub(super) enum Token<'a> {
+    ObjectStart,
+    ArrayStart,
+    End,
+    /// A name or a string value: its content, still escaped.
+    Text(&'a [u8]),
+    Number(&'a str),
+    Bool(bool),
+    Null,
+}
+
+/// Cuts JSON text that passed [`check`] into its pieces, in order.
+pub(super) struct Tokens<'a>(Scanner<'a>);
+
+impl<'a> Tokens<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Self(Scanner::new(text, DEEPEST))
+    }
+}
+
+impl<'a> Iterator for Tokens<'a> {
+    type Item = Token<'a>;
+
+    fn next(&mut self) -> Option<Token<'a>> {
+        let scanner = &mut self.0;
+        while let Some(b' ' | b'\n' | b'\r' | b'\t' | b',' | b':') = scanner.peek() {
+            scanner.at += 1;
+        }
+        let text = scanner.text;
+        let start = scanner.at;
+        let single = match scanner.peek()? {
+            b'{' => Token::ObjectStart,
+            b'[' => Token::ArrayStart,
+            b'}' | b']' => Token::End,
+            first => {
+                scanner.scalar().ok()?;
+                return Some(match first {
+                    b'"' => Token::Text(&text[start + 1..scanner.at - 1]),
+                    b't' => Token::Bool(true),
+                    b'f' => Token::Bool(false),
+                    b'n' => Token::Null,
+                    _ => Token::Number(std::str::from_utf8(&text[start..scanner.at]).unwrap_or("0")),
+                });
+            }
+        };
+        scanner.at += 1;
+        Some(single)
+    }
 }

@@ -7,7 +7,8 @@ pub struct Limits {
     pub max_frame: usize,
     /// Largest message in bytes after inflating. Default 1 MiB.
     pub max_inflated: usize,
-    /// Deepest nesting of arrays and maps. Default 64.
+    /// Deepest nesting of arrays and maps in a member; the envelope itself does not count. Default 64; more than
+    /// 256 has no effect.
     pub max_depth: usize,
     /// Longest `t`, `id` or other string member of the envelope in bytes. Default 1024.
     pub max_member: usize,

@@ -36,8 +36,19 @@ impl Category {
     /// The category a message of this type is written with, when the sender names none.
     pub fn of_kind(kind: &str) -> Self {
         const SYSTEM: &[&str] = &[
-            "server_ready", "server_hello", "client_hello", "client_hello_ack", "connection_state_change",
-            "subscription_update", "error", "ping", "PING", "pong", "PONG", "lost", "rate_limit_warning",
+            "server_ready",
+            "server_hello",
+            "client_hello",
+            "client_hello_ack",
+            "connection_state_change",
+            "subscription_update",
+            "error",
+            "ping",
+            "PING",
+            "pong",
+            "PONG",
+            "lost",
+            "rate_limit_warning",
         ];
         if kind.contains("_snapshot") || kind.starts_with("snapshot_") {
             Self::Snapshot
@@ -204,7 +215,7 @@ pub(super) enum Member {
 }
 
 impl Member {
-    fn as_str(&self) -> Option<&str> {
+    pub(super) fn as_str(&self) -> Option<&str> {
         match self {
             Self::Absent => None,
             Self::Slice(bytes) => std::str::from_utf8(bytes).ok(),
@@ -231,6 +242,8 @@ pub struct Message {
     pub(super) payload: Payload,
     /// Bytes of the frame it came in.
     pub(super) wire_len: usize,
+    /// Whether it came in an `E:` frame.
+    pub(super) encrypted: bool,
 }
 
 impl Message {
@@ -302,5 +315,10 @@ impl Message {
     /// Size in bytes of the frame it came in, before inflating or opening.
     pub const fn wire_len(&self) -> usize {
         self.wire_len
+    }
+
+    /// Whether it came in an `E:` frame.
+    pub const fn is_encrypted(&self) -> bool {
+        self.encrypted
     }
 }

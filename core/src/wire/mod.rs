@@ -10,6 +10,7 @@
 mod compress;
 mod decode;
 mod encode;
+mod envelope;
 mod json;
 mod limits;
 mod message;

@@ -1,0 +1,474 @@
+//! From `connect()` to a ready server, and what happens when it goes away. Source: PROTOCOL.md §4, §7.2, §8.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    PROTOCOL_VERSION,
+    channel::Channel,
+    config::{Credentials, TokenTransport},
+    error::{
+        Code,
+        close::{self, Reaction},
+    },
+    io::{Close, SocketId},
+    security::{Dialect, KeyPair, Role, Secret},
+    time::Moment,
+    wire::{Encoding, Message},
+};
+
+use super::{Action, Client, ConnectionState, Disconnect, Event, Fault, Input, Output, ServerInfo, Timer};
+
+/// How long a server that answers but never says `server_ready` is waited for.
+const LEGACY_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a connection must hold before earlier failures are forgotten.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
+
+/// What is going on, with the data that exists only then.
+pub(super) enum Phase {
+    /// Nothing; `connect()` starts anew.
+    Resting,
+    /// The application was asked for a token.
+    FetchingToken,
+    /// A socket is being opened.
+    Opening { socket: SocketId },
+    /// The socket is open, the server is not ready yet.
+    Greeting,
+    /// Messages flow.
+    Ready { since: Moment },
+    /// The next attempt is on the clock.
+    Waiting,
+}
+
+/// One open socket and what was agreed on it.
+pub(super) struct Link {
+    pub(super) socket: SocketId,
+    pub(super) channel: Channel,
+    pub(super) info: ServerInfo,
+    /// The server reads every frame kind and seals its control messages too.
+    pub(super) full_duplex: bool,
+    key_pair: Option<KeyPair>,
+    alive: bool,
+    said_ready: bool,
+    grace_over: bool,
+    /// The last `error` of the server: it explains the close that follows.
+    pub(super) last_error: Option<(String, String)>,
+}
+
+#[derive(Serialize)]
+struct ClientHello<'a> {
+    client_version: &'a str,
+    protocol_version: u64,
+    features: ClientFeatures,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption_public_key: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ClientFeatures {
+    compression: bool,
+    encryption: bool,
+    msgpack: bool,
+    full_duplex: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ServerHello {
+    server_version: Option<String>,
+    connection_id: Option<String>,
+    encryption_public_key: Option<String>,
+    features: ServerFeatures,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ServerFeatures {
+    full_duplex: bool,
+}
+
+/// `server_ready`: published servers put the members in `details`, some in the payload itself.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ServerReady {
+    connection_id: Option<String>,
+    user_id: Option<String>,
+    features: ServerFeatures,
+    details: Option<Box<Self>>,
+}
+
+impl Client {
+    /// Starts an attempt: first the token, then the socket.
+    pub(super) fn start_attempt(&mut self, now: Moment) {
+        self.timers.clear(Timer::Retry);
+        self.timers.set(Timer::Dial, now + self.config.timeouts.connect);
+        match &self.config.credentials {
+            Credentials::None => self.dial(None, now),
+            Credentials::Token(token) => {
+                let token = token.clone();
+                self.dial(Some(token), now);
+            }
+            Credentials::Provider => {
+                self.phase = Phase::FetchingToken;
+                let renew = std::mem::take(&mut self.renew_token);
+                self.outputs.push_back(Output::Act(Action::FetchToken { renew }));
+            }
+        }
+    }
+
+    pub(super) fn on_token(&mut self, answer: Result<Option<Secret>, String>, now: Moment) {
+        if !matches!(self.phase, Phase::FetchingToken) {
+            return;
+        }
+        match answer {
+            Ok(token) => self.dial(token, now),
+            Err(detail) => self.attempt_failed(Code::TokenProviderFailed, None, detail, now),
+        }
+    }
+
+    fn dial(&mut self, token: Option<Secret>, now: Moment) {
+        self.last_socket += 1;
+        let socket = SocketId(self.last_socket);
+        self.phase = Phase::Opening { socket };
+        self.timers.set(Timer::Dial, now + self.config.timeouts.connect);
+        let (url, token) = self.url_for(token);
+        self.outputs.push_back(Output::Act(Action::Open { socket, url, token }));
+    }
+
+    fn endpoint(&self) -> &str {
+        &self.config.endpoints[self.endpoint % self.config.endpoints.len()]
+    }
+
+    fn url_for(&self, token: Option<Secret>) -> (String, Option<Secret>) {
+        let endpoint = self.endpoint();
+        let separator = if endpoint.contains('?') { '&' } else { '?' };
+        let mut url = format!(
+            "{endpoint}{separator}client_version={}&protocol_version={PROTOCOL_VERSION}&compression={}&encryption={}",
+            percent_encode(&self.config.client_version),
+            self.config.performance.compression.is_some(),
+            self.config.security.encryption,
+        );
+        match self.config.performance.encoding {
+            Encoding::Binary => {}
+            Encoding::Text => url.push_str("&format=text"),
+            Encoding::Msgpack => url.push_str("&format=msgpack"),
+        }
+        match (self.config.token_transport, token) {
+            (TokenTransport::Query, Some(token)) => {
+                url.push_str("&token=");
+                url.push_str(&percent_encode(token.expose()));
+                (url, None)
+            }
+            (_, token) => (url, token),
+        }
+    }
+
+    pub(super) fn on_opened(&mut self, socket: SocketId, now: Moment) {
+        if !matches!(self.phase, Phase::Opening { socket: current } if current == socket) {
+            return;
+        }
+        self.timers.clear(Timer::Dial);
+        self.timers.set(Timer::Ready, now + self.config.timeouts.ready);
+        self.timers.set(Timer::Grace, now + LEGACY_GRACE);
+        self.phase = Phase::Greeting;
+        let key_pair = self.config.security.encryption.then(|| KeyPair::generate(&mut self.rng));
+        self.link = Some(Link {
+            socket,
+            // Until the server says that it reads more, JSON text is what every server reads.
+            channel: Channel::new(Encoding::Text, None),
+            info: ServerInfo { endpoint: self.endpoint().to_owned(), ..ServerInfo::default() },
+            full_duplex: false,
+            key_pair,
+            alive: false,
+            said_ready: false,
+            grace_over: false,
+            last_error: None,
+        });
+        // The ping goes first: after a hello with a key, plaintext is over.
+        self.ping(now);
+        self.say_hello(now);
+    }
+
+    fn say_hello(&mut self, now: Moment) {
+        let Some(link) = &self.link else { return };
+        let performance = &self.config.performance;
+        let version = self.config.client_version.clone();
+        let hello = ClientHello {
+            client_version: &version,
+            protocol_version: PROTOCOL_VERSION,
+            features: ClientFeatures {
+                compression: performance.compression.is_some(),
+                encryption: link.key_pair.is_some(),
+                msgpack: performance.encoding == Encoding::Msgpack,
+                full_duplex: true,
+            },
+            encryption_public_key: link.key_pair.as_ref().map(KeyPair::public_base64),
+        };
+        self.send_control("client_hello", &hello, now);
+    }
+
+    /// Whether a control message may go out: not between a hello with a key and the answer to it.
+    pub(super) fn may_send_control(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.key_pair.is_none() || link.channel.is_encrypted())
+    }
+
+    pub(super) fn on_server_ready(&mut self, message: &Message, now: Moment) {
+        let outer: ServerReady = message.payload().parse().unwrap_or_default();
+        let inner = outer.details.map(|details| *details).unwrap_or_default();
+        let Some(link) = &mut self.link else { return };
+        link.said_ready = true;
+        link.info.connection_id = outer.connection_id.or(inner.connection_id).or(link.info.connection_id.take());
+        link.info.user_id = outer.user_id.or(inner.user_id);
+        if outer.features.full_duplex || inner.features.full_duplex {
+            self.speak_fully();
+        }
+        self.advance_greeting(now);
+    }
+
+    pub(super) fn on_server_hello(&mut self, message: &Message, now: Moment) {
+        let hello: ServerHello = message.payload().parse().unwrap_or_default();
+        let Some(link) = &mut self.link else { return };
+        link.said_ready = true;
+        link.info.connection_id = hello.connection_id.or(link.info.connection_id.take());
+        if hello.features.full_duplex {
+            self.speak_fully();
+        }
+        if let Err(code) = self.agree_on_key(hello.server_version.as_deref(), hello.encryption_public_key.as_deref()) {
+            self.drop_link(code, "encryption was asked for, and the server gave no usable key", now);
+            return;
+        }
+        if let Some(link) = &mut self.link {
+            link.info.server_version = hello.server_version;
+        }
+        self.advance_greeting(now);
+    }
+
+    /// The server reads every frame kind: write the way the application asked for.
+    fn speak_fully(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        link.full_duplex = true;
+        link.channel.encoding = self.config.performance.encoding;
+        link.channel.compression = self.config.performance.compression;
+    }
+
+    fn agree_on_key(&mut self, server_version: Option<&str>, server_key: Option<&str>) -> Result<(), Code> {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        let Some(pair) = &link.key_pair else { return Ok(()) };
+        if link.channel.is_encrypted() {
+            return Ok(());
+        }
+        let server_key = server_key.ok_or(Code::KeyExchangeFailed)?;
+        let old = !link.full_duplex && server_version.is_some_and(|version| version.starts_with("1."));
+        let dialect = if old { Dialect::V1 } else { Dialect::V2 };
+        let keys = pair.agree(server_key, dialect, Role::Client, &mut self.rng)?;
+        link.channel.agree(keys);
+        link.info.encrypted = true;
+        Ok(())
+    }
+
+    /// Notes that the server spoke, and goes to `Ready` as soon as nothing is missing.
+    pub(super) fn note_alive(&mut self, now: Moment) {
+        if let Some(link) = &mut self.link
+            && !link.alive
+        {
+            link.alive = true;
+            self.advance_greeting(now);
+        }
+    }
+
+    fn advance_greeting(&mut self, now: Moment) {
+        if !matches!(self.phase, Phase::Greeting) {
+            return;
+        }
+        let Some(link) = &self.link else { return };
+        let greeted = link.said_ready || (link.alive && link.grace_over);
+        if greeted && self.may_send_control() {
+            self.become_ready(now);
+        }
+    }
+
+    fn become_ready(&mut self, now: Moment) {
+        self.timers.clear(Timer::Ready);
+        self.timers.clear(Timer::Grace);
+        self.timers.set(Timer::Stable, now + STABLE_AFTER);
+        self.phase = Phase::Ready { since: now };
+        self.metrics.connections += 1;
+        self.set_state(ConnectionState::Connected);
+        let info = self.link.as_ref().map(|link| link.info.clone()).unwrap_or_default();
+        self.emit(Event::Connected(info));
+        self.resubscribe(now);
+    }
+
+    pub(super) fn on_grace_over(&mut self, now: Moment) {
+        if let Some(link) = &mut self.link {
+            link.grace_over = true;
+            self.advance_greeting(now);
+        }
+    }
+
+    pub(super) fn on_ready_timeout(&mut self, now: Moment) {
+        let timeout = self.config.timeouts.ready;
+        self.drop_link(Code::Timeout, &format!("the server was not ready within {timeout:?}"), now);
+    }
+
+    pub(super) fn on_dial_timeout(&mut self, now: Moment) {
+        let timeout = self.config.timeouts.connect;
+        match self.phase {
+            Phase::FetchingToken => {
+                let detail = format!("the token provider did not answer within {timeout:?}");
+                self.attempt_failed(Code::TokenProviderFailed, None, detail, now);
+            }
+            Phase::Opening { socket } => {
+                let close = Close::new(close::GOING_AWAY, "connect timeout");
+                self.outputs.push_back(Output::Act(Action::Close { socket, close }));
+                self.attempt_failed(Code::Timeout, None, format!("no connection within {timeout:?}"), now);
+            }
+            Phase::Resting | Phase::Greeting | Phase::Ready { .. } | Phase::Waiting => {}
+        }
+    }
+
+    pub(super) fn on_failed(&mut self, socket: SocketId, fault: Fault, now: Moment) {
+        if !self.is_current(socket) {
+            return;
+        }
+        let refused = matches!(fault.http_status, Some(401));
+        self.renew_token |= refused;
+        let code = match (refused, &self.link) {
+            (true, _) => Code::AuthFailed,
+            (false, Some(_)) => Code::ConnectionClosed,
+            (false, None) => Code::ConnectFailed,
+        };
+        self.attempt_failed(code, None, fault.detail, now);
+    }
+
+    pub(super) fn on_closed(&mut self, socket: SocketId, close: Close, now: Moment) {
+        if !self.is_current(socket) {
+            return;
+        }
+        let said = self.link.as_mut().and_then(|link| link.last_error.take());
+        let code = code_of(close.code, said.as_ref().map(|(code, _)| code.as_str()));
+        let detail = match (&said, close.reason.as_str()) {
+            (Some((_, message)), _) => message.clone(),
+            (None, "") => format!("closed by the server with code {}", close.code),
+            (None, reason) => reason.to_owned(),
+        };
+        match close::reaction(close.code) {
+            Reaction::Reconnect => self.attempt_failed(code, Some(close), detail, now),
+            Reaction::RenewToken => {
+                self.renew_token = true;
+                self.attempt_failed(code, Some(close), detail, now);
+            }
+            Reaction::Stop => self.give_up(code, Some(close), detail),
+        }
+    }
+
+    /// Ends the present socket from our side because something is wrong with it.
+    pub(super) fn drop_link(&mut self, code: Code, detail: &str, now: Moment) {
+        if let Some(link) = &self.link {
+            let close = Close::new(close::POLICY, code.as_str());
+            self.outputs.push_back(Output::Act(Action::Close { socket: link.socket, close }));
+        }
+        self.attempt_failed(code, None, detail.to_owned(), now);
+    }
+
+    fn attempt_failed(&mut self, code: Code, close: Option<Close>, detail: String, now: Moment) {
+        self.forget_link();
+        self.endpoint = self.endpoint.wrapping_add(1);
+        let Some(pause) = self.backoff.next_pause(&mut self.rng) else {
+            self.give_up(Code::RetriesExhausted, close, format!("gave up: {detail}"));
+            return;
+        };
+        self.phase = Phase::Waiting;
+        self.timers.set(Timer::Retry, now + pause);
+        self.set_state(ConnectionState::Reconnecting);
+        self.tell_disconnected(Disconnect { code, close, detail, retry_in: Some(pause) });
+    }
+
+    fn give_up(&mut self, code: Code, close: Option<Close>, detail: String) {
+        self.forget_link();
+        self.phase = Phase::Resting;
+        self.set_state(ConnectionState::Failed);
+        self.tell_disconnected(Disconnect { code, close, detail, retry_in: None });
+    }
+
+    pub(super) fn tell_disconnected(&mut self, end: Disconnect) {
+        self.last_disconnect = Some(end.clone());
+        self.emit(Event::Disconnected(end));
+    }
+
+    /// Everything that belongs to the old socket goes; requests wait for the next one.
+    pub(super) fn forget_link(&mut self) {
+        self.link = None;
+        self.ping_sent = None;
+        self.reads_paused = false;
+        self.note_life();
+        for timer in [Timer::Dial, Timer::Ready, Timer::Grace, Timer::Ping, Timer::Stable] {
+            self.timers.clear(timer);
+        }
+        self.subscriptions.disconnected();
+    }
+
+    pub(super) fn is_current(&self, socket: SocketId) -> bool {
+        match (&self.phase, &self.link) {
+            (Phase::Opening { socket: current }, _) => *current == socket,
+            (_, Some(link)) => link.socket == socket,
+            (_, None) => false,
+        }
+    }
+
+    /// Closes whatever is under way without telling of a failure.
+    pub(super) fn abandon(&mut self, close: Close) {
+        let socket = match (&self.phase, &self.link) {
+            (Phase::Opening { socket }, _) => Some(*socket),
+            (_, Some(link)) => Some(link.socket),
+            (_, None) => None,
+        };
+        if let Some(socket) = socket {
+            self.outputs.push_back(Output::Act(Action::Close { socket, close }));
+        }
+        self.timers.clear(Timer::Retry);
+        self.forget_link();
+    }
+
+    pub(super) fn on_input(&mut self, input: Input, now: Moment) {
+        match input {
+            Input::Opened(socket) => self.on_opened(socket, now),
+            Input::Frame(socket, frame) => self.on_frame(socket, &frame, now),
+            Input::Closed(socket, close) => self.on_closed(socket, close, now),
+            Input::Failed(socket, fault) => self.on_failed(socket, fault, now),
+            Input::Token(answer) => self.on_token(answer, now),
+            Input::ReadsPaused(paused) => self.on_reads_paused(paused, now),
+            Input::Wake => {}
+        }
+    }
+}
+
+/// The reason behind a close: what the server said in its last `error`, else what the close code means.
+fn code_of(close_code: u16, said: Option<&str>) -> Code {
+    match (close_code, said) {
+        (close::AUTH, Some("AUTH_REQUIRED")) => Code::AuthRequired,
+        (close::AUTH, _) => Code::AuthFailed,
+        (close::FORBIDDEN, _) => Code::OriginNotAllowed,
+        (close::RATE_LIMITED, _) => Code::RateLimited,
+        (close::TOO_BIG, _) => Code::MessageTooLarge,
+        (close::TRY_LATER, Some("SLOW_CONSUMER")) => Code::SlowConsumer,
+        (close::TRY_LATER, _) => Code::ServerFull,
+        (close::SERVER_ERROR, _) => Code::ServerError,
+        _ => Code::ConnectionClosed,
+    }
+}
+
+/// Percent-encodes everything but the unreserved characters. Source: RFC 3986 §2.3.
+fn percent_encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}

@@ -1,0 +1,77 @@
+//! Pings, and the decision that the server went silent. Source: PROTOCOL.md §7.1.
+
+use crate::{
+    client::{Client, Timer},
+    error::Code,
+    time::Moment,
+    wire::Message,
+};
+
+use super::Event;
+
+#[derive(serde::Serialize)]
+struct Ping {
+    timestamp: u64,
+}
+
+#[derive(serde::Serialize)]
+struct Pong<'a> {
+    client_timestamp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_timestamp: Option<&'a serde_json::value::Value>,
+}
+
+impl Client {
+    /// Sends a ping. Unless reads are paused, the server has `heartbeat.timeout` to send anything at all.
+    pub(super) fn ping(&mut self, now: Moment) {
+        let timestamp = self.wall.at(now).as_unix_ms();
+        self.ping_sent = Some(now);
+        self.send_control("ping", &Ping { timestamp }, now);
+        self.timers.set(Timer::Ping, now + self.config.heartbeat.interval);
+        self.expect_life(now);
+    }
+
+    /// Gives the server `heartbeat.timeout` from the first unanswered ping on.
+    fn expect_life(&mut self, now: Moment) {
+        if !self.reads_paused && !self.awaiting_life {
+            self.awaiting_life = true;
+            self.timers.set(Timer::Silence, now + self.config.heartbeat.timeout);
+        }
+    }
+
+    /// Any frame proves that the server lives.
+    pub(super) fn note_life(&mut self) {
+        self.awaiting_life = false;
+        self.timers.clear(Timer::Silence);
+    }
+
+    pub(super) fn on_silence(&mut self, now: Moment) {
+        let timeout = self.config.heartbeat.timeout;
+        self.drop_link(Code::PeerSilent, &format!("no sign of life for {timeout:?} after a ping"), now);
+    }
+
+    pub(super) fn on_reads_paused(&mut self, paused: bool, now: Moment) {
+        self.reads_paused = paused;
+        self.note_life();
+        if !paused && self.link.is_some() && self.may_send_control() {
+            self.ping(now);
+        }
+    }
+
+    pub(super) fn on_ping(&mut self, message: &Message, now: Moment) {
+        let payload: serde_json::Value = message.payload().parse().unwrap_or_default();
+        let server_timestamp = payload.get("timestamp").or_else(|| payload.get("server_time"));
+        let client_timestamp = self.wall.at(now).as_unix_ms();
+        if self.may_send_control() {
+            self.send_control("PONG", &Pong { client_timestamp, server_timestamp }, now);
+        }
+    }
+
+    pub(super) fn on_pong(&mut self, now: Moment) {
+        if let Some(sent) = self.ping_sent.take() {
+            let latency = now.since(sent);
+            self.metrics.latency = Some(latency);
+            self.emit(Event::Latency(latency));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What frames of the server mean. Source: PROTOCOL.md §2, §4, §6.
+
+use serde::Deserialize;
+
+use crate::{
+    error::Code,
+    io::{Frame, SocketId},
+    time::Moment,
+    wire::{DecodeError, Message},
+};
+
+use super::{Client, Event, ServerError};
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ErrorPayload {
+    code: String,
+    message: String,
+    recoverable: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct LostPayload {
+    topic: Option<String>,
+    count: Option<u64>,
+}
+
+impl Client {
+    pub(super) fn on_frame(&mut self, socket: SocketId, frame: &Frame, now: Moment) {
+        let limits = self.config.limits;
+        let Some(link) = self.link.as_mut().filter(|link| link.socket == socket) else { return };
+        self.metrics.bytes_received += frame.len() as u64;
+        let decoded = link.channel.decode(frame, &limits);
+        self.note_life();
+        match decoded {
+            Ok(message) => self.on_message(message, now),
+            Err(error) => self.reject(error),
+        }
+    }
+
+    fn reject(&mut self, error: DecodeError) {
+        self.metrics.frames_rejected += 1;
+        self.emit(Event::Rejected(error));
+    }
+
+    fn on_message(&mut self, message: Message, now: Moment) {
+        if !self.accepts_plaintext(&message, now) {
+            return;
+        }
+        match message.kind() {
+            "server_ready" => self.on_server_ready(&message, now),
+            "server_hello" => self.on_server_hello(&message, now),
+            "ping" | "PING" => self.on_ping(&message, now),
+            "pong" | "PONG" => self.on_pong(now),
+            "subscription_update" => self.on_subscription_answer(&message),
+            "error" => self.on_server_error(message),
+            "lost" => self.on_lost(&message),
+            "heartbeat" => {}
+            _ => {
+                self.metrics.messages_received += 1;
+                self.emit(Event::Message(message));
+            }
+        }
+        self.note_alive(now);
+    }
+
+    /// After a key was agreed nothing may come in the clear. A server that seals its control messages too
+    /// has been tampered with if it does; older servers send control in the clear, and only that is taken.
+    fn accepts_plaintext(&mut self, message: &Message, now: Moment) -> bool {
+        let Some(link) = &self.link else { return false };
+        if !link.channel.is_encrypted() || message.is_encrypted() {
+            return true;
+        }
+        if link.full_duplex {
+            self.drop_link(Code::EncryptionRequired, "plaintext after encryption was agreed", now);
+            return false;
+        }
+        let control = matches!(
+            message.kind(),
+            "server_ready" | "server_hello" | "ping" | "PING" | "pong" | "PONG" | "error" | "heartbeat"
+        );
+        if !control {
+            let detail = "plaintext after encryption was agreed".to_owned();
+            self.reject(DecodeError { code: Code::EncryptionRequired, detail });
+        }
+        control
+    }
+
+    fn on_server_error(&mut self, message: Message) {
+        let payload: ErrorPayload = message.payload().parse().unwrap_or_default();
+        if let Some(link) = &mut self.link {
+            link.last_error = Some((payload.code.clone(), payload.message.clone()));
+        }
+        self.emit(Event::ServerError(ServerError {
+            code: payload.code,
+            message: payload.message,
+            recoverable: payload.recoverable.unwrap_or(true),
+            source: message,
+        }));
+    }
+
+    fn on_lost(&mut self, message: &Message) {
+        let lost: LostPayload = message.payload().parse().unwrap_or_default();
+        self.metrics.messages_lost += lost.count.unwrap_or(0);
+        self.emit(Event::Lost { topic: lost.topic, count: lost.count });
+    }
+}

@@ -1,0 +1,230 @@
+//! Topics that are wanted, and the requests about them that are under way. Source: PROTOCOL.md §6.1.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{time::Moment, topic, wire::Message};
+
+use super::{Client, Event, RequestId, SubscribeError, SubscriptionAction, SubscriptionOutcome, Timer};
+
+/// The request of a client that asks again for all its topics after a reconnect.
+const RESUBSCRIPTION: RequestId = RequestId(0);
+
+/// Wanted topics and pending requests.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    wanted: Vec<String>,
+    pending: VecDeque<Pending>,
+    last_request: u64,
+}
+
+struct Pending {
+    request: RequestId,
+    action: SubscriptionAction,
+    topics: Vec<String>,
+    /// The message that carries the request on the present connection.
+    sent_as: Option<String>,
+    deadline: Moment,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    action: &'a str,
+    topics: &'a [String],
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Answer {
+    action: Option<String>,
+    failed_topics: Vec<FailedTopic>,
+}
+
+/// Published servers write objects; a bare name is understood too.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum FailedTopic {
+    Named { topic: String, error: Option<String> },
+    Bare(String),
+}
+
+impl Subscriptions {
+    pub(super) fn new(topics: &[String]) -> Self {
+        let mut all = Self::default();
+        all.want(topics);
+        all
+    }
+
+    pub(super) fn wanted(&self) -> &[String] {
+        &self.wanted
+    }
+
+    fn want(&mut self, topics: &[String]) {
+        for name in topics {
+            if !self.wanted.contains(name) {
+                self.wanted.push(name.clone());
+            }
+        }
+    }
+
+    fn give_up(&mut self, topics: &[String]) {
+        self.wanted.retain(|name| !topics.contains(name));
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.pending.retain(|pending| pending.request != RESUBSCRIPTION);
+        for pending in &mut self.pending {
+            pending.sent_as = None;
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Moment> {
+        self.pending.iter().map(|pending| pending.deadline).min()
+    }
+
+    /// Takes out the requests that one answer ends: those sent as the message it names, or else the oldest
+    /// sent request of that kind and what was sent along with it.
+    fn answered(&mut self, id: Option<&str>, action: Option<&str>) -> Vec<Pending> {
+        let known = id.filter(|id| self.pending.iter().any(|pending| pending.sent_as.as_deref() == Some(id)));
+        let id = known.map(str::to_owned).or_else(|| {
+            let oldest = self.pending.iter().find(|pending| {
+                pending.sent_as.is_some() && action.is_none_or(|action| action == pending.action.as_str())
+            });
+            oldest.and_then(|pending| pending.sent_as.clone())
+        });
+        let Some(id) = id else { return Vec::new() };
+        self.take(|pending| pending.sent_as.as_deref() == Some(&id))
+    }
+
+    fn take(&mut self, mut wanted: impl FnMut(&Pending) -> bool) -> Vec<Pending> {
+        let (taken, kept): (VecDeque<_>, _) =
+            std::mem::take(&mut self.pending).into_iter().partition(|pending| wanted(pending));
+        self.pending = kept;
+        taken.into()
+    }
+}
+
+impl Pending {
+    fn outcome(self, refused: &[(String, String)], confirmed: bool) -> SubscriptionOutcome {
+        let (refused_here, accepted): (Vec<_>, Vec<_>) =
+            self.topics.into_iter().partition(|name| refused.iter().any(|(refused, _)| refused == name));
+        let refused = refused.iter().filter(|(name, _)| refused_here.contains(name)).cloned().collect();
+        SubscriptionOutcome { request: self.request, action: self.action, accepted, refused, confirmed }
+    }
+}
+
+impl Client {
+    pub(super) fn request_topics(
+        &mut self,
+        action: SubscriptionAction,
+        topics: Vec<String>,
+        now: Moment,
+    ) -> Result<RequestId, SubscribeError> {
+        self.check_topics(action, &topics)?;
+        match action {
+            SubscriptionAction::Subscribe => self.subscriptions.want(&topics),
+            SubscriptionAction::Unsubscribe => self.subscriptions.give_up(&topics),
+        }
+        self.subscriptions.last_request += 1;
+        let request = RequestId(self.subscriptions.last_request);
+        let sent_as = self.is_ready().then(|| self.send_request(action, &topics, now));
+        let deadline = now + self.config.timeouts.subscribe;
+        self.subscriptions.pending.push_back(Pending { request, action, topics, sent_as, deadline });
+        self.arm_subscription_timer();
+        Ok(request)
+    }
+
+    fn check_topics(&self, action: SubscriptionAction, topics: &[String]) -> Result<(), SubscribeError> {
+        let limit = self.config.limits.max_topics;
+        if topics.is_empty() {
+            return Err(SubscribeError::Empty);
+        }
+        if let Some(bad) = topics.iter().find(|name| topic::check(name).is_err()) {
+            return Err(SubscribeError::InvalidTopic { topic: bad.clone() });
+        }
+        let wanted = self.subscriptions.wanted();
+        let added = topics.iter().filter(|name| !wanted.contains(name)).count();
+        let too_many = match action {
+            SubscriptionAction::Subscribe => wanted.len() + added > limit,
+            SubscriptionAction::Unsubscribe => topics.len() > limit,
+        };
+        if too_many || self.subscriptions.pending.len() >= limit {
+            return Err(SubscribeError::TooMany { limit });
+        }
+        Ok(())
+    }
+
+    fn send_request(&mut self, action: SubscriptionAction, topics: &[String], now: Moment) -> String {
+        self.send_control("subscription_update", &Request { action: action.as_str(), topics }, now)
+    }
+
+    /// Asks for every wanted topic on a connection that has just become ready.
+    pub(super) fn resubscribe(&mut self, now: Moment) {
+        // The server of a fresh connection knows no topics, so there is nothing to take back.
+        let withdrawn = self.subscriptions.take(|pending| pending.action == SubscriptionAction::Unsubscribe);
+        for pending in withdrawn {
+            self.emit(Event::Subscribed(pending.outcome(&[], true)));
+        }
+        if self.subscriptions.wanted.is_empty() {
+            self.arm_subscription_timer();
+            return;
+        }
+        let topics = self.subscriptions.wanted.clone();
+        let id = self.send_request(SubscriptionAction::Subscribe, &topics, now);
+        for pending in &mut self.subscriptions.pending {
+            pending.sent_as = Some(id.clone());
+        }
+        let deadline = now + self.config.timeouts.subscribe;
+        self.subscriptions.pending.push_back(Pending {
+            request: RESUBSCRIPTION,
+            action: SubscriptionAction::Subscribe,
+            topics,
+            sent_as: Some(id),
+            deadline,
+        });
+        self.arm_subscription_timer();
+    }
+
+    pub(super) fn on_subscription_answer(&mut self, message: &Message) {
+        let answer: Answer = message.payload().parse().unwrap_or_default();
+        let refused: Vec<(String, String)> = answer
+            .failed_topics
+            .into_iter()
+            .map(|failed| match failed {
+                FailedTopic::Named { topic, error } => (topic, error.unwrap_or_default()),
+                FailedTopic::Bare(topic) => (topic, String::new()),
+            })
+            .collect();
+        let ended = self.subscriptions.answered(message.correlation_id(), answer.action.as_deref());
+        for pending in ended {
+            if pending.action == SubscriptionAction::Subscribe {
+                let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
+                self.subscriptions.give_up(&names);
+            }
+            self.emit(Event::Subscribed(pending.outcome(&refused, true)));
+        }
+        self.arm_subscription_timer();
+    }
+
+    pub(super) fn on_subscription_timeout(&mut self, now: Moment) {
+        for pending in self.subscriptions.take(|pending| pending.deadline <= now) {
+            self.emit(Event::Subscribed(pending.outcome(&[], false)));
+        }
+        self.arm_subscription_timer();
+    }
+
+    pub(super) fn end_requests(&mut self) {
+        for pending in self.subscriptions.take(|_| true) {
+            self.emit(Event::Subscribed(pending.outcome(&[], false)));
+        }
+        self.arm_subscription_timer();
+    }
+
+    fn arm_subscription_timer(&mut self) {
+        match self.subscriptions.next_deadline() {
+            Some(deadline) => self.timers.set(Timer::Subscription, deadline),
+            None => self.timers.clear(Timer::Subscription),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What frames of the client mean. Source: PROTOCOL.md §4–§7.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    client::SubscriptionAction,
+    error::{Code, close},
+    io::{Close, Frame},
+    time::Moment,
+    topic,
+    wire::{DecodeError, Message},
+};
+
+use super::{Event, Output, Peer, SubscriptionRequest};
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct PingPayload {
+    timestamp: serde_json::Value,
+}
+
+#[derive(Serialize)]
+struct Pong<'a> {
+    client_timestamp: u64,
+    server_timestamp: u64,
+    latency: u64,
+    connection_id: &'a str,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RequestPayload {
+    action: Option<String>,
+    topics: Topics,
+}
+
+/// A list; one name alone is understood too.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Topics {
+    Many(Vec<String>),
+    One(String),
+}
+
+impl Default for Topics {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl Peer {
+    pub(super) fn on_frame(&mut self, frame: &Frame, now: Moment) {
+        self.last_inbound = now;
+        let limits = self.config.limits;
+        match self.channel.decode(frame, &limits) {
+            Ok(message) if self.accepts(&message) => self.on_message(message, now),
+            Ok(message) => {
+                let detail = "this connection agreed on encryption".to_owned();
+                self.reject(DecodeError { code: Code::EncryptionRequired, detail }, message.id(), now);
+            }
+            Err(error) => self.on_bad_frame(frame, error, now),
+        }
+    }
+
+    /// After a key was agreed plaintext is refused. Published clients send some between their hello and the
+    /// moment they read ours, so for them it is over with their first sealed frame.
+    fn accepts(&mut self, message: &Message) -> bool {
+        self.sealed_seen |= message.is_encrypted();
+        let over = self.channel.is_encrypted() && (self.full_duplex || self.sealed_seen);
+        message.is_encrypted() || !over
+    }
+
+    fn on_bad_frame(&mut self, frame: &Frame, error: DecodeError, now: Moment) {
+        let fatal = match (error.code, frame) {
+            (Code::MessageTooLarge, _) => Some(close::TOO_BIG),
+            (Code::InvalidUtf8, Frame::Text(_)) => Some(close::INVALID_DATA),
+            _ => None,
+        };
+        let Some(close_code) = fatal else { return self.reject(error, None, now) };
+        self.send_error(error.code, &error.detail, false, None, now);
+        let reason = error.code.as_str();
+        self.outputs.push_back(Output::Emit(Event::Rejected(error)));
+        self.close(Close::new(close_code, reason), now);
+    }
+
+    /// Refuses one frame and says so; a client that sends nothing but such frames is closed.
+    fn reject(&mut self, error: DecodeError, id: Option<&str>, now: Moment) {
+        self.rejected += 1;
+        self.send_error(error.code, &error.detail, true, id, now);
+        self.outputs.push_back(Output::Emit(Event::Rejected(error)));
+        if self.rejected >= self.config.max_rejected {
+            self.close(Close::new(close::POLICY, "too many refused frames"), now);
+        }
+    }
+
+    fn on_message(&mut self, message: Message, now: Moment) {
+        match message.kind() {
+            "ping" | "PING" => self.on_ping(&message, now),
+            "pong" | "PONG" => {}
+            "client_hello" => self.on_hello(&message, now),
+            "subscription" | "subscription_update" => self.on_subscription(&message, now),
+            _ => self.on_application_message(message, now),
+        }
+    }
+
+    fn on_ping(&mut self, message: &Message, now: Moment) {
+        let ping: PingPayload = message.payload().parse().unwrap_or_default();
+        let server_timestamp = self.wall.at(now).as_unix_ms();
+        // A float or a missing stamp counts as zero, as published servers answer it.
+        let client_timestamp = ping.timestamp.as_u64().unwrap_or(0);
+        let latency = if client_timestamp == 0 { 0 } else { server_timestamp.saturating_sub(client_timestamp) };
+        let connection_id = self.connection_id.clone();
+        let pong = Pong { client_timestamp, server_timestamp, latency, connection_id: &connection_id };
+        self.send_control("PONG", &pong, message.id(), now);
+    }
+
+    fn on_subscription(&mut self, message: &Message, now: Moment) {
+        let id = message.id();
+        let Ok(request) = message.payload().parse::<RequestPayload>() else {
+            return self.send_error(Code::InvalidSubscription, "topics must be a list of names", true, id, now);
+        };
+        let action = match request.action.as_deref() {
+            Some("subscribe") | None => SubscriptionAction::Subscribe,
+            Some("unsubscribe") => SubscriptionAction::Unsubscribe,
+            Some(_) => {
+                return self.send_error(Code::InvalidAction, "action must be subscribe or unsubscribe", true, id, now);
+            }
+        };
+        let topics = match request.topics {
+            Topics::Many(topics) => topics,
+            Topics::One(topic) => vec![topic],
+        };
+        if topics.is_empty() {
+            return self.send_error(Code::InvalidSubscription, "no topic given", true, id, now);
+        }
+        self.request_topics(action, topics, id, false, now);
+    }
+
+    /// Sorts the topics of a request into those to act on and those refused already.
+    pub(super) fn request_topics(
+        &mut self,
+        action: SubscriptionAction,
+        topics: Vec<String>,
+        id: Option<&str>,
+        from_url: bool,
+        now: Moment,
+    ) {
+        let limit = self.config.limits.max_topics;
+        if topics.len() > limit {
+            let message = format!("at most {limit} topics in one request");
+            return self.send_error(Code::TooManyTopics, &message, true, id, now);
+        }
+        let mut request =
+            SubscriptionRequest { topics: Vec::new(), refused: Vec::new(), id: id.map(str::to_owned), from_url };
+        let mut seen = std::collections::HashSet::new();
+        for name in topics {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            match self.check_topic(action, &name) {
+                Ok(()) => request.topics.push(name),
+                Err(code) => request.refused.push((name, code)),
+            }
+        }
+        self.outputs.push_back(Output::Emit(match action {
+            SubscriptionAction::Subscribe => Event::Subscribe(request),
+            SubscriptionAction::Unsubscribe => Event::Unsubscribe(request),
+        }));
+    }
+
+    fn check_topic(&self, action: SubscriptionAction, name: &str) -> Result<(), Code> {
+        topic::check(name)?;
+        let allowed = match action {
+            SubscriptionAction::Subscribe => {
+                self.identity.as_ref().is_some_and(|identity| identity.subscribe.may_subscribe(name))
+            }
+            SubscriptionAction::Unsubscribe => true,
+        };
+        if allowed { Ok(()) } else { Err(Code::TopicDenied) }
+    }
+
+    /// With a topic it is a publication, without one it is for the server's application.
+    fn on_application_message(&mut self, message: Message, now: Moment) {
+        let Some(name) = message.topic() else {
+            self.outputs.push_back(Output::Emit(Event::Message(message)));
+            return;
+        };
+        let refused = if topic::check(name).is_err() || topic::is_pattern(name) {
+            Some((Code::InvalidTopic, "the topic cannot be published to"))
+        } else if !self.identity.as_ref().is_some_and(|identity| identity.publish.allows(name)) {
+            Some((Code::PublishDenied, "publishing to this topic is not allowed"))
+        } else {
+            None
+        };
+        match refused {
+            Some((code, text)) => self.send_error(code, text, true, message.id(), now),
+            None => self.outputs.push_back(Output::Emit(Event::Publish(message))),
+        }
+    }
+}

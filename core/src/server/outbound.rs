@@ -1,0 +1,183 @@
+//! What goes to this client alone.
+
+use serde::Serialize;
+
+use crate::{
+    channel::check_outgoing,
+    client::{ConnectionState, Outgoing, SendError, SubscriptionAction},
+    error::{Code, close},
+    io::Close,
+    time::Moment,
+    wire::{Head, Payload},
+};
+
+use super::{Output, Peer, SubscriptionRequest, Timer};
+
+#[derive(Serialize)]
+struct ErrorPayload<'a> {
+    code: &'a str,
+    message: &'a str,
+    recoverable: bool,
+    severity: &'a str,
+    timestamp: &'a str,
+    connection_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct PingPayload<'a> {
+    timestamp: u64,
+    server_time: &'a str,
+}
+
+#[derive(Serialize)]
+struct LostPayload<'a> {
+    topic: &'a str,
+    count: u64,
+}
+
+/// The full shape that the published router answers with.
+#[derive(Serialize)]
+struct SubscriptionAnswer<'a> {
+    action: &'a str,
+    success: bool,
+    message: String,
+    topics: &'a [String],
+    success_topics: &'a [String],
+    failed_topics: Vec<FailedTopic<'a>>,
+    already_subscribed: [&'a str; 0],
+    pending_subscriptions: [&'a str; 0],
+    failed_subscriptions: Vec<&'a str>,
+    active_subscriptions: &'a [String],
+    subscription_limits: SubscriptionLimits,
+    timestamp: &'a str,
+}
+
+#[derive(Serialize)]
+struct FailedTopic<'a> {
+    topic: &'a str,
+    error: &'a str,
+}
+
+#[derive(Serialize)]
+struct SubscriptionLimits {
+    max_topics: usize,
+    current_topics: usize,
+}
+
+impl Peer {
+    /// Answers [`super::Event::Subscribe`] or [`super::Event::Unsubscribe`].
+    ///
+    /// `refused` adds what the server itself refused; those topics are not acted on. `active` are all topics
+    /// of the connection afterwards.
+    pub fn answer_subscription(
+        &mut self,
+        action: SubscriptionAction,
+        mut request: SubscriptionRequest,
+        refused: Vec<(String, Code)>,
+        active: &[String],
+        now: Moment,
+    ) {
+        request.topics.retain(|name| !refused.iter().any(|(refused, _)| refused == name));
+        request.refused.extend(refused);
+        let done = request.topics.len();
+        let answer = SubscriptionAnswer {
+            action: action.as_str(),
+            success: request.refused.is_empty(),
+            message: format!("{}: {done} done, {} refused", action.as_str(), request.refused.len()),
+            topics: &request.topics,
+            success_topics: &request.topics,
+            failed_topics: request
+                .refused
+                .iter()
+                .map(|(topic, code)| FailedTopic { topic, error: code.as_str() })
+                .collect(),
+            already_subscribed: [],
+            pending_subscriptions: [],
+            failed_subscriptions: request.refused.iter().map(|(topic, _)| topic.as_str()).collect(),
+            active_subscriptions: active,
+            subscription_limits: SubscriptionLimits {
+                max_topics: self.config.limits.max_topics,
+                current_topics: active.len(),
+            },
+            timestamp: &self.wall.at(now).to_string(),
+        };
+        self.send_control("subscription_update", &answer, request.id.as_deref(), now);
+    }
+
+    /// Tells the client that `count` messages of a topic were dropped for it.
+    pub fn tell_lost(&mut self, topic: &str, count: u64, now: Moment) {
+        self.send_control("lost", &LostPayload { topic, count }, None, now);
+    }
+
+    /// Tells the client about an error; the connection goes on. `refused_id` names the message that was refused.
+    pub fn tell_error(&mut self, code: Code, message: &str, refused_id: Option<&str>, now: Moment) {
+        self.send_error(code, message, true, refused_id, now);
+    }
+
+    pub(super) fn send_message(&mut self, message: &Outgoing, now: Moment) -> Result<String, SendError> {
+        check_outgoing(message, &self.config.limits)?;
+        if self.over {
+            return Err(SendError::NotConnected { state: ConnectionState::Closed });
+        }
+        let id = message.id.clone().unwrap_or_else(|| self.rng.message_id(self.wall.at(now)));
+        let timestamp = self.wall.at(now).to_string();
+        let delivery = self.delivery();
+        self.channel.encoding = delivery.encoding;
+        let frame = self.channel.application(message, &id, &timestamp).map_err(|code| {
+            self.close(Close::new(close::POLICY, code.as_str()), now);
+            SendError::NotConnected { state: ConnectionState::Closed }
+        })?;
+        let limit = self.config.limits.max_frame;
+        if frame.len() > limit {
+            return Err(SendError::TooLarge { size: frame.len(), limit });
+        }
+        self.channel.advance();
+        self.outputs.push_back(Output::Send(frame));
+        Ok(id)
+    }
+
+    pub(super) fn ping(&mut self, now: Moment) {
+        let wall = self.wall.at(now);
+        // Upper case: the one form that every published client answers.
+        self.send_control(
+            "PING",
+            &PingPayload { timestamp: wall.as_unix_ms(), server_time: &wall.to_string() },
+            None,
+            now,
+        );
+        self.timers.set(Timer::Ping, now + self.config.ping_interval);
+    }
+
+    pub(super) fn send_error(
+        &mut self,
+        code: Code,
+        message: &str,
+        recoverable: bool,
+        refused_id: Option<&str>,
+        now: Moment,
+    ) {
+        let connection_id = self.connection_id.clone();
+        let payload = ErrorPayload {
+            code: code.as_str(),
+            message,
+            recoverable,
+            severity: if recoverable { "warning" } else { "error" },
+            timestamp: &self.wall.at(now).to_string(),
+            connection_id: &connection_id,
+        };
+        self.send_control("error", &payload, refused_id, now);
+    }
+
+    /// Sends a message of the protocol itself; `answers` is the id of the message it answers.
+    pub(super) fn send_control<T: Serialize>(&mut self, kind: &str, payload: &T, answers: Option<&str>, now: Moment) {
+        let id = self.rng.message_id(self.wall.at(now));
+        let timestamp = self.wall.at(now).to_string();
+        let payload = Payload::new(payload).expect("control payloads are plain structs");
+        let head =
+            Head { kind, id: Some(&id), timestamp: Some(&timestamp), correlation_id: answers, ..Head::default() };
+        match self.channel.control(&head, &payload) {
+            Ok(frame) => self.outputs.push_back(Output::Send(frame)),
+            Err(code) => self.close(Close::new(close::POLICY, code.as_str()), now),
+        }
+    }
+}

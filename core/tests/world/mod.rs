@@ -1,0 +1,547 @@
+//! One client, a model server of real `Peer`s, a link with faults, and one clock that is turned by hand.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use wse_client_core::{
+    client::{self, Action, Client, Event, Input, Outgoing, RequestId, SubscriptionAction, SubscriptionOutcome},
+    config::ClientConfig,
+    error::Code,
+    io::{Close, Frame, SocketId},
+    rng::{Rng, Seed},
+    server::{self, Admission, Identity, Peer, PeerConfig, UpgradeParams},
+    time::{Moment, WallTime},
+    topic::{self, Acl},
+    wire::{self, Head, Payload},
+};
+
+/// What a world is made of.
+pub struct WorldConfig {
+    pub client: ClientConfig,
+    pub seed: u64,
+    pub server_encryption: bool,
+    /// The only token the server takes; `None`: everyone may come in.
+    pub good_token: Option<String>,
+    /// Topics the server refuses.
+    pub deny: Vec<String>,
+}
+
+impl Default for WorldConfig {
+    fn default() -> Self {
+        Self {
+            client: ClientConfig::new("ws://server/wse"),
+            seed: 1,
+            server_encryption: true,
+            good_token: None,
+            deny: Vec::new(),
+        }
+    }
+}
+
+/// What is wrong with the link at the moment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LinkFaults {
+    /// Dialling fails.
+    pub refuse: bool,
+    /// Frames vanish in both directions, and nobody is told.
+    pub swallow: bool,
+    /// Of what the server says, only `PONG` arrives.
+    pub only_pongs: bool,
+    /// Added to the latency of each frame.
+    pub delay: Duration,
+}
+
+enum Delivery {
+    Opened,
+    Refused,
+    ToClient(Frame),
+    ToServer(Frame),
+    ClosedAtClient(Close),
+    ClosedAtServer,
+}
+
+struct Connection {
+    peer: Peer,
+    topics: Vec<String>,
+    open: bool,
+    /// Frames never overtake each other: the arrival of the last one in either direction.
+    last_arrival: [Moment; 2],
+}
+
+/// See the module documentation.
+pub struct World {
+    pub client: Client,
+    pub faults: LinkFaults,
+    /// Handed out one after the other when the client asks for a token; the last one again and again.
+    pub tokens: VecDeque<String>,
+    now: Moment,
+    rng: Rng,
+    config: WorldConfig,
+    peer_config: Arc<PeerConfig>,
+    wire: BTreeMap<(Moment, u64), (SocketId, Delivery)>,
+    scheduled: u64,
+    connections: BTreeMap<SocketId, Connection>,
+    live_sockets: Vec<SocketId>,
+    frozen: bool,
+    reads_paused: bool,
+    events: Vec<Event>,
+    heard: Vec<u64>,
+    token_requests: Vec<bool>,
+    attempts: usize,
+    ended: usize,
+    leaks: Vec<String>,
+    transcript: String,
+}
+
+const LATENCY: Duration = Duration::from_millis(5);
+
+impl World {
+    pub fn new(config: WorldConfig) -> Self {
+        let now = Moment::from_millis(1000);
+        let wall = WallTime::from_unix_ms(1_771_601_400_000);
+        let client = Client::new(config.client.clone(), Seed::from_u64(config.seed), now, wall).expect("config");
+        let peer_config = Arc::new(PeerConfig { encryption: config.server_encryption, ..PeerConfig::default() });
+        Self {
+            client,
+            faults: LinkFaults::default(),
+            tokens: VecDeque::new(),
+            now,
+            rng: Rng::new(Seed::from_u64(config.seed ^ 0xdead)),
+            config,
+            peer_config,
+            wire: BTreeMap::new(),
+            scheduled: 0,
+            connections: BTreeMap::new(),
+            live_sockets: Vec::new(),
+            frozen: false,
+            reads_paused: false,
+            events: Vec::new(),
+            heard: Vec::new(),
+            token_requests: Vec::new(),
+            attempts: 0,
+            ended: 0,
+            leaks: Vec::new(),
+            transcript: String::new(),
+        }
+    }
+
+    // What a test does.
+
+    pub fn connect(&mut self) {
+        self.client.connect(self.now);
+        self.drain_client();
+    }
+
+    pub fn subscribe(&mut self, topics: &[&str]) -> RequestId {
+        let request = self.client.subscribe(topics, self.now).expect("valid topics");
+        self.drain_client();
+        request
+    }
+
+    pub fn send(&mut self, kind: &str, n: u64) {
+        self.client.send(Outgoing::new(kind, numbered(n)), self.now).expect("connected");
+        self.drain_client();
+    }
+
+    pub fn publish(&mut self, name: &str, n: u64) {
+        let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
+        for socket in sockets {
+            let Some(connection) = self.connections.get_mut(&socket).filter(|connection| connection.open) else {
+                continue;
+            };
+            if !connection.topics.iter().any(|pattern| topic::matches(pattern, name)) {
+                continue;
+            }
+            let delivery = connection.peer.delivery();
+            let compression = delivery.compression.then(wire::Compression::default);
+            let head = Head { kind: "update", topic: Some(name), ..Head::default() };
+            let mut frame = wire::encode(&head, &numbered(n), delivery.encoding, compression.as_ref());
+            if delivery.encrypted {
+                frame = connection.peer.seal(frame.bytes()).expect("a key was agreed");
+            }
+            self.to_client(socket, frame);
+        }
+    }
+
+    pub fn server_closes(&mut self, close: Close) {
+        let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
+        for socket in sockets {
+            if let Some(connection) = self.connections.get_mut(&socket).filter(|connection| connection.open) {
+                connection.peer.close(close.clone(), self.now);
+                self.drain_peer(socket, false);
+            }
+        }
+        self.run(LATENCY);
+    }
+
+    /// Cuts every connection: both ends learn of it at once.
+    pub fn cut(&mut self) {
+        self.wire.retain(|_, (_, delivery)| matches!(delivery, Delivery::Opened | Delivery::Refused));
+        let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
+        for socket in sockets {
+            if self.connections[&socket].open {
+                self.deliver(socket, Delivery::ClosedAtServer);
+                self.deliver(socket, Delivery::ClosedAtClient(Close::abnormal()));
+            }
+        }
+    }
+
+    pub fn freeze_client(&mut self, frozen: bool) {
+        self.frozen = frozen;
+    }
+
+    pub fn pause_reads(&mut self, paused: bool) {
+        self.reads_paused = paused;
+        self.client.handle(Input::ReadsPaused(paused), self.now);
+        self.drain_client();
+    }
+
+    /// Random weather: every few seconds something else is wrong, and messages are published all the while.
+    pub fn storm(&mut self, length: Duration) {
+        let end = self.now + length;
+        let mut n = 0;
+        while self.now < end {
+            let delay = Duration::from_millis((self.rng.unit() * 1500.0) as u64);
+            match (self.rng.unit() * 6.0) as u64 {
+                0 => self.cut(),
+                1 => self.faults = LinkFaults { swallow: true, ..LinkFaults::default() },
+                2 => self.faults = LinkFaults { refuse: true, ..LinkFaults::default() },
+                3 => self.faults = LinkFaults { delay, ..LinkFaults::default() },
+                4 => self.server_closes(Close::new(1012, "restart")),
+                _ => self.faults = LinkFaults::default(),
+            }
+            for _ in 0..5 {
+                self.publish("t", n);
+                n += 1;
+                let pause = Duration::from_millis((self.rng.unit() * 1500.0) as u64);
+                self.run(pause);
+            }
+        }
+        self.faults = LinkFaults::default();
+        self.run(Duration::from_secs(60));
+    }
+
+    pub fn run(&mut self, length: Duration) {
+        let end = self.now + length;
+        let mut steps = 0;
+        while let Some(at) = self.next_moment().filter(|at| *at <= end) {
+            steps += 1;
+            assert!(steps < 1_000_000, "the world spins without getting anywhere");
+            self.now = self.now.max(at);
+            self.step();
+        }
+        self.now = end;
+    }
+
+    // What a test asks.
+
+    pub fn now(&self) -> Moment {
+        self.now
+    }
+
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    pub fn attempts(&self) -> usize {
+        self.attempts
+    }
+
+    pub fn token_requests(&self) -> &[bool] {
+        &self.token_requests
+    }
+
+    pub fn server_connections_ended(&self) -> usize {
+        self.ended
+    }
+
+    pub fn heard_by_server(&self) -> &[u64] {
+        &self.heard
+    }
+
+    pub fn plaintext_after_agreement(&self) -> &[String] {
+        &self.leaks
+    }
+
+    pub fn transcript(&self) -> &str {
+        &self.transcript
+    }
+
+    pub fn received(&self) -> Vec<u64> {
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Message(message) => number_of(message.payload()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn last_code(&self) -> Option<Code> {
+        self.client.last_disconnect().map(|end| end.code)
+    }
+
+    pub fn outcomes(&self, request: RequestId) -> Vec<SubscriptionOutcome> {
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Subscribed(outcome) if outcome.request == request => Some(outcome.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn server_topics(&self) -> Vec<String> {
+        let live = self.connections.values().filter(|connection| connection.open);
+        live.flat_map(|connection| connection.topics.clone()).collect()
+    }
+
+    pub fn check_invariants(&self, seed: u64) {
+        let received = self.received();
+        assert!(received.is_sorted_by(|a, b| a < b), "seed {seed}: doubled or out of order: {received:?}");
+        assert!(self.live_sockets.len() <= 1, "seed {seed}: more than one live socket");
+        assert!(self.leaks.is_empty(), "seed {seed}: plaintext after agreement: {:?}", self.leaks);
+    }
+
+    // How the world turns.
+
+    fn next_moment(&mut self) -> Option<Moment> {
+        let client = (!self.frozen).then(|| self.client_deadline()).flatten();
+        let wire = self.wire.iter().find(|(_, (_, delivery))| !self.is_held(delivery)).map(|((at, _), _)| *at);
+        let peers = self.connections.values_mut().filter(|connection| connection.open);
+        let peers = peers.filter_map(|connection| match connection.peer.poll() {
+            server::Output::Wait(at) => at,
+            _ => unreachable!("peers are drained after each input"),
+        });
+        client.into_iter().chain(wire).chain(peers).min()
+    }
+
+    fn client_deadline(&mut self) -> Option<Moment> {
+        match self.client.poll() {
+            client::Output::Wait(at) => at,
+            _ => unreachable!("the client is drained after each input"),
+        }
+    }
+
+    fn is_held(&self, delivery: &Delivery) -> bool {
+        match delivery {
+            Delivery::Opened | Delivery::Refused => self.frozen,
+            Delivery::ToClient(_) | Delivery::ClosedAtClient(_) => self.frozen || self.reads_paused,
+            Delivery::ToServer(_) | Delivery::ClosedAtServer => false,
+        }
+    }
+
+    fn step(&mut self) {
+        let due = self.wire.iter().find(|((at, _), (_, delivery))| *at <= self.now && !self.is_held(delivery));
+        if let Some(key) = due.map(|(key, _)| *key) {
+            let (socket, delivery) = self.wire.remove(&key).expect("just seen");
+            self.deliver(socket, delivery);
+            return;
+        }
+        if !self.frozen {
+            self.client_input(Input::Wake);
+        }
+        let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
+        for socket in sockets {
+            self.peer_input(socket, server::Input::Wake);
+        }
+    }
+
+    fn deliver(&mut self, socket: SocketId, delivery: Delivery) {
+        match delivery {
+            Delivery::Opened => self.client_input(Input::Opened(socket)),
+            Delivery::Refused => {
+                let fault = client::Fault { http_status: None, detail: "connection refused".into() };
+                self.live_sockets.retain(|live| *live != socket);
+                self.client_input(Input::Failed(socket, fault));
+            }
+            Delivery::ToClient(frame) => self.client_input(Input::Frame(socket, frame)),
+            Delivery::ClosedAtClient(close) => {
+                self.live_sockets.retain(|live| *live != socket);
+                self.client_input(Input::Closed(socket, close));
+            }
+            Delivery::ToServer(frame) => self.peer_input(socket, server::Input::Frame(frame)),
+            Delivery::ClosedAtServer => self.peer_input(socket, server::Input::Closed(Close::abnormal())),
+        }
+    }
+
+    fn client_input(&mut self, input: Input) {
+        let agreed = self.client.server().is_some_and(|info| info.encrypted);
+        self.client.handle(input, self.now);
+        self.drain_client_checked(agreed);
+    }
+
+    fn drain_client(&mut self) {
+        let agreed = self.client.server().is_some_and(|info| info.encrypted);
+        self.drain_client_checked(agreed);
+    }
+
+    fn drain_client_checked(&mut self, agreed: bool) {
+        loop {
+            match self.client.poll() {
+                client::Output::Act(action) => self.act(action, agreed),
+                client::Output::Emit(event) => self.events.push(event),
+                client::Output::Wait(_) => return,
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action, agreed: bool) {
+        match action {
+            Action::FetchToken { renew } => {
+                self.token_requests.push(renew);
+                let token = if self.tokens.len() > 1 { self.tokens.pop_front() } else { self.tokens.front().cloned() };
+                self.client.handle(Input::Token(Ok(token.map(Into::into))), self.now);
+            }
+            Action::Open { socket, url, token } => {
+                self.open(socket, &url, token.map(|token| token.expose().to_owned()))
+            }
+            Action::Send { socket, frame } => {
+                if agreed && !frame.bytes().starts_with(b"E:") {
+                    self.leaks.push(String::from_utf8_lossy(frame.bytes()).into_owned());
+                }
+                self.note('>', &frame);
+                if !self.faults.swallow {
+                    let at = self.arrival(socket, 0);
+                    self.schedule(at, socket, Delivery::ToServer(frame));
+                }
+            }
+            Action::Close { socket, .. } => {
+                self.live_sockets.retain(|live| *live != socket);
+                if !self.faults.swallow {
+                    let at = self.arrival(socket, 0);
+                    self.schedule(at, socket, Delivery::ClosedAtServer);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, socket: SocketId, url: &str, token: Option<String>) {
+        self.attempts += 1;
+        self.live_sockets.push(socket);
+        let at = self.now + LATENCY;
+        if self.faults.refuse {
+            self.schedule(at, socket, Delivery::Refused);
+            return;
+        }
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        let params = UpgradeParams::parse(query).expect("our own query");
+        let let_in = self.config.good_token.is_none() || self.config.good_token == token;
+        let admission = if let_in {
+            Admission::Granted(Identity {
+                user_id: "user".into(),
+                subscribe: Acl { allow: Vec::new(), deny: self.config.deny.clone() },
+                publish: Acl::default(),
+            })
+        } else {
+            Admission::Denied { code: Code::AuthFailed, message: "authentication failed".into() }
+        };
+        let seed = Seed::from_u64(self.config.seed * 1000 + socket.0);
+        let wall = WallTime::from_unix_ms(1_771_601_400_000 + self.now.as_millis());
+        let name = format!("connection-{}", socket.0);
+        let peer = Peer::new(self.peer_config.clone(), params, admission, name, seed, self.now, wall);
+        let last_arrival = [at, at];
+        self.connections.insert(socket, Connection { peer, topics: Vec::new(), open: true, last_arrival });
+        self.schedule(at, socket, Delivery::Opened);
+        self.drain_peer(socket, false);
+    }
+
+    fn peer_input(&mut self, socket: SocketId, input: server::Input) {
+        let Some(connection) = self.connections.get_mut(&socket).filter(|connection| connection.open) else { return };
+        let agreed = connection.peer.delivery().encrypted;
+        connection.peer.handle(input, self.now);
+        self.drain_peer(socket, agreed);
+    }
+
+    fn drain_peer(&mut self, socket: SocketId, agreed: bool) {
+        loop {
+            let connection = self.connections.get_mut(&socket).expect("drained peers exist");
+            match connection.peer.poll() {
+                server::Output::Send(frame) => {
+                    if agreed && !frame.bytes().starts_with(b"E:") {
+                        self.leaks.push(String::from_utf8_lossy(frame.bytes()).into_owned());
+                    }
+                    self.to_client(socket, frame);
+                }
+                server::Output::Close(close) => {
+                    if !self.faults.swallow {
+                        let at = self.arrival(socket, 1);
+                        self.schedule(at, socket, Delivery::ClosedAtClient(close));
+                    }
+                }
+                server::Output::Emit(event) => self.on_peer_event(socket, event),
+                server::Output::Wait(_) => return,
+            }
+        }
+    }
+
+    fn on_peer_event(&mut self, socket: SocketId, event: server::Event) {
+        let now = self.now;
+        let connection = self.connections.get_mut(&socket).expect("events come from live peers");
+        match event {
+            server::Event::Subscribe(request) => {
+                for name in &request.topics {
+                    if !connection.topics.contains(name) {
+                        connection.topics.push(name.clone());
+                    }
+                }
+                let active = connection.topics.clone();
+                connection.peer.answer_subscription(SubscriptionAction::Subscribe, request, Vec::new(), &active, now);
+            }
+            server::Event::Unsubscribe(request) => {
+                connection.topics.retain(|name| !request.topics.contains(name));
+                let active = connection.topics.clone();
+                connection.peer.answer_subscription(SubscriptionAction::Unsubscribe, request, Vec::new(), &active, now);
+            }
+            server::Event::Message(message) => self.heard.extend(number_of(message.payload())),
+            server::Event::Closed(_) => {
+                connection.open = false;
+                self.ended += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn to_client(&mut self, socket: SocketId, frame: Frame) {
+        self.note('<', &frame);
+        let is_pong = frame.bytes().windows(6).any(|window| window == b"\"PONG\"");
+        if self.faults.swallow || (self.faults.only_pongs && !is_pong) {
+            return;
+        }
+        let at = self.arrival(socket, 1);
+        self.schedule(at, socket, Delivery::ToClient(frame));
+    }
+
+    fn arrival(&mut self, socket: SocketId, direction: usize) -> Moment {
+        let at = self.now + LATENCY + self.faults.delay;
+        match self.connections.get_mut(&socket) {
+            Some(connection) => {
+                connection.last_arrival[direction] = connection.last_arrival[direction].max(at);
+                connection.last_arrival[direction]
+            }
+            None => at,
+        }
+    }
+
+    fn schedule(&mut self, at: Moment, socket: SocketId, delivery: Delivery) {
+        self.scheduled += 1;
+        self.wire.insert((at, self.scheduled), (socket, delivery));
+    }
+
+    fn note(&mut self, direction: char, frame: &Frame) {
+        use std::fmt::Write as _;
+        let _ = writeln!(self.transcript, "{} {direction} {:?}", self.now.as_millis(), frame.bytes());
+    }
+}
+
+fn numbered(n: u64) -> Payload {
+    Payload::from_json(Bytes::from(format!("{{\"n\":{n}}}"))).expect("valid JSON")
+}
+
+fn number_of(payload: &Payload) -> Option<u64> {
+    payload.parse::<serde_json::Value>().ok()?.get("n")?.as_u64()
+}
