@@ -1,8 +1,103 @@
-//! (the browser driver's recipe)
+//! `cargo xtask wasm`: the browser build, from Rust to `ts-wrapper/wasm/`.
+//!
+//! wasm-bindgen runs as a library, so its version is the one in `Cargo.lock` and nothing needs to be installed.
 
-use anyhow::Result;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-/// Builds it.
+use anyhow::{Context as _, Result, ensure};
+use wasm_bindgen_cli_support::Bindgen;
+
+const PROFILE: &str = "wasm-release";
+const TARGET: &str = "wasm32-unknown-unknown";
+/// Features of WebAssembly that every browser of the last years has, and that rustc uses.
+const WASM_OPT: &[&str] = &[
+    "-O3",
+    "--enable-bulk-memory",
+    "--enable-nontrapping-float-to-int",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-reference-types",
+    "--enable-multivalue",
+];
+
+/// Builds the crate `wse-wasm`, makes its JavaScript glue, shrinks it when `wasm-opt` is installed in
+/// `ts-wrapper/node_modules`, writes everything into `ts-wrapper/wasm/` and prints the sizes.
+///
+/// # Errors
+/// When a tool fails; the message names it.
 pub(crate) fn build() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
+    let out = root.join("ts-wrapper/wasm");
+    let input = compile(root)?;
+    bind(&input, &out)?;
+    let module = out.join("wse_bg.wasm");
+    optimize(root, &module)?;
+    print_sizes(&module)
+}
+
+fn compile(root: &Path) -> Result<PathBuf> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .current_dir(root)
+        .args(["build", "--locked", "--package", "wse-wasm", "--target", TARGET, "--profile", PROFILE])
+        .status()
+        .context("cargo could not be started")?;
+    ensure!(status.success(), "cargo build of wse-wasm failed");
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+    Ok(target.join(TARGET).join(PROFILE).join("wse_wasm.wasm"))
+}
+
+fn bind(input: &Path, out: &Path) -> Result<()> {
+    let mut bindgen = Bindgen::new();
+    bindgen
+        .input_path(input)
+        .out_name("wse")
+        .typescript(true)
+        // The package's entries say where the module is; a default path would send bundlers looking for it.
+        .omit_default_module_path(true)
+        .keep_debug(false)
+        .remove_name_section(true)
+        .remove_producers_section(true);
+    bindgen.web(true)?;
+    bindgen.generate(out).with_context(|| format!("wasm-bindgen on {}", input.display()))
+}
+
+fn optimize(root: &Path, module: &Path) -> Result<()> {
+    let tool = root.join("ts-wrapper/node_modules/binaryen/bin/wasm-opt");
+    if !tool.exists() {
+        report("wasm-opt is not installed (npm ci in ts-wrapper brings it): the module stays larger than it need be");
+        return Ok(());
+    }
+    let small = module.with_extension("opt");
+    let status = Command::new("node")
+        .arg(&tool)
+        .arg(module)
+        .args(WASM_OPT)
+        .arg("-o")
+        .arg(&small)
+        .status()
+        .context("node could not be started for wasm-opt")?;
+    ensure!(status.success(), "wasm-opt failed");
+    fs::rename(small, module).context("replacing the module")
+}
+
+/// Node compresses, because the build needs it anyway.
+fn print_sizes(module: &Path) -> Result<()> {
+    const SCRIPT: &str = "const z=require('zlib'),b=require('fs').readFileSync(process.argv[1]),k=n=>(n/1024).toFixed(1)+' KiB';\
+        console.log('wse_bg.wasm: raw '+k(b.length)+', gzip '+k(z.gzipSync(b,{level:9}).length)+', brotli '+k(z.brotliCompressSync(b).length))";
+    let printed = Command::new("node").args(["-e", SCRIPT]).arg(module).status();
+    if !printed.is_ok_and(|status| status.success()) {
+        let bytes = fs::metadata(module).context("reading the size")?.len();
+        report(&format!("wse_bg.wasm: raw {bytes} bytes"));
+    }
     Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "a command for people")]
+fn report(line: &str) {
+    println!("{line}");
 }

@@ -1,0 +1,144 @@
+//! The class that the TypeScript wrapper holds.
+
+use std::rc::Rc;
+
+use js_sys::{Array, Function, JSON, JsString, Object};
+use wasm_bindgen::prelude::*;
+use wse_client_core::{
+    client::{Client, Input, Outgoing, RequestId},
+    error::Code,
+    io::Close,
+    security::Secret,
+    wire::{Payload, Priority},
+};
+
+use crate::{config::Settings, convert, driver::Driver, error, global};
+
+/// One logical connection. Events are pulled: `wake` is called once when some wait, `takeEvents` takes them all.
+#[wasm_bindgen]
+pub struct WasmClient {
+    driver: Rc<Driver>,
+}
+
+#[wasm_bindgen]
+impl WasmClient {
+    /// A client that has not dialled yet.
+    ///
+    /// `settings` is a plain object as in `wasm/src/config.rs`. `wake()` is called when events wait; it must not
+    /// call back at once. `fetch_token(renew)` is called when a token is wanted; answer with `provideToken`.
+    #[wasm_bindgen(constructor)]
+    pub fn new(settings: &Object, wake: Function, fetch_token: Function) -> Result<Self, JsValue> {
+        global::report_panics();
+        let text = String::from(JSON::stringify(settings)?);
+        let settings: Settings =
+            serde_json::from_str(&text).map_err(|cause| error::error(Code::InvalidConfig, &cause.to_string()))?;
+        let core = Client::new(settings.into_config(), global::seed()?, global::now(), global::wall())
+            .map_err(|refused| error::from_config(&refused))?;
+        Ok(Self { driver: Driver::new(core, wake, fetch_token) })
+    }
+
+    /// Starts to connect.
+    pub fn connect(&self) {
+        self.driver.turn(|client, now| client.connect(now));
+    }
+
+    /// Drops the present connection or attempt and dials at once.
+    pub fn reconnect(&self) {
+        self.driver.turn(|client, now| client.reconnect(now));
+    }
+
+    /// Ends the connection for good.
+    pub fn close(&self, code: u16, reason: &str) {
+        self.driver.turn(|client, now| client.close(Close::new(code, reason), now));
+    }
+
+    /// Sends a message whose payload is JSON text, and gives its id.
+    pub fn send(
+        &self,
+        kind: String,
+        payload: String,
+        topic: Option<String>,
+        id: Option<String>,
+        correlation_id: Option<String>,
+        priority: Option<i32>,
+    ) -> Result<String, JsValue> {
+        let payload = Payload::from_json(payload).map_err(|refused| error::from_payload(&refused))?;
+        let mut message = Outgoing::new(kind, payload);
+        message.topic = topic;
+        message.id = id;
+        message.correlation_id = correlation_id;
+        message.priority = priority.map_or_else(Priority::default, |number| Priority::from_number(number.into()));
+        self.driver.turn(|client, now| client.send(message, now)).map_err(|refused| error::from_send(&refused))
+    }
+
+    /// Asks for topics. The number names the request in the `subscribed` event that ends it.
+    pub fn subscribe(&self, topics: Vec<String>) -> Result<f64, JsValue> {
+        let request = self.driver.turn(|client, now| client.subscribe(&topics, now));
+        request.map(number).map_err(|refused| error::from_subscribe(&refused))
+    }
+
+    /// Gives topics up. The number is as in `subscribe`.
+    pub fn unsubscribe(&self, topics: Vec<String>) -> Result<f64, JsValue> {
+        let request = self.driver.turn(|client, now| client.unsubscribe(&topics, now));
+        request.map(number).map_err(|refused| error::from_subscribe(&refused))
+    }
+
+    /// Replaces the token for the next attempt.
+    #[wasm_bindgen(js_name = setToken)]
+    pub fn set_token(&self, token: Option<String>) {
+        self.driver.turn(|client, now| client.set_token(token.map(Secret::new), now));
+    }
+
+    /// Answers `fetch_token` with a token, or with none.
+    #[wasm_bindgen(js_name = provideToken)]
+    pub fn provide_token(&self, token: Option<String>) {
+        self.driver.turn(|client, now| client.handle(Input::Token(Ok(token.map(Secret::new))), now));
+    }
+
+    /// Answers `fetch_token` with a failure in the application's words.
+    #[wasm_bindgen(js_name = refuseToken)]
+    pub fn refuse_token(&self, reason: String) {
+        self.driver.turn(|client, now| client.handle(Input::Token(Err(reason)), now));
+    }
+
+    /// The events since the last call, oldest first.
+    #[wasm_bindgen(js_name = takeEvents, unchecked_return_type = "WireEvent[]")]
+    pub fn take_events(&self) -> Array {
+        self.driver.take_events().iter().map(convert::event).collect()
+    }
+
+    /// The state: `idle`, `connecting`, `connected`, `reconnecting`, `failed` or `closed`.
+    #[wasm_bindgen(unchecked_return_type = "WireState")]
+    pub fn state(&self) -> JsString {
+        self.driver.look(|client| client.state().as_str().into())
+    }
+
+    /// Topics that are wanted, in order of first request.
+    pub fn topics(&self) -> Vec<String> {
+        self.driver.look(|client| client.topics().to_vec())
+    }
+
+    /// What the server said about itself; `undefined` while not connected.
+    #[wasm_bindgen(unchecked_return_type = "WireServer | undefined")]
+    pub fn server(&self) -> JsValue {
+        self.driver.look(|client| client.server().map_or(JsValue::UNDEFINED, convert::server))
+    }
+
+    /// Counters and present figures.
+    #[wasm_bindgen(unchecked_return_type = "WireMetrics")]
+    pub fn metrics(&self) -> JsValue {
+        self.driver.look(|client| convert::metrics(&client.metrics(global::now())))
+    }
+}
+
+/// `free()` closes the socket and clears the timer.
+impl Drop for WasmClient {
+    fn drop(&mut self) {
+        self.driver.turn(|client, now| client.close(Close::normal(), now));
+    }
+}
+
+/// Request numbers stay far below 2^53.
+fn number(request: RequestId) -> f64 {
+    request.0 as f64
+}
