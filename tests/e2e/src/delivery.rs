@@ -24,7 +24,8 @@ const EACH: usize = 5;
 /// Runs the tests of this file.
 pub(crate) async fn tests(place: &Place, runner: &mut Runner) {
     for mode in Mode::ALL {
-        let name = format!("{}: Rust, Python and Chromium get every message once, in order, byte for byte", mode.name());
+        let name =
+            format!("{}: Rust, Python and Chromium get every message once, in order, byte for byte", mode.name());
         runner.test(&name, everyone_gets_everything(place, mode)).await;
     }
     runner.test("mixed: clients of all four modes share one topic", mixed_modes(place)).await;
@@ -143,7 +144,8 @@ fn check(receiver: Kind, mode: Mode, sent: &[Sent], by_http: usize, got: &[Got])
     for sender in Kind::ALL {
         let own = |message: &&Sent| message.by == Some(sender);
         let expected: Vec<&str> = sent.iter().filter(own).map(|message| message.id.as_str()).collect();
-        let seen: Vec<&str> = got.iter().map(|message| message.id.as_str()).filter(|id| expected.contains(id)).collect();
+        let seen: Vec<&str> =
+            got.iter().map(|message| message.id.as_str()).filter(|id| expected.contains(id)).collect();
         ensure!(seen == expected, "{} sees messages of {} out of order", receiver.name(), sender.name());
     }
     Ok(())

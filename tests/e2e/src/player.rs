@@ -5,11 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::{
-    native::Native,
-    place::Place,
-    shim::Shim,
-};
+use crate::{native::Native, place::Place, shim::Shim};
 
 /// Which client plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +127,7 @@ pub(crate) struct Player {
 
 enum Seat {
     Here(Native),
-    There(Shim),
+    There(Box<Shim>),
 }
 
 impl Player {
@@ -157,7 +153,7 @@ impl Player {
         if connected["encrypted"] != (settings.mode == Mode::Encrypted) {
             bail!("{} connected with encrypted = {}", kind.name(), connected["encrypted"]);
         }
-        Ok(Self { kind, seat: Seat::There(shim) })
+        Ok(Self { kind, seat: Seat::There(Box::new(shim)) })
     }
 
     /// Publishes to a topic and gives the message's id. `payload` is JSON text.

@@ -37,7 +37,12 @@ impl Shim {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub(crate) fn start(program: &Path, script: &Path, settings: &Value, environment: &[(&str, &Path)]) -> Result<Self> {
+    pub(crate) fn start(
+        program: &Path,
+        script: &Path,
+        settings: &Value,
+        environment: &[(&str, &Path)],
+    ) -> Result<Self> {
         let mut command = Command::new(program);
         command.arg(script).arg(settings.to_string()).envs(environment.iter().copied());
         command.env("PYTHONDONTWRITEBYTECODE", "1").kill_on_drop(true);
@@ -95,11 +100,6 @@ impl Shim {
             }
             self.kept.push(value);
         }
-    }
-
-    /// Whether a line of this kind was read while another one was waited for.
-    pub(crate) fn has_kept(&self, kind: &str) -> bool {
-        self.kept.iter().any(|line| line["event"] == kind)
     }
 
     /// Waits for a clean end.

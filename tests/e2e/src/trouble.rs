@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures_util::{SinkExt, StreamExt, future::try_join_all};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::{connect_async, tungstenite::Message};
+use wse_client::wse_client_core::wire;
 
 use crate::{
     place::Place,
@@ -107,12 +108,15 @@ async fn bad_frames(place: &Place) -> Result<()> {
     let settings = Settings::new(server.address, Mode::Compressed, &[TOPIC]);
     let mut players = join_all_kinds(place, &settings).await?;
     let nested = format!("U{{\"t\":\"x\",\"p\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
-    let cases: [(&str, Message, &str); 7] = [
+    let bomb = wire::compress(&vec![b' '; 64 << 20], 9);
+    let cases: [(&str, Message, &str); 9] = [
         ("unknown prefix", Message::text("X{\"t\":\"x\"}"), "UNKNOWN_PREFIX"),
         ("no JSON", Message::text("U{\"t\":"), "INVALID_JSON"),
         ("no type", Message::text("U{\"p\":1}"), "INVALID_ENVELOPE"),
         ("10,000 nested arrays", Message::text(nested), "TOO_DEEP"),
         ("no zlib", Message::binary(b"C:nonsense".to_vec()), "BAD_COMPRESSION"),
+        ("64 MiB in a small frame", Message::binary([b"C:", bomb.as_slice()].concat()), "INFLATED_TOO_LARGE"),
+        ("over 1 MiB", Message::binary(vec![b'U'; (1 << 20) + 1]), "MESSAGE_TOO_LARGE"),
         ("no msgpack", Message::binary(b"M:\xc1".to_vec()), "BAD_MSGPACK"),
         ("sealed without a key", Message::binary([b"E:".as_slice(), &[7; 60]].concat()), "NO_KEY"),
     ];

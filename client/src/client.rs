@@ -1,0 +1,549 @@
+//! The handle of an application.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::Stream;
+use serde::Serialize;
+use tokio::sync::oneshot;
+use wse_client_core::{
+    client::{
+        ConnectionState, Disconnect, Event, Metrics, Outgoing, RequestId, SendError as Refusal, ServerInfo,
+        SubscriptionOutcome,
+    },
+    io::Close,
+    security::Secret,
+    wire::Payload,
+};
+
+use crate::{
+    builder::Builder,
+    error::{ConnectError, SendError, SubscribeError},
+    shared::{Shared, Standing},
+};
+
+/// Longest wait of [`Client::close`]: the goodbye of the socket is bounded by 2 s itself.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// One logical connection, kept up in the background until it is closed; a [`Stream`] of [`Event`]s.
+///
+/// Clones share the connection and the queue of events: each event goes to exactly one of them. So clone it to send
+/// from several tasks, and read in one place. When the last clone is dropped the connection is closed in the
+/// background.
+///
+/// The stream ends (`None`) when the client was closed, or failed for good
+/// ([`ConnectionState::Failed`]: forbidden, retries used up). After a failure, [`Client::reconnect`] or
+/// [`Client::set_token`] starts it again, and the stream goes on.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use wse_client::{Client, Event};
+///
+/// let mut client = Client::builder("ws://127.0.0.1:5006/wse").connect().await?;
+/// let sender = client.clone();
+/// tokio::spawn(async move { sender.publish("room:1", "chat", "hello").await });
+/// client.subscribe(&["room:1"]).await?;
+/// while let Some(event) = client.next().await {
+///     println!("{event:?}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Client {
+    shared: Arc<Shared>,
+    reader: u64,
+    alive: Arc<CloseOnDrop>,
+}
+
+struct CloseOnDrop(Arc<Shared>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close(Close::normal());
+    }
+}
+
+impl Client {
+    /// Settings of a client for one `ws://` or `wss://` address; see [`Builder`].
+    ///
+    /// ```
+    /// let builder = wse_client::Client::builder("wss://example.org/wse").token("…").topics(["news"]);
+    /// assert_eq!(builder.config().topics, ["news"]);
+    /// ```
+    pub fn builder(url: impl Into<String>) -> Builder {
+        Builder::new(url.into())
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { reader: shared.queue.add_reader(), alive: Arc::new(CloseOnDrop(Arc::clone(&shared))), shared }
+    }
+
+    /// Waits until the connection is ready. Events stay in the queue.
+    ///
+    /// With `give_up_after`, that many failed attempts (one at each endpoint) are enough when the reason is one that
+    /// time will not heal, such as a wrong token.
+    pub(crate) async fn connected(&self, give_up_after: Option<u32>) -> Result<(), ConnectError> {
+        let mut standing = self.shared.standing.subscribe();
+        let mut finished = self.shared.finished.subscribe();
+        loop {
+            let Standing { state, failures } = *standing.borrow_and_update();
+            let last = self.last_disconnect();
+            match state {
+                ConnectionState::Connected => return Ok(()),
+                ConnectionState::Closed => return Err(ConnectError::Closed),
+                ConnectionState::Failed => return Err(last.map_or(ConnectError::Closed, ConnectError::Failed)),
+                ConnectionState::Idle | ConnectionState::Connecting | ConnectionState::Reconnecting => {}
+            }
+            if let Some(last) = last
+                && give_up_after.is_some_and(|attempts| failures >= attempts)
+                && !last.code.is_retryable()
+            {
+                return Err(ConnectError::Failed(last));
+            }
+            tokio::select! {
+                changed = standing.changed() => changed.map_err(|_| ConnectError::Closed)?,
+                _ = finished.wait_for(|finished| *finished) => return Err(ConnectError::Closed),
+            }
+        }
+    }
+
+    /// The next event, or `None` when the client is closed or failed. Dropping the future loses nothing.
+    ///
+    /// ```no_run
+    /// # async fn run(mut client: wse_client::Client) {
+    /// while let Some(event) = client.next().await {
+    ///     println!("{event:?}");
+    /// }
+    /// # }
+    /// ```
+    pub async fn next(&mut self) -> Option<Event> {
+        poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    /// Waits for events and gives all that are there, at most `max`. Empty when the client is closed or failed.
+    ///
+    /// One call per wake-up instead of one per event: the way to take tens of thousands of messages a second.
+    ///
+    /// ```no_run
+    /// # async fn run(mut client: wse_client::Client) {
+    /// loop {
+    ///     let events = client.next_batch(1024).await;
+    ///     if events.is_empty() {
+    ///         break;
+    ///     }
+    ///     println!("{} events", events.len());
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// When `max` is 0.
+    pub async fn next_batch(&mut self, max: usize) -> Vec<Event> {
+        assert!(max > 0, "a batch holds at least one event");
+        let mut events = Vec::new();
+        while events.is_empty() && !self.shared.queue.is_ended() {
+            poll_fn(|cx| self.shared.queue.poll_ready(self.reader, cx)).await;
+            self.shared.queue.drain(max, &mut events);
+        }
+        events
+    }
+
+    /// The events that are there, at most `max`, without waiting.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// for event in client.try_next_batch(100) {
+    ///     println!("{event:?}");
+    /// }
+    /// # }
+    /// ```
+    pub fn try_next_batch(&self, max: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.try_drain(max, &mut events);
+        events
+    }
+
+    fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
+        let mut event = Vec::with_capacity(1);
+        loop {
+            if self.shared.queue.drain(1, &mut event) == 1 {
+                return Poll::Ready(event.pop());
+            }
+            if self.shared.queue.is_ended() {
+                return Poll::Ready(None);
+            }
+            // Ready: something came in between, or another clone took it; look again.
+            if self.shared.queue.poll_ready(self.reader, cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Sends a message and gives its id (a UUIDv7 unless the message names one). Waits while the buffer of unsent
+    /// bytes is full; accepted means: will be written on this connection, in order. Dropping the future while it
+    /// waits sends nothing.
+    ///
+    /// ```no_run
+    /// # async fn run(client: wse_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use wse_client::{Outgoing, Payload};
+    ///
+    /// let payload = Payload::new(&serde_json::json!({ "text": "hello" }))?;
+    /// let id = client.send(Outgoing::new("chat", payload).to_topic("room:1")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was sent then.
+    pub async fn send(&self, message: Outgoing) -> Result<String, SendError> {
+        let mut message = Some(message);
+        loop {
+            let sent = self.shared.sent.notified();
+            tokio::pin!(sent);
+            // Before the look at the buffer, so that no notice between the two is missed.
+            sent.as_mut().enable();
+            match self.shared.send(&mut message) {
+                Err(SendError::QueueFull { .. }) if *self.shared.finished.borrow() => {
+                    return Err(Refusal::NotConnected { state: self.state() }.into());
+                }
+                Err(SendError::QueueFull { .. }) => sent.await,
+                result => return result,
+            }
+        }
+    }
+
+    /// The same without waiting.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) -> Result<(), wse_client::SendError> {
+    /// use wse_client::{Outgoing, Payload};
+    /// let id = client.try_send(Outgoing::new("tick", Payload::EMPTY))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SendError`], with [`SendError::QueueFull`] when the buffer of unsent bytes is full.
+    pub fn try_send(&self, message: Outgoing) -> Result<String, SendError> {
+        self.shared.send(&mut Some(message))
+    }
+
+    /// Publishes a value to a topic as a message of type `kind`, and gives its id. Whether the server lets this user
+    /// publish there is its decision: a refusal arrives as [`Event::ServerError`] with the code `PUBLISH_DENIED`.
+    ///
+    /// ```no_run
+    /// # async fn run(client: wse_client::Client) -> Result<(), wse_client::SendError> {
+    /// client.publish("room:1", "chat", &serde_json::json!({ "text": "hello" })).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was sent then.
+    pub async fn publish<T>(&self, topic: &str, kind: &str, payload: &T) -> Result<String, SendError>
+    where
+        T: Serialize + ?Sized,
+    {
+        let message = Outgoing::new(kind, Payload::new(payload)?).to_topic(topic);
+        self.send(message).await
+    }
+
+    /// Asks for topics (exact names, or patterns with `*` and `?`), now and after every reconnect, and waits for the
+    /// outcome, at most [`Builder::subscribe_timeout`] (default 5 s). The outcome is also an [`Event::Subscribed`].
+    ///
+    /// Dropping the future does not take the request back.
+    ///
+    /// ```no_run
+    /// # async fn run(client: wse_client::Client) -> Result<(), wse_client::SubscribeError> {
+    /// let outcome = client.subscribe(&["room:1", "news:*"]).await?;
+    /// for (topic, reason) in &outcome.refused {
+    ///     eprintln!("{topic}: {reason}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SubscribeError`]. Refusals of the server are no error, but part of the outcome.
+    pub async fn subscribe<T: AsRef<str>>(&self, topics: &[T]) -> Result<SubscriptionOutcome, SubscribeError> {
+        let (answer, outcome) = oneshot::channel();
+        self.shared.change_topics(topics, true, Some(answer))?;
+        outcome.await.map_err(|_| SubscribeError::Closed)
+    }
+
+    /// Gives up topics and waits for the outcome, as [`Client::subscribe`] does. Unknown topics are no error.
+    ///
+    /// ```no_run
+    /// # async fn run(client: wse_client::Client) -> Result<(), wse_client::SubscribeError> {
+    /// client.unsubscribe(&["room:1"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub async fn unsubscribe<T: AsRef<str>>(&self, topics: &[T]) -> Result<SubscriptionOutcome, SubscribeError> {
+        let (answer, outcome) = oneshot::channel();
+        self.shared.change_topics(topics, false, Some(answer))?;
+        outcome.await.map_err(|_| SubscribeError::Closed)
+    }
+
+    /// Drops the present connection or attempt and dials at once; also after a failure. Does nothing once closed.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// client.reconnect(); // say, after the machine changed networks
+    /// # }
+    /// ```
+    pub fn reconnect(&self) {
+        self.shared.command(|engine, now| {
+            if engine.state() != ConnectionState::Closed {
+                engine.reconnect(now);
+            }
+        });
+    }
+
+    /// Replaces the token for the next attempt; a client that failed for its token starts again.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// client.set_token(Some("a fresh token"));
+    /// # }
+    /// ```
+    pub fn set_token<T: Into<Secret>>(&self, token: Option<T>) {
+        let token = token.map(Into::into);
+        self.shared.command(|engine, now| engine.set_token(token, now));
+    }
+
+    /// Where the connection stands.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// println!("{}", client.state().as_str());
+    /// # }
+    /// ```
+    pub fn state(&self) -> ConnectionState {
+        self.shared.look(|engine, _| engine.state())
+    }
+
+    /// What the server said about itself; `None` while not connected.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// if let Some(server) = client.server() {
+    ///     println!("{} says we are {:?}", server.endpoint, server.user_id);
+    /// }
+    /// # }
+    /// ```
+    pub fn server(&self) -> Option<ServerInfo> {
+        self.shared.look(|engine, _| engine.server().cloned())
+    }
+
+    /// Topics that are wanted, in order of first request; the refused ones are gone from it.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// println!("{}", client.topics().join(", "));
+    /// # }
+    /// ```
+    pub fn topics(&self) -> Vec<String> {
+        self.shared.look(|engine, _| engine.topics().to_vec())
+    }
+
+    /// The last end of a connection or attempt, if there was one.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// if let Some(last) = client.last_disconnect() {
+    ///     println!("{}: {}", last.code, last.detail);
+    /// }
+    /// # }
+    /// ```
+    pub fn last_disconnect(&self) -> Option<Disconnect> {
+        self.shared.look(|engine, _| engine.last_disconnect().cloned())
+    }
+
+    /// Counters and present figures.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// println!("{} messages received", client.metrics().messages_received);
+    /// # }
+    /// ```
+    pub fn metrics(&self) -> Metrics {
+        self.shared.look(|engine, now| engine.metrics(now))
+    }
+
+    /// Closes for good: what was accepted for sending goes out, then a close frame, and the call waits until the
+    /// socket is done, a few seconds at most. Events that wait can still be read; then the stream ends.
+    ///
+    /// Dropping the future does not take the close back.
+    ///
+    /// ```no_run
+    /// # async fn run(client: wse_client::Client) {
+    /// client.close().await;
+    /// # }
+    /// ```
+    pub async fn close(&self) {
+        self.request_close();
+        let mut finished = self.shared.finished.subscribe();
+        let _ = tokio::time::timeout(CLOSE_LIMIT, finished.wait_for(|finished| *finished)).await;
+    }
+}
+
+/// For bindings to other languages, which poll instead of awaiting. Nothing here waits or needs a runtime, and every
+/// request comes to its end as an event in the same queue.
+///
+/// The loop of a binding: [`Client::set_waker`] once; then [`Client::try_drain`] until it gives 0; then
+/// [`Client::arm`]: on `true` wait to be woken, on `false` drain again, or stop if [`Client::is_ended`].
+impl Client {
+    /// Moves the events that are there into `out`, at most `max`, and gives how many.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// let mut events = Vec::with_capacity(1024);
+    /// while client.try_drain(1024, &mut events) > 0 {
+    ///     println!("{} events", events.drain(..).len());
+    /// }
+    /// # }
+    /// ```
+    pub fn try_drain(&self, max: usize, out: &mut Vec<Event>) -> usize {
+        self.shared.queue.drain(max, out)
+    }
+
+    /// Sets the function that is called once after each [`Client::arm`], when events come or the stream ends.
+    /// `None` removes it.
+    ///
+    /// It runs on the driver's thread with no lock held; it must not block. It is dropped with the client's last
+    /// clone, so it must not hold one.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// client.set_waker(Some(Box::new(|| println!("events are there"))));
+    /// # }
+    /// ```
+    pub fn set_waker(&self, wake: Option<Box<dyn Fn() + Send + Sync>>) {
+        self.shared.queue.set_callback(wake.map(Into::into));
+    }
+
+    /// Asks for one call of the waker. `true`: it will come. `false`: events are there already, or the stream has
+    /// ended; no call comes.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// if !client.arm() && !client.is_ended() {
+    ///     // Events came in between: drain again.
+    /// }
+    /// # }
+    /// ```
+    pub fn arm(&self) -> bool {
+        self.shared.queue.arm()
+    }
+
+    /// Whether the last event was taken and, unless the client is started again, none will come.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// if client.is_ended() {
+    ///     println!("{}", client.state().as_str());
+    /// }
+    /// # }
+    /// ```
+    pub fn is_ended(&self) -> bool {
+        self.shared.queue.is_ended()
+    }
+
+    /// [`Client::subscribe`] without waiting: the outcome is the [`Event::Subscribed`] with this id.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) -> Result<(), wse_client::SubscribeError> {
+    /// let request = client.request_subscribe(&["news:*"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; no event follows then.
+    pub fn request_subscribe<T: AsRef<str>>(&self, topics: &[T]) -> Result<RequestId, SubscribeError> {
+        self.shared.change_topics(topics, true, None)
+    }
+
+    /// [`Client::unsubscribe`] without waiting: the outcome is the [`Event::Subscribed`] with this id.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) -> Result<(), wse_client::SubscribeError> {
+    /// let request = client.request_unsubscribe(&["news:*"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; no event follows then.
+    pub fn request_unsubscribe<T: AsRef<str>>(&self, topics: &[T]) -> Result<RequestId, SubscribeError> {
+        self.shared.change_topics(topics, false, None)
+    }
+
+    /// [`Client::close`] without waiting: the last events come, then [`Client::is_ended`].
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// client.request_close();
+    /// # }
+    /// ```
+    pub fn request_close(&self) {
+        self.shared.close(Close::normal());
+    }
+
+    /// Whether the background task is gone and its sockets are closed: after a close, or when its runtime was shut
+    /// down.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// client.request_close();
+    /// while !client.is_finished() {
+    ///     std::thread::sleep(std::time::Duration::from_millis(5));
+    /// }
+    /// # }
+    /// ```
+    pub fn is_finished(&self) -> bool {
+        *self.shared.finished.borrow()
+    }
+}
+
+impl Stream for Client {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.poll_event(cx)
+    }
+}
+
+impl Clone for Client {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            reader: self.shared.queue.add_reader(),
+            alive: Arc::clone(&self.alive),
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.shared.queue.remove_reader(self.reader);
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("state", &self.state())
+            .field("clones", &Arc::strong_count(&self.alive))
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,207 @@
+//! What the handles and the driver share: the engine under one lock, held only for as long as it thinks.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::{Notify, oneshot, watch};
+use wse_client_core::{
+    client::{
+        Action, Client as Engine, ConnectionState, Event, Input, Outgoing, Output, RequestId, SubscriptionOutcome,
+    },
+    config::{ClientConfig, ConfigError},
+    io::Close,
+    rng::Seed,
+    time::{Moment, WallTime},
+};
+
+use crate::{
+    error::{SendError, SubscribeError},
+    queue::{Queue, Wakeups},
+};
+
+/// Bytes that a message costs in the queue beside its payload, roughly: its envelope and its frame.
+const MESSAGE_OVERHEAD: usize = 256;
+
+pub(crate) struct Shared {
+    origin: Instant,
+    state: Mutex<State>,
+    pub(crate) queue: Queue,
+    /// Tells the driver that the engine was asked for something.
+    pub(crate) asked: Notify,
+    /// Tells senders that the socket took bytes.
+    pub(crate) sent: Notify,
+    pub(crate) standing: watch::Sender<Standing>,
+    /// True once the driver is gone.
+    pub(crate) finished: watch::Sender<bool>,
+    send_buffer: usize,
+}
+
+/// What somebody who waits for a connection must see, kept apart from the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) state: ConnectionState,
+    /// Consecutive failed attempts.
+    pub(crate) failures: u32,
+}
+
+struct State {
+    engine: Engine,
+    waiting: BTreeMap<RequestId, oneshot::Sender<SubscriptionOutcome>>,
+    /// Bytes accepted for sending that no socket took; an estimate between two turns of the driver.
+    unsent: usize,
+}
+
+/// Everything the engine wanted in one turn.
+pub(crate) struct Turn {
+    pub(crate) actions: Vec<Action>,
+    pub(crate) deadline: Option<Moment>,
+    pub(crate) state: ConnectionState,
+    pub(crate) wakeups: Wakeups,
+}
+
+impl Shared {
+    pub(crate) fn new(config: ClientConfig, events: usize, send_buffer: usize) -> Result<Self, ConfigError> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)
+            .map_err(|error| ConfigError::new("seed", format!("needs the system's randomness: {error}")))?;
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = WallTime::from_unix_ms(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX));
+        let engine = Engine::new(config, Seed::from_bytes(seed), Moment::ORIGIN, wall)?;
+        Ok(Self {
+            origin: Instant::now(),
+            standing: watch::Sender::new(Standing { state: engine.state(), failures: 0 }),
+            state: Mutex::new(State { engine, waiting: BTreeMap::new(), unsent: 0 }),
+            queue: Queue::new(events),
+            asked: Notify::new(),
+            sent: Notify::new(),
+            finished: watch::Sender::new(false),
+            send_buffer,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        Moment::ORIGIN + self.origin.elapsed()
+    }
+
+    /// The instant of a moment; the earliest at which [`Shared::now`] has reached it.
+    pub(crate) fn instant(&self, moment: Moment) -> Instant {
+        self.origin + Duration::from_millis(moment.as_millis())
+    }
+
+    /// Looks at the engine.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Engine, Moment) -> R) -> R {
+        look(&self.lock().engine, self.now())
+    }
+
+    /// Gives the engine a command that cannot fail, and wakes the driver.
+    pub(crate) fn command(&self, command: impl FnOnce(&mut Engine, Moment)) {
+        let mut state = self.lock();
+        command(&mut state.engine, self.now());
+        // Under the lock, so that the driver cannot push the old end behind this.
+        if !matches!(state.engine.state(), ConnectionState::Failed | ConnectionState::Closed) {
+            self.queue.resume();
+        }
+        drop(state);
+        self.asked.notify_one();
+    }
+
+    pub(crate) fn close(&self, close: Close) {
+        self.command(|engine, now| engine.close(close, now));
+    }
+
+    /// Sends unless the buffer is full; then the message stays in `message`.
+    pub(crate) fn send(&self, message: &mut Option<Outgoing>) -> Result<String, SendError> {
+        let mut state = self.lock();
+        if state.unsent >= self.send_buffer && state.engine.state() == ConnectionState::Connected {
+            return Err(SendError::QueueFull { limit: self.send_buffer });
+        }
+        let message = message.take().expect("a message is sent once");
+        let size = message.payload.bytes().len() + MESSAGE_OVERHEAD;
+        let id = state.engine.send(message, self.now())?;
+        state.unsent += size;
+        drop(state);
+        self.asked.notify_one();
+        Ok(id)
+    }
+
+    /// Changes the topics; with `answer`, the outcome is also sent there.
+    pub(crate) fn change_topics<T: AsRef<str>>(
+        &self,
+        topics: &[T],
+        subscribe: bool,
+        answer: Option<oneshot::Sender<SubscriptionOutcome>>,
+    ) -> Result<RequestId, SubscribeError> {
+        let mut state = self.lock();
+        if *self.finished.borrow() {
+            return Err(SubscribeError::Closed);
+        }
+        let now = self.now();
+        let request =
+            if subscribe { state.engine.subscribe(topics, now)? } else { state.engine.unsubscribe(topics, now)? };
+        if let Some(answer) = answer {
+            state.waiting.insert(request, answer);
+        }
+        drop(state);
+        self.asked.notify_one();
+        Ok(request)
+    }
+
+    /// Hands in what the world did, then takes out everything that follows. Events go into the queue under the
+    /// engine's lock, so that they and the commands of other threads keep one order.
+    pub(crate) fn turn(&self, inputs: impl IntoIterator<Item = Input>, unsent: usize) -> Turn {
+        let mut state = self.lock();
+        let now = self.now();
+        for input in inputs {
+            state.engine.handle(input, now);
+        }
+        let (mut actions, mut events) = (Vec::new(), Vec::new());
+        let deadline = loop {
+            match state.engine.poll() {
+                Output::Act(action) => actions.push(action),
+                Output::Emit(event) => {
+                    state.answer(&event);
+                    events.push(event);
+                }
+                Output::Wait(deadline) => break deadline,
+            }
+        };
+        let sending: usize =
+            actions.iter().map(|action| if let Action::Send { frame, .. } = action { frame.len() } else { 0 }).sum();
+        state.unsent = unsent + sending;
+        if state.unsent < self.send_buffer || state.engine.state() != ConnectionState::Connected {
+            self.sent.notify_waiters();
+        }
+        let standing = Standing { state: state.engine.state(), failures: state.engine.metrics(now).failed_attempts };
+        let wakeups = self.queue.push(events);
+        self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
+        Turn { actions, deadline, state: standing.state, wakeups }
+    }
+
+    /// The driver is gone: whoever waits for anything is told.
+    pub(crate) fn finish(&self) {
+        let mut state = self.lock();
+        self.finished.send_replace(true);
+        state.waiting.clear();
+        drop(state);
+        self.sent.notify_waiters();
+        self.queue.finish().fire();
+    }
+}
+
+impl State {
+    fn answer(&mut self, event: &Event) {
+        if let Event::Subscribed(outcome) = event
+            && let Some(answer) = self.waiting.remove(&outcome.request)
+        {
+            // The caller may have stopped waiting; the event is in the queue anyway.
+            let _ = answer.send(outcome.clone());
+        }
+    }
+}
