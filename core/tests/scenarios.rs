@@ -305,7 +305,7 @@ fn clients_survive_any_weather() {
         let mut world = World::new(WorldConfig { client, seed, ..WorldConfig::default() });
         world.connect();
         world.storm(Duration::from_secs(120));
-        world.run(Duration::from_secs(60));
+        world.run(Duration::from_secs(90));
         assert_eq!(world.client.state(), ConnectionState::Connected, "seed {seed}");
         let before = world.received().len();
         for n in 1000..1050 {

@@ -15,9 +15,6 @@ mod outbound;
 mod subscriptions;
 mod types;
 
-#[cfg(test)]
-mod tests;
-
 pub use types::*;
 
 use std::collections::VecDeque;

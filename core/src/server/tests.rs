@@ -1,1 +1,204 @@
+//! What a client can do wrong, and what it is told.
 
+use bytes::Bytes;
+
+use super::*;
+use crate::{
+    client::SubscriptionAction,
+    topic::Acl,
+    wire::{self, Limits, Message, Payload},
+};
+
+const NOW: Moment = Moment::from_millis(5000);
+
+fn admit(identity: Identity) -> Peer {
+    let wall = WallTime::from_unix_ms(1_771_601_400_000);
+    let admission = Admission::Granted(identity);
+    let config = Arc::new(PeerConfig { max_rejected: 3, ..PeerConfig::default() });
+    Peer::new(config, UpgradeParams::default(), admission, "c1".into(), Seed::from_u64(1), NOW, wall)
+}
+
+fn ready_peer() -> Peer {
+    let mut peer = admit(Identity { user_id: "u".into(), ..Identity::default() });
+    drain(&mut peer);
+    peer
+}
+
+#[derive(Default)]
+struct Drained {
+    sent: Vec<Message>,
+    closed: Option<u16>,
+    events: Vec<Event>,
+}
+
+impl Drained {
+    fn codes(&self) -> Vec<String> {
+        let errors = self.sent.iter().filter(|message| message.kind() == "error");
+        errors
+            .map(|message| {
+                let payload: serde_json::Value = message.payload().parse().unwrap();
+                payload["code"].as_str().unwrap().to_owned()
+            })
+            .collect()
+    }
+}
+
+fn drain(peer: &mut Peer) -> Drained {
+    let mut drained = Drained::default();
+    loop {
+        match peer.poll() {
+            Output::Send(frame) => drained.sent.push(wire::decode(&frame, &Limits::default(), None).unwrap()),
+            Output::Close(close) => drained.closed = Some(close.code),
+            Output::Emit(event) => drained.events.push(event),
+            Output::Wait(_) => return drained,
+        }
+    }
+}
+
+fn say(peer: &mut Peer, text: &str) -> Drained {
+    peer.handle(Input::Frame(Frame::Text(Bytes::copy_from_slice(text.as_bytes()))), NOW);
+    drain(peer)
+}
+
+#[test]
+fn a_welcome_comes_first_and_names_the_connection() {
+    let mut peer = admit(Identity { user_id: "ada".into(), ..Identity::default() });
+    let drained = drain(&mut peer);
+    assert_eq!(drained.sent[0].kind(), "server_ready");
+    let payload: serde_json::Value = drained.sent[0].payload().parse().unwrap();
+    assert_eq!(payload["details"]["connection_id"], "c1");
+    assert_eq!(payload["details"]["user_id"], "ada");
+}
+
+#[test]
+fn refused_clients_are_told_why_before_the_close() {
+    for (code, close_code) in
+        [(Code::AuthRequired, 4401), (Code::AuthFailed, 4401), (Code::OriginNotAllowed, 4403), (Code::ServerFull, 1013)]
+    {
+        let admission = Admission::Denied { code, message: "no".into() };
+        let wall = WallTime::from_unix_ms(0);
+        let config = Arc::new(PeerConfig::default());
+        let seed = Seed::from_u64(1);
+        let mut peer = Peer::new(config, UpgradeParams::default(), admission, "c".into(), seed, NOW, wall);
+        let drained = drain(&mut peer);
+        assert_eq!(drained.codes(), [code.as_str()]);
+        assert_eq!(drained.closed, Some(close_code));
+        assert!(matches!(drained.events[..], [Event::Closed(_)]));
+    }
+}
+
+#[test]
+fn bad_frames_are_told_and_too_many_of_them_end_the_connection() {
+    let mut peer = ready_peer();
+    assert_eq!(say(&mut peer, "X{}").codes(), ["UNKNOWN_PREFIX"]);
+    assert_eq!(say(&mut peer, &"[".repeat(10_000)).codes().len(), 1);
+    let last = say(&mut peer, "U{\"t\":1}");
+    assert_eq!(last.codes(), ["INVALID_ENVELOPE"]);
+    assert_eq!(last.closed, Some(1008));
+}
+
+#[test]
+fn a_frame_over_the_limit_ends_the_connection_with_1009() {
+    let mut peer = ready_peer();
+    let drained = say(&mut peer, &"x".repeat((1 << 20) + 1));
+    assert_eq!(drained.codes(), ["MESSAGE_TOO_LARGE"]);
+    assert_eq!(drained.closed, Some(1009));
+}
+
+#[test]
+fn text_that_is_not_utf8_ends_the_connection_with_1007() {
+    let mut peer = ready_peer();
+    peer.handle(Input::Frame(Frame::Text(Bytes::from_static(b"U{\"t\":\"\xff\"}"))), NOW);
+    let drained = drain(&mut peer);
+    assert_eq!(drained.codes(), ["INVALID_UTF8"]);
+    assert_eq!(drained.closed, Some(1007));
+}
+
+#[test]
+fn pings_are_answered_in_every_form() {
+    let mut peer = ready_peer();
+    for text in [
+        r#"{"t":"ping","p":{"timestamp":1771601399990}}"#,
+        r#"WSE{"t":"PING","p":{}}"#,
+        r#"{"c":"U","type":"ping"}"#,
+        "PING:123",
+    ] {
+        let drained = say(&mut peer, text);
+        assert_eq!(drained.sent[0].kind(), "PONG", "{text}");
+        assert!(drained.events.is_empty());
+    }
+}
+
+#[test]
+fn subscription_requests_are_sorted_before_the_server_sees_them() {
+    let subscribe = Acl { allow: Vec::new(), deny: vec!["secret".into()] };
+    let mut peer = admit(Identity { user_id: "u".into(), subscribe, publish: Acl::default() });
+    drain(&mut peer);
+    let mut drained = say(
+        &mut peer,
+        r#"{"t":"subscription_update","id":"r1","p":{"action":"subscribe","topics":["a","a","secret","b*",""]}}"#,
+    );
+    let Some(Event::Subscribe(request)) = drained.events.pop() else { panic!("a request") };
+    assert_eq!(request.topics, ["a", "b*"]);
+    assert_eq!(request.refused, [("secret".to_owned(), Code::TopicDenied), (String::new(), Code::InvalidTopic)]);
+    peer.answer_subscription(SubscriptionAction::Subscribe, request, Vec::new(), &["a".into(), "b*".into()], NOW);
+    let answer = &drain(&mut peer).sent[0];
+    assert_eq!(answer.kind(), "subscription_update");
+    assert_eq!(answer.correlation_id(), Some("r1"));
+    let payload: serde_json::Value = answer.payload().parse().unwrap();
+    assert_eq!(payload["success_topics"], serde_json::json!(["a", "b*"]));
+    assert_eq!(payload["failed_topics"][0]["error"], "TOPIC_DENIED");
+    assert_eq!(payload["success"], false);
+}
+
+#[test]
+fn wrong_subscription_requests_are_told() {
+    let mut peer = ready_peer();
+    let empty = r#"{"t":"subscription_update","p":{"action":"subscribe","topics":[]}}"#;
+    assert_eq!(say(&mut peer, empty).codes(), ["INVALID_SUBSCRIPTION"]);
+    let action = r#"{"t":"subscription","p":{"action":"dance","topics":["a"]}}"#;
+    assert_eq!(say(&mut peer, action).codes(), ["INVALID_ACTION"]);
+    let shape = r#"{"t":"subscription","p":{"topics":{"a":1}}}"#;
+    assert_eq!(say(&mut peer, shape).codes(), ["INVALID_SUBSCRIPTION"]);
+}
+
+#[test]
+fn publishing_follows_the_list_of_the_identity() {
+    let publish = Acl { allow: vec!["room:*".into()], deny: Vec::new() };
+    let mut peer = admit(Identity { user_id: "u".into(), subscribe: Acl::default(), publish });
+    drain(&mut peer);
+    let allowed = say(&mut peer, r#"U{"t":"say","p":{},"id":"m1","tp":"room:1"}"#);
+    assert!(matches!(allowed.events[..], [Event::Publish(_)]));
+    let denied = say(&mut peer, r#"U{"t":"say","p":{},"id":"m2","tp":"other"}"#);
+    assert_eq!(denied.codes(), ["PUBLISH_DENIED"]);
+    assert_eq!(denied.sent[0].correlation_id(), Some("m2"));
+    assert_eq!(say(&mut peer, r#"U{"t":"say","p":{},"tp":"room:*"}"#).codes(), ["INVALID_TOPIC"]);
+}
+
+#[test]
+fn an_application_message_is_sent_with_its_sequence() {
+    let mut peer = ready_peer();
+    for expected in 0..3 {
+        peer.send(&Outgoing::new("note", Payload::EMPTY), NOW).unwrap();
+        assert_eq!(drain(&mut peer).sent[0].sequence(), Some(expected));
+    }
+    assert!(peer.send(&Outgoing::new("PONG", Payload::EMPTY), NOW).is_err());
+}
+
+#[test]
+fn a_key_that_is_no_point_ends_the_connection() {
+    let mut peer = ready_peer();
+    let hello = r#"{"t":"client_hello","p":{"features":{"encryption":true},"encryption_public_key":"AAAA"}}"#;
+    let drained = say(&mut peer, hello);
+    assert_eq!(drained.codes(), ["KEY_EXCHANGE_FAILED"]);
+    assert_eq!(drained.closed, Some(1008));
+}
+
+#[test]
+fn nothing_goes_out_after_the_end() {
+    let mut peer = ready_peer();
+    peer.handle(Input::Closed(Close::abnormal()), NOW);
+    assert!(matches!(drain(&mut peer).events[..], [Event::Closed(_)]));
+    assert!(say(&mut peer, r#"{"t":"ping"}"#).sent.is_empty());
+    assert!(peer.send(&Outgoing::new("x", Payload::EMPTY), NOW).is_err());
+}

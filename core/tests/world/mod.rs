@@ -20,14 +20,14 @@ use wse_client_core::{
 };
 
 /// What a world is made of.
-pub struct WorldConfig {
-    pub client: ClientConfig,
-    pub seed: u64,
-    pub server_encryption: bool,
+pub(crate) struct WorldConfig {
+    pub(crate) client: ClientConfig,
+    pub(crate) seed: u64,
+    pub(crate) server_encryption: bool,
     /// The only token the server takes; `None`: everyone may come in.
-    pub good_token: Option<String>,
+    pub(crate) good_token: Option<String>,
     /// Topics the server refuses.
-    pub deny: Vec<String>,
+    pub(crate) deny: Vec<String>,
 }
 
 impl Default for WorldConfig {
@@ -44,15 +44,16 @@ impl Default for WorldConfig {
 
 /// What is wrong with the link at the moment.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct LinkFaults {
+pub(crate) struct LinkFaults {
     /// Dialling fails.
-    pub refuse: bool,
-    /// Frames vanish in both directions, and nobody is told.
-    pub swallow: bool,
+    pub(crate) refuse: bool,
+    /// Frames vanish in both directions, and nobody is told. A connection that lost one is dead for good, as
+    /// TCP never goes on after a gap.
+    pub(crate) swallow: bool,
     /// Of what the server says, only `PONG` arrives.
-    pub only_pongs: bool,
+    pub(crate) only_pongs: bool,
     /// Added to the latency of each frame.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
 }
 
 enum Delivery {
@@ -68,16 +69,18 @@ struct Connection {
     peer: Peer,
     topics: Vec<String>,
     open: bool,
+    /// A frame was swallowed: nothing gets through any more.
+    dead: bool,
     /// Frames never overtake each other: the arrival of the last one in either direction.
     last_arrival: [Moment; 2],
 }
 
 /// See the module documentation.
-pub struct World {
-    pub client: Client,
-    pub faults: LinkFaults,
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) faults: LinkFaults,
     /// Handed out one after the other when the client asks for a token; the last one again and again.
-    pub tokens: VecDeque<String>,
+    pub(crate) tokens: VecDeque<String>,
     now: Moment,
     rng: Rng,
     config: WorldConfig,
@@ -100,7 +103,7 @@ pub struct World {
 const LATENCY: Duration = Duration::from_millis(5);
 
 impl World {
-    pub fn new(config: WorldConfig) -> Self {
+    pub(crate) fn new(config: WorldConfig) -> Self {
         let now = Moment::from_millis(1000);
         let wall = WallTime::from_unix_ms(1_771_601_400_000);
         let client = Client::new(config.client.clone(), Seed::from_u64(config.seed), now, wall).expect("config");
@@ -131,23 +134,23 @@ impl World {
 
     // What a test does.
 
-    pub fn connect(&mut self) {
+    pub(crate) fn connect(&mut self) {
         self.client.connect(self.now);
         self.drain_client();
     }
 
-    pub fn subscribe(&mut self, topics: &[&str]) -> RequestId {
+    pub(crate) fn subscribe(&mut self, topics: &[&str]) -> RequestId {
         let request = self.client.subscribe(topics, self.now).expect("valid topics");
         self.drain_client();
         request
     }
 
-    pub fn send(&mut self, kind: &str, n: u64) {
+    pub(crate) fn send(&mut self, kind: &str, n: u64) {
         self.client.send(Outgoing::new(kind, numbered(n)), self.now).expect("connected");
         self.drain_client();
     }
 
-    pub fn publish(&mut self, name: &str, n: u64) {
+    pub(crate) fn publish(&mut self, name: &str, n: u64) {
         let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
         for socket in sockets {
             let Some(connection) = self.connections.get_mut(&socket).filter(|connection| connection.open) else {
@@ -163,11 +166,11 @@ impl World {
             if delivery.encrypted {
                 frame = connection.peer.seal(frame.bytes()).expect("a key was agreed");
             }
-            self.to_client(socket, frame);
+            self.send_to_client(socket, frame);
         }
     }
 
-    pub fn server_closes(&mut self, close: Close) {
+    pub(crate) fn server_closes(&mut self, close: Close) {
         let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
         for socket in sockets {
             if let Some(connection) = self.connections.get_mut(&socket).filter(|connection| connection.open) {
@@ -179,7 +182,7 @@ impl World {
     }
 
     /// Cuts every connection: both ends learn of it at once.
-    pub fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.wire.retain(|_, (_, delivery)| matches!(delivery, Delivery::Opened | Delivery::Refused));
         let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
         for socket in sockets {
@@ -190,18 +193,18 @@ impl World {
         }
     }
 
-    pub fn freeze_client(&mut self, frozen: bool) {
+    pub(crate) fn freeze_client(&mut self, frozen: bool) {
         self.frozen = frozen;
     }
 
-    pub fn pause_reads(&mut self, paused: bool) {
+    pub(crate) fn pause_reads(&mut self, paused: bool) {
         self.reads_paused = paused;
         self.client.handle(Input::ReadsPaused(paused), self.now);
         self.drain_client();
     }
 
     /// Random weather: every few seconds something else is wrong, and messages are published all the while.
-    pub fn storm(&mut self, length: Duration) {
+    pub(crate) fn storm(&mut self, length: Duration) {
         let end = self.now + length;
         let mut n = 0;
         while self.now < end {
@@ -225,9 +228,10 @@ impl World {
         self.run(Duration::from_secs(60));
     }
 
-    pub fn run(&mut self, length: Duration) {
+    pub(crate) fn run(&mut self, length: Duration) {
         let end = self.now + length;
         let mut steps = 0;
+        self.drain_client();
         while let Some(at) = self.next_moment().filter(|at| *at <= end) {
             steps += 1;
             assert!(steps < 1_000_000, "the world spins without getting anywhere");
@@ -239,39 +243,39 @@ impl World {
 
     // What a test asks.
 
-    pub fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> Moment {
         self.now
     }
 
-    pub fn events(&self) -> &[Event] {
+    pub(crate) fn events(&self) -> &[Event] {
         &self.events
     }
 
-    pub fn attempts(&self) -> usize {
+    pub(crate) fn attempts(&self) -> usize {
         self.attempts
     }
 
-    pub fn token_requests(&self) -> &[bool] {
+    pub(crate) fn token_requests(&self) -> &[bool] {
         &self.token_requests
     }
 
-    pub fn server_connections_ended(&self) -> usize {
+    pub(crate) fn server_connections_ended(&self) -> usize {
         self.ended
     }
 
-    pub fn heard_by_server(&self) -> &[u64] {
+    pub(crate) fn heard_by_server(&self) -> &[u64] {
         &self.heard
     }
 
-    pub fn plaintext_after_agreement(&self) -> &[String] {
+    pub(crate) fn plaintext_after_agreement(&self) -> &[String] {
         &self.leaks
     }
 
-    pub fn transcript(&self) -> &str {
+    pub(crate) fn transcript(&self) -> &str {
         &self.transcript
     }
 
-    pub fn received(&self) -> Vec<u64> {
+    pub(crate) fn received(&self) -> Vec<u64> {
         self.events
             .iter()
             .filter_map(|event| match event {
@@ -281,11 +285,11 @@ impl World {
             .collect()
     }
 
-    pub fn last_code(&self) -> Option<Code> {
+    pub(crate) fn last_code(&self) -> Option<Code> {
         self.client.last_disconnect().map(|end| end.code)
     }
 
-    pub fn outcomes(&self, request: RequestId) -> Vec<SubscriptionOutcome> {
+    pub(crate) fn outcomes(&self, request: RequestId) -> Vec<SubscriptionOutcome> {
         self.events
             .iter()
             .filter_map(|event| match event {
@@ -295,12 +299,12 @@ impl World {
             .collect()
     }
 
-    pub fn server_topics(&self) -> Vec<String> {
+    pub(crate) fn server_topics(&self) -> Vec<String> {
         let live = self.connections.values().filter(|connection| connection.open);
         live.flat_map(|connection| connection.topics.clone()).collect()
     }
 
-    pub fn check_invariants(&self, seed: u64) {
+    pub(crate) fn check_invariants(&self, seed: u64) {
         let received = self.received();
         assert!(received.is_sorted_by(|a, b| a < b), "seed {seed}: doubled or out of order: {received:?}");
         assert!(self.live_sockets.len() <= 1, "seed {seed}: more than one live socket");
@@ -405,14 +409,14 @@ impl World {
                     self.leaks.push(String::from_utf8_lossy(frame.bytes()).into_owned());
                 }
                 self.note('>', &frame);
-                if !self.faults.swallow {
+                if !self.is_swallowed(socket) {
                     let at = self.arrival(socket, 0);
                     self.schedule(at, socket, Delivery::ToServer(frame));
                 }
             }
             Action::Close { socket, .. } => {
                 self.live_sockets.retain(|live| *live != socket);
-                if !self.faults.swallow {
+                if !self.is_swallowed(socket) {
                     let at = self.arrival(socket, 0);
                     self.schedule(at, socket, Delivery::ClosedAtServer);
                 }
@@ -445,7 +449,7 @@ impl World {
         let name = format!("connection-{}", socket.0);
         let peer = Peer::new(self.peer_config.clone(), params, admission, name, seed, self.now, wall);
         let last_arrival = [at, at];
-        self.connections.insert(socket, Connection { peer, topics: Vec::new(), open: true, last_arrival });
+        self.connections.insert(socket, Connection { peer, topics: Vec::new(), open: true, dead: false, last_arrival });
         self.schedule(at, socket, Delivery::Opened);
         self.drain_peer(socket, false);
     }
@@ -465,10 +469,10 @@ impl World {
                     if agreed && !frame.bytes().starts_with(b"E:") {
                         self.leaks.push(String::from_utf8_lossy(frame.bytes()).into_owned());
                     }
-                    self.to_client(socket, frame);
+                    self.send_to_client(socket, frame);
                 }
                 server::Output::Close(close) => {
-                    if !self.faults.swallow {
+                    if !self.is_swallowed(socket) {
                         let at = self.arrival(socket, 1);
                         self.schedule(at, socket, Delivery::ClosedAtClient(close));
                     }
@@ -506,14 +510,20 @@ impl World {
         }
     }
 
-    fn to_client(&mut self, socket: SocketId, frame: Frame) {
+    fn send_to_client(&mut self, socket: SocketId, frame: Frame) {
         self.note('<', &frame);
         let is_pong = frame.bytes().windows(6).any(|window| window == b"\"PONG\"");
-        if self.faults.swallow || (self.faults.only_pongs && !is_pong) {
+        if self.is_swallowed(socket) || (self.faults.only_pongs && !is_pong) {
             return;
         }
         let at = self.arrival(socket, 1);
         self.schedule(at, socket, Delivery::ToClient(frame));
+    }
+
+    fn is_swallowed(&mut self, socket: SocketId) -> bool {
+        let Some(connection) = self.connections.get_mut(&socket) else { return self.faults.swallow };
+        connection.dead |= self.faults.swallow;
+        connection.dead
     }
 
     fn arrival(&mut self, socket: SocketId, direction: usize) -> Moment {
