@@ -499,6 +499,22 @@ impl Client {
         self.shared.close(Close::normal());
     }
 
+    /// Waits until the connection is ready, for a client that was started without waiting. Events stay in the queue.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = wse_client::Client::builder("ws://127.0.0.1:5006/wse").start()?;
+    /// client.wait_connected(None).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConnectError`], as from [`Builder::connect`]; never its timeout.
+    pub async fn wait_connected(&self, give_up_after: Option<u32>) -> Result<(), ConnectError> {
+        self.connected(give_up_after).await
+    }
+
     /// Whether the background task is gone and its sockets are closed: after a close, or when its runtime was shut
     /// down.
     ///

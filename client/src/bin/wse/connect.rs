@@ -1,0 +1,65 @@
+//! From the command line to a connected client.
+
+use wse_client::{Builder, Client, Encoding, Event};
+
+use crate::{args::ConnectArgs, failure::Failure};
+
+/// The settings that every command has.
+pub(crate) fn builder(args: &ConnectArgs) -> Result<Builder, Failure> {
+    let mut builder = Client::builder(&args.url).encryption(args.encrypt);
+    if args.msgpack {
+        builder = builder.encoding(Encoding::Msgpack);
+    }
+    if let Some(token) = &args.token {
+        builder = builder.token(token.as_str());
+    }
+    if let Some(path) = &args.ca {
+        builder = builder.root_certificates(read_certificates(path)?);
+    }
+    Ok(builder)
+}
+
+/// The bytes of a PEM file.
+pub(crate) fn read_certificates(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::local(format!("cannot read {}: {error}", path.display())))
+}
+
+/// Starts and waits until connected. Without `wait`, the first attempt that fails ends it: somebody at a shell wants
+/// to know at once.
+pub(crate) async fn open(builder: Builder, wait: bool) -> Result<Client, Failure> {
+    let mut client = builder.start()?;
+    while let Some(event) = client.next().await {
+        match event {
+            Event::Connected(_) => return Ok(client),
+            Event::Disconnected(end) if wait && end.code.is_retryable() && end.retry_in.is_some() => {
+                eprintln!("{}: {}; trying again", end.code, end.detail);
+            }
+            Event::Disconnected(end) => return Err(end.into()),
+            _ => {}
+        }
+    }
+    Err(ended(&client))
+}
+
+/// Tells what a long-running command has no other use for.
+pub(crate) fn narrate(event: &Event) {
+    match event {
+        Event::Connected(_) => eprintln!("connected"),
+        Event::Disconnected(end) => {
+            let next = end.retry_in.map_or_else(String::new, |pause| format!("; next attempt in {pause:.1?}"));
+            eprintln!("{}: {}{next}", end.code, end.detail);
+        }
+        Event::ServerError(error) => eprintln!("server: {}: {}", error.code, error.message),
+        Event::Rejected(error) => eprintln!("unreadable message: {error}"),
+        Event::Lost { topic, count } => {
+            let count = count.map_or_else(|| "some".to_owned(), |count| count.to_string());
+            eprintln!("lost {count} messages of {}", topic.as_deref().unwrap_or("unknown topics"));
+        }
+        _ => {}
+    }
+}
+
+/// Why a stream ended.
+pub(crate) fn ended(client: &Client) -> Failure {
+    client.last_disconnect().map_or_else(|| Failure::coded("CONNECTION_CLOSED", "the connection ended"), Failure::from)
+}

@@ -1,0 +1,114 @@
+//! Why the program ends with an error, and what the reader can do.
+
+use std::{io, process::ExitCode};
+
+use wse_client::{Code, ConfigError, Disconnect, SendError, SubscribeError};
+
+/// A reason to stop, as one line, with an exit code.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Option<String>,
+    message: String,
+    exit: u8,
+}
+
+impl Failure {
+    /// Something on this machine, such as a file that cannot be read.
+    pub(crate) fn local(message: impl Into<String>) -> Self {
+        Self { code: None, message: message.into(), exit: 2 }
+    }
+
+    /// Something with a code of the protocol's table, known to this version or not.
+    pub(crate) fn coded(code: impl Into<String>, message: impl Into<String>) -> Self {
+        let code = code.into();
+        Self { exit: exit_of(&code), code: Some(code), message: message.into() }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.exit)
+    }
+
+    /// Writes the line, and a hint where one is certain.
+    pub(crate) fn report(&self) {
+        match &self.code {
+            Some(code) => eprintln!("error: {code}: {}", self.message),
+            None => eprintln!("error: {}", self.message),
+        }
+        if let Some(hint) = self.code.as_deref().and_then(hint) {
+            eprintln!("hint: {hint}");
+        }
+    }
+}
+
+fn exit_of(code: &str) -> u8 {
+    const REFUSED: [Code; 5] =
+        [Code::AuthRequired, Code::AuthFailed, Code::OriginNotAllowed, Code::TopicDenied, Code::PublishDenied];
+    const USAGE: [Code; 5] = [
+        Code::InvalidConfig,
+        Code::InvalidTopic,
+        Code::InvalidRequest,
+        Code::InvalidSubscription,
+        Code::MessageTooLarge,
+    ];
+    let is_in = |codes: &[Code]| codes.iter().any(|known| known.as_str() == code);
+    match code {
+        _ if is_in(&REFUSED) => 3,
+        _ if is_in(&USAGE) => 2,
+        _ => 1,
+    }
+}
+
+fn hint(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "AUTH_REQUIRED" => "give a token with --token or WSE_TOKEN",
+        "AUTH_FAILED" => "the token is wrong, expired or for another server; with --http, the API key is",
+        "TOPIC_DENIED" => "the token's claim wse_topics does not allow this topic",
+        "PUBLISH_DENIED" => "the token's claim wse_publish does not allow this topic",
+        "CONNECT_FAILED" => "is the server running there? --wait keeps trying",
+        "KEY_EXCHANGE_FAILED" => "this server cannot encrypt: leave out --encrypt, or use wss://",
+        _ => return None,
+    })
+}
+
+impl From<Disconnect> for Failure {
+    fn from(end: Disconnect) -> Self {
+        Self::coded(end.code.as_str(), end.detail)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::coded(error.code().as_str(), error.to_string())
+    }
+}
+
+impl From<SendError> for Failure {
+    fn from(error: SendError) -> Self {
+        Self::coded(error.code().as_str(), error.to_string())
+    }
+}
+
+impl From<SubscribeError> for Failure {
+    fn from(error: SubscribeError) -> Self {
+        Self::coded(error.code().as_str(), error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self { code: None, message: error.to_string(), exit: 1 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_tell_wrong_usage_from_refusals_and_from_the_network() {
+        assert_eq!(exit_of("INVALID_CONFIG"), 2);
+        assert_eq!(exit_of("AUTH_FAILED"), 3);
+        assert_eq!(exit_of("CONNECT_FAILED"), 1);
+        assert_eq!(exit_of("A_CODE_OF_THE_FUTURE"), 1);
+    }
+}
