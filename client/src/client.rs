@@ -169,10 +169,9 @@ impl Client {
     }
 
     fn poll_event(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
-        let mut event = Vec::with_capacity(1);
         loop {
-            if self.shared.queue.drain(1, &mut event) == 1 {
-                return Poll::Ready(event.pop());
+            if let Some(event) = self.shared.queue.pop() {
+                return Poll::Ready(Some(event));
             }
             if self.shared.queue.is_ended() {
                 return Poll::Ready(None);

@@ -3,7 +3,7 @@
 use std::{
     future::{Future, pending},
     pin::Pin,
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,7 @@ use wse_client_core::{
 };
 
 use crate::{
-    dial::{Dialer, WebSocket},
+    dial::Dialer,
     shared::Shared,
     socket::{Arrival, Socket},
     token::{TokenProvider, TokenRequest},
@@ -37,7 +37,7 @@ pub(crate) struct Driver {
     reads_paused: bool,
 }
 
-type Dial = Pin<Box<dyn Future<Output = Result<(WebSocket, Arc<AtomicU64>), Fault>> + Send>>;
+type Dial = Pin<Box<dyn Future<Output = Result<Box<Socket>, Fault>> + Send>>;
 
 /// The present attempt.
 enum Link {
@@ -51,7 +51,7 @@ enum Wake {
     Asked,
     Timer,
     Token(Result<Option<Secret>, String>),
-    Dialed(SocketId, Result<(WebSocket, Arc<AtomicU64>), Fault>),
+    Dialed(SocketId, Result<Box<Socket>, Fault>),
     Socket(Vec<Arrival>),
 }
 
@@ -111,7 +111,10 @@ impl Driver {
             Action::Open { socket, url, token } => {
                 tracing::debug!(socket = socket.0, "dialling");
                 self.hang_up(Close::normal());
-                self.link = Link::Dialing(socket, Box::pin(self.dialer.dial(&url, token.as_ref())));
+                let dial = self.dialer.dial(&url, token.as_ref());
+                let open =
+                    async move { dial.await.map(|(inner, written)| Box::new(Socket::new(socket, inner, written))) };
+                self.link = Link::Dialing(socket, Box::pin(open));
             }
             Action::Send { socket, frame } => {
                 if let Link::Up(up) = &mut self.link
@@ -178,8 +181,8 @@ impl Driver {
                 self.token = None;
                 vec![Input::Token(token)]
             }
-            Wake::Dialed(id, Ok((socket, written))) => {
-                self.link = Link::Up(Box::new(Socket::new(id, socket, written)));
+            Wake::Dialed(id, Ok(socket)) => {
+                self.link = Link::Up(socket);
                 vec![Input::Opened(id)]
             }
             Wake::Dialed(id, Err(fault)) => {

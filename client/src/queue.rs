@@ -103,11 +103,23 @@ impl Queue {
         let mut inner = self.lock();
         let taken = max.min(inner.events.len());
         out.extend(inner.events.drain(..taken));
+        self.tell_space(&mut inner);
+        taken
+    }
+
+    /// Takes the next event, without waiting.
+    pub(crate) fn pop(&self) -> Option<Event> {
+        let mut inner = self.lock();
+        let event = inner.events.pop_front();
+        self.tell_space(&mut inner);
+        event
+    }
+
+    fn tell_space(&self, inner: &mut Inner) {
         if inner.full && inner.events.len() <= self.capacity / 2 {
             inner.full = false;
             self.space.notify_one();
         }
-        taken
     }
 
     /// Whether the last event was taken and none will come, unless the client is started again.

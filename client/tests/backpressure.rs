@@ -1,5 +1,7 @@
 //! A slow application and a slow server: waiting instead of losing, and never for ever.
 
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails by panicking")]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! `wss://` with a certificate that only the test knows.
 
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails by panicking")]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};

@@ -1,6 +1,7 @@
 //! A small server for tests: tokio-tungstenite carries the bytes, the engine's own `Peer` decides.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a helper of tests fails by panicking")]
 
 use std::{
     sync::{

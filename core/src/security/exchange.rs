@@ -99,3 +99,61 @@ impl KeyPair {
         Ok(halves)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Seed;
+
+    fn rng(seed: u64) -> Rng {
+        Rng::new(Seed::from_u64(seed))
+    }
+
+    fn pairs() -> (KeyPair, KeyPair) {
+        (KeyPair::generate(&mut rng(1)), KeyPair::generate(&mut rng(2)))
+    }
+
+    #[test]
+    fn both_ends_agree_in_either_dialect() {
+        let (client, server) = pairs();
+        for dialect in [Dialect::V1, Dialect::V2] {
+            let (mut to_server, mut from_server) =
+                client.agree(&server.public_base64(), dialect, Role::Client, &mut rng(3)).expect("agreed");
+            let (mut to_client, mut from_client) =
+                server.agree(&client.public_base64(), dialect, Role::Server, &mut rng(4)).expect("agreed");
+            assert_eq!(from_client.open(&to_server.seal(b"up").expect("seals")), Ok(b"up".to_vec()));
+            assert_eq!(from_server.open(&to_client.seal(b"down").expect("seals")), Ok(b"down".to_vec()));
+        }
+    }
+
+    #[test]
+    fn dialects_do_not_mix() {
+        let (client, server) = pairs();
+        let (mut sealer, _) =
+            client.agree(&server.public_base64(), Dialect::V1, Role::Client, &mut rng(3)).expect("agreed");
+        let (_, mut opener) =
+            server.agree(&client.public_base64(), Dialect::V2, Role::Server, &mut rng(4)).expect("agreed");
+        assert_eq!(opener.open(&sealer.seal(b"x").expect("seals")), Err(Code::DecryptFailed));
+    }
+
+    #[test]
+    fn keys_come_from_the_seed() {
+        let (one, two) = pairs();
+        assert_eq!(one.public_base64(), KeyPair::generate(&mut rng(1)).public_base64());
+        assert_ne!(one.public_base64(), two.public_base64());
+        assert_eq!(one.public_base64().len(), 88);
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let (pair, _) = pairs();
+        let off_curve = STANDARD.encode([&[4][..], &[1; 64]].concat());
+        let compressed = STANDARD.encode([&[2][..], &pair.secret.public_key().to_sec1_bytes()[1..33]].concat());
+        for text in ["", "AAAA", "not base64!", &off_curve, &compressed, &STANDARD.encode([0; 65])] {
+            let refused = pair.agree(text, Dialect::V2, Role::Client, &mut rng(3)).err();
+            assert_eq!(refused, Some(Code::KeyExchangeFailed), "{text}");
+        }
+        assert!(KeyPair::from_secret_bytes(&[0; 32]).is_err());
+        assert!(KeyPair::from_secret_bytes(&[0xFF; 32]).is_err());
+    }
+}

@@ -191,3 +191,105 @@ impl History {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Seed;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn end(role: Role) -> (Sealer, Opener) {
+        channel(&KEY, role, &mut Rng::new(Seed::from_u64(role as u64)))
+    }
+
+    /// A frame from a peer that draws its nonces.
+    fn drawn(number: u64) -> Bytes {
+        let Nonce { prefix, counter } = Nonce::from_bytes(Rng::new(Seed::from_u64(number + 100)).bytes());
+        let cipher = Aes256Gcm::new(&KEY.into());
+        let mut frame = [MARKER, &Nonce { prefix, counter }.to_bytes(), b"x"].concat();
+        let tag = cipher
+            .encrypt_inout_detached(&Nonce { prefix, counter }.to_bytes().into(), b"", (&mut frame[HEAD_LEN..]).into())
+            .expect("encrypts");
+        frame.extend_from_slice(&tag);
+        frame.into()
+    }
+
+    #[test]
+    fn nonces_name_the_end_and_count() {
+        let (mut client, _) = end(Role::Client);
+        let (mut server, _) = end(Role::Server);
+        for counter in 0..3u8 {
+            let frame = client.seal(b"x").expect("seals");
+            assert_eq!((frame[2] & 0x80, &frame[6..14]), (0, &[0, 0, 0, 0, 0, 0, 0, counter][..]));
+            assert_eq!(server.seal(b"x").expect("seals")[2] & 0x80, 0x80);
+        }
+    }
+
+    #[test]
+    fn a_used_up_counter_is_refused() {
+        let (mut sealer, _) = end(Role::Client);
+        sealer.counter = MAX_FRAMES - 1;
+        assert!(sealer.seal(b"x").is_ok());
+        assert_eq!(sealer.seal(b"x"), Err(Code::KeyExchangeFailed));
+        assert_eq!(sealer.seal(b"x"), Err(Code::KeyExchangeFailed));
+    }
+
+    #[test]
+    fn any_change_is_refused_and_leaves_no_trace() {
+        let (mut sealer, _) = end(Role::Client);
+        let (_, mut opener) = end(Role::Server);
+        let frame = sealer.seal(b"hello").expect("seals");
+        for at in 0..frame.len() {
+            let mut changed = frame.to_vec();
+            changed[at] ^= 1;
+            assert_eq!(opener.open(&changed), Err(Code::DecryptFailed), "byte {at}");
+            assert_eq!(opener.open(&frame[..at]), Err(Code::DecryptFailed), "cut at {at}");
+        }
+        assert_eq!(opener.open(&frame), Ok(b"hello".to_vec()));
+    }
+
+    #[test]
+    fn repeated_and_reordered_frames_of_a_counting_peer_are_refused() {
+        let (mut sealer, _) = end(Role::Client);
+        let (_, mut opener) = end(Role::Server);
+        let frames: Vec<Bytes> = (0..5).map(|_| sealer.seal(b"x").expect("seals")).collect();
+        for at in [0, 1, 3] {
+            assert!(opener.open(&frames[at]).is_ok());
+        }
+        for at in [0, 1, 2, 3] {
+            assert_eq!(opener.open(&frames[at]), Err(Code::DecryptFailed), "frame {at}");
+        }
+        assert!(opener.open(&frames[4]).is_ok());
+        // Who counted once does not start to draw.
+        assert_eq!(opener.open(&drawn(1)), Err(Code::DecryptFailed));
+    }
+
+    #[test]
+    fn the_first_frame_cannot_be_repeated_either() {
+        let (mut sealer, _) = end(Role::Client);
+        let (_, mut opener) = end(Role::Server);
+        let frame = sealer.seal(b"x").expect("seals");
+        assert!(opener.open(&frame).is_ok());
+        assert_eq!(opener.open(&frame), Err(Code::DecryptFailed));
+    }
+
+    #[test]
+    fn drawn_nonces_are_remembered_within_bounds() {
+        let (_, mut opener) = end(Role::Server);
+        let last = WINDOW as u64;
+        for number in 0..=last {
+            assert!(opener.open(&drawn(number)).is_ok(), "{number}");
+        }
+        assert_eq!(opener.open(&drawn(1)), Err(Code::DecryptFailed));
+        assert_eq!(opener.open(&drawn(last)), Err(Code::DecryptFailed));
+        let History::Random { order, seen } = &opener.history else { panic!("drawn nonces do not count") };
+        assert_eq!((order.len(), seen.len()), (WINDOW, WINDOW));
+    }
+
+    #[test]
+    fn what_an_end_sealed_itself_is_refused() {
+        let (mut sealer, mut opener) = end(Role::Client);
+        assert_eq!(opener.open(&sealer.seal(b"x").expect("seals")), Err(Code::DecryptFailed));
+    }
+}

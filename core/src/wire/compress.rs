@@ -62,3 +62,47 @@ fn run(data: &[u8], zlib: bool, max: usize) -> Result<Vec<u8>, DecodeError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(data: &[u8], max: usize) -> Option<Code> {
+        inflate(data, max).err().map(|error| error.code)
+    }
+
+    #[test]
+    fn what_is_compressed_inflates_to_the_same() {
+        for length in [0, 1, 63, 64, 65, 1000, 100_000] {
+            let text: Vec<u8> = (0..length).map(|at| (at * at % 251) as u8).collect();
+            for level in [1, 6, 9, 100] {
+                let data = compress(&text, level);
+                assert_eq!(inflate(&data, length), Ok(text.clone()), "{length} at {level}");
+                if length > 0 {
+                    assert_eq!(code(&data, length - 1), Some(Code::InflatedTooLarge));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_limit() {
+        let bomb = compress(&vec![b'0'; 10 << 20], 9);
+        assert!(bomb.len() < 20_000);
+        assert_eq!(code(&bomb, 1 << 20), Some(Code::InflatedTooLarge));
+        assert_eq!(code(&bomb, 0), Some(Code::InflatedTooLarge));
+    }
+
+    #[test]
+    fn broken_data_is_told_from_large_data() {
+        let data = compress(b"{\"t\":\"x\"} and so on and so on and so on", 6);
+        for end in 0..data.len() {
+            assert_eq!(code(&data[..end], 1 << 20), Some(Code::BadCompression), "cut at {end}");
+        }
+        assert_eq!(code(b"garbage", 1 << 20), Some(Code::BadCompression));
+        let mut wrong_sum = data.clone();
+        *wrong_sum.last_mut().expect("a checksum") ^= 1;
+        assert_eq!(code(&wrong_sum, 1 << 20), Some(Code::BadCompression));
+        assert!(inflate(&[data.as_slice(), b"more"].concat(), 1 << 20).is_ok());
+    }
+}

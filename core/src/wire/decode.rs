@@ -50,7 +50,7 @@ pub fn decode(frame: &Frame, limits: &Limits, opener: Option<&mut Opener>) -> Re
 fn sealed(frame: &Bytes, limits: &Limits, opener: Option<&mut Opener>) -> Result<Message, DecodeError> {
     let opener = opener.ok_or_else(|| DecodeError::new(Code::NoKey, "an encrypted frame before a key was agreed"))?;
     let plain = opener.open(frame).map_err(|code| DecodeError::new(code, "the encrypted frame does not open"))?;
-    let mut message = binary(&Bytes::from(plain), limits, Origin::Text)?;
+    let mut message = binary(&Bytes::from(plain), limits, Origin::Opened)?;
     message.encrypted = true;
     Ok(message)
 }
@@ -77,14 +77,27 @@ fn packed(bytes: Bytes, limits: &Limits) -> Result<Message, DecodeError> {
 }
 
 /// Where text comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum Origin {
-    /// A text frame, or the inside of `E:`.
+    /// A text frame.
     Text,
+    /// The inside of `E:`.
+    Opened,
     /// A binary frame without a marker.
     Binary,
     /// Inflated.
     Compressed,
+}
+
+impl Origin {
+    const fn may_be_text_ping(self) -> bool {
+        matches!(self, Self::Text | Self::Opened)
+    }
+
+    /// Whether this is text for certain, so that bytes which are not UTF-8 are bad text, not an unknown frame.
+    const fn is_surely_text(self) -> bool {
+        matches!(self, Self::Text | Self::Compressed)
+    }
 }
 
 /// JSON with or without a prefix.
@@ -95,7 +108,7 @@ fn text(bytes: &Bytes, limits: &Limits, origin: Origin) -> Result<Message, Decod
         [b'U', b'{', ..] => (Some(Category::Update), 1),
         [b'S', b'{', ..] => (Some(Category::Snapshot), 1),
         [b'W', b'S', b'E', b'{', ..] => (Some(Category::System), 3),
-        rest if origin == Origin::Text && is_text_ping(rest) => return ping(rest),
+        rest if origin.may_be_text_ping() && is_text_ping(rest) => return ping(rest),
         rest => return Err(no_envelope(rest, limits, origin)),
     };
     let body = if start + skip == 0 { bytes.clone() } else { bytes.slice(start + skip..) };
@@ -140,7 +153,50 @@ fn no_envelope(text: &[u8], limits: &Limits, origin: Origin) -> DecodeError {
         };
     }
     match json::check_utf8(text) {
-        Err(error) if origin != Origin::Binary => error,
+        Err(error) if origin.is_surely_text() => error,
         _ => DecodeError::new(Code::UnknownPrefix, "the frame starts with no known prefix"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text_frame(text: &str) -> Frame {
+        Frame::Text(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    fn code(frame: &Frame, limits: &Limits) -> Option<Code> {
+        decode(frame, limits, None).err().map(|error| error.code)
+    }
+
+    #[test]
+    fn a_payload_is_a_slice_of_its_frame() {
+        let frame = text_frame(r#"U{"t":"x","p":{ "a" : 1.0 },"id":"m-1"}"#);
+        let message = decode(&frame, &Limits::default(), None).expect("readable");
+        assert_eq!(&**message.payload().bytes(), br#"{ "a" : 1.0 }"#);
+        let frame_bytes = frame.bytes().as_ptr_range();
+        assert!(frame_bytes.contains(&message.payload().bytes().as_ptr()));
+        assert!(frame_bytes.contains(&message.id().expect("an id").as_ptr()));
+    }
+
+    #[test]
+    fn limits_hold_at_their_edge() {
+        let limits = Limits { max_frame: 30, max_depth: 2, max_member: 3, ..Limits::default() };
+        assert_eq!(code(&text_frame(r#"{"t":"abc","p":[[1]],"x":0}"#), &limits), None);
+        assert_eq!(code(&text_frame(r#"{"t":"x","p":[[1]],"xxxxx":0} "#), &limits), None);
+        assert_eq!(code(&text_frame(r#"{"t":"x","p":[[1]],"xxxxx":0}  "#), &limits), Some(Code::MessageTooLarge));
+        assert_eq!(code(&text_frame(r#"{"t":"x","p":[[[]]]}"#), &limits), Some(Code::TooDeep));
+        assert_eq!(code(&text_frame(r#"{"t":"abcd"}"#), &limits), Some(Code::InvalidEnvelope));
+        assert_eq!(code(&text_frame(r#"{"t":"x","sig":"abcd"}"#), &limits), Some(Code::InvalidEnvelope));
+        // Three bytes of text from eighteen of escapes.
+        assert_eq!(code(&text_frame(r#"{"t":"\u0061\u0061\u0061"}"#), &limits), None);
+    }
+
+    #[test]
+    fn an_error_tells_nothing_of_the_payload() {
+        let frame = text_frame(r#"{"t":"x","p":{"password":"secret"oops}}"#);
+        let error = decode(&frame, &Limits::default(), None).expect_err("not JSON");
+        assert_eq!(error.to_string(), r#"INVALID_JSON: expected "," or "}" at byte 33"#);
     }
 }

@@ -198,3 +198,81 @@ impl PackedMembers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> Head<'static> {
+        Head {
+            kind: "chat",
+            category: None,
+            id: Some("m-1"),
+            sequence: Some(0),
+            timestamp: Some("2026-02-20T15:30:00.000Z"),
+            priority: Some(Priority::High),
+            correlation_id: Some("c\"1"),
+            topic: Some("room"),
+            epoch: Some("0000abcd"),
+            offset: Some(u64::MAX),
+        }
+    }
+
+    fn payload(text: &str) -> Payload {
+        Payload::from_json(text.to_owned()).expect("well formed")
+    }
+
+    fn text_of(frame: &Frame) -> &str {
+        std::str::from_utf8(frame.bytes()).expect("text")
+    }
+
+    #[test]
+    fn members_come_in_the_documented_order() {
+        let frame = encode(&head(), &payload(r#"{ "a":1.0}"#), Encoding::Text, None);
+        let expected = concat!(
+            r#"U{"t":"chat","p":{ "a":1.0},"id":"m-1","seq":0,"ts":"2026-02-20T15:30:00.000Z","pri":8,"#,
+            r#""cid":"c\"1","tp":"room","e":"0000abcd","o":18446744073709551615,"v":1}"#,
+        );
+        assert!(matches!(frame, Frame::Text(_)));
+        assert_eq!(text_of(&frame), expected);
+        let binary = encode(&head(), &payload(r#"{ "a":1.0}"#), Encoding::Binary, None);
+        assert!(matches!(binary, Frame::Binary(_)));
+        assert_eq!(text_of(&binary), expected);
+    }
+
+    #[test]
+    fn members_that_are_not_given_are_not_written() {
+        let head = Head { kind: "ping", ..Head::default() };
+        let frame = encode(&head, &Payload::EMPTY, Encoding::Text, None);
+        assert_eq!(text_of(&frame), r#"WSE{"t":"ping","p":{},"v":1}"#);
+        let head = Head { kind: "user_snapshot", ..Head::default() };
+        let frame = encode(&head, &Payload::EMPTY, Encoding::Text, None);
+        assert_eq!(text_of(&frame), r#"S{"t":"user_snapshot","p":{},"v":1}"#);
+    }
+
+    #[test]
+    fn msgpack_carries_the_category() {
+        let frame = encode(&Head { kind: "x", ..Head::default() }, &payload("[1]"), Encoding::Msgpack, None);
+        assert_eq!(&**frame.bytes(), b"M:\x84\xa1t\xa1x\xa1c\xa1U\xa1p\x91\x01\xa1v\x01");
+        let all = encode(&head(), &payload("{}"), Encoding::Msgpack, None);
+        assert_eq!(all.bytes()[2], 0x8C);
+    }
+
+    #[test]
+    fn compression_needs_size_and_gain() {
+        let compression = Compression::default();
+        let head = Head { kind: "x", ..Head::default() };
+        let around = encode(&head, &payload("\"\""), Encoding::Text, None).len();
+        let of_size = |size: usize| payload(&format!("\"{}\"", "a".repeat(size - around)));
+        let at_threshold = encode(&head, &of_size(1024), Encoding::Text, Some(&compression));
+        assert_eq!((at_threshold.len(), matches!(at_threshold, Frame::Text(_))), (1024, true));
+        let above = encode(&head, &of_size(1025), Encoding::Text, Some(&compression));
+        assert!(matches!(&above, Frame::Binary(bytes) if bytes.starts_with(b"C:\x78\x9c") && bytes.len() < 100));
+
+        let eager = Compression { threshold: 0, level: 9 };
+        let too_short_to_gain = encode(&head, &Payload::EMPTY, Encoding::Text, Some(&eager));
+        assert!(matches!(too_short_to_gain, Frame::Text(_)));
+        let packed = encode(&head, &of_size(5000), Encoding::Msgpack, Some(&eager));
+        assert!(packed.bytes().starts_with(b"M:"));
+    }
+}

@@ -523,3 +523,144 @@ impl<'a> Iterator for Tokens<'a> {
         Some(single)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &[u8]) -> Option<Code> {
+        check(text, 64).err().map(|error| error.code)
+    }
+
+    #[test]
+    fn grammar_is_strict() {
+        for good in [
+            "0",
+            "-0",
+            "1.5e+10",
+            "-0.0E-1",
+            r#""""#,
+            r#""\u00e9\n\/\"""#,
+            "true",
+            "null",
+            "[]",
+            "{}",
+            " [ 1 , 2 ] ",
+            r#"{"a":{"b":[]}}"#,
+            r#""\ud800""#,
+            "\"\u{7f}é😀\"",
+            "1e999",
+        ] {
+            assert_eq!(code(good.as_bytes()), None, "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "01",
+            "-",
+            "+1",
+            "1.",
+            ".5",
+            "1e",
+            "0x1",
+            "NaN",
+            "tru",
+            "True",
+            "'a'",
+            r#""a"#,
+            r#""\x""#,
+            r#""\u12g4""#,
+            "\"\t\"",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "[1}",
+            r#"{"a"}"#,
+            r#"{"a":}"#,
+            r#"{"a":1,}"#,
+            "{a:1}",
+            r#"{"a" 1}"#,
+            "{1:1}",
+            "[",
+            "]",
+            "{}{}",
+            "1 2",
+            "//",
+            "\u{feff}1",
+            "\u{a0}1",
+        ] {
+            assert_eq!(code(bad.as_bytes()), Some(Code::InvalidJson), "{bad}");
+        }
+        assert_eq!(code(b"\"\xc3\x28\""), Some(Code::InvalidUtf8));
+        assert_eq!(code(b"\"\xed\xa0\x80\""), Some(Code::InvalidUtf8));
+    }
+
+    #[test]
+    fn every_special_byte_is_found_at_every_place() {
+        for length in 0..40 {
+            for at in 0..length {
+                for special in [b'"', b'\\', 0, 0x1F] {
+                    let mut text = vec![0x7F; length];
+                    text[at] = special;
+                    assert_eq!(plain_prefix(&text), at, "{special} at {at} of {length}");
+                    text[length - 1] = b'"';
+                    assert_eq!(plain_prefix(&text), at, "{special} at {at} of {length}, quoted");
+                }
+            }
+            assert_eq!(plain_prefix(&vec![0xFF; length]), length);
+            assert_eq!(plain_prefix(&vec![0x20; length]), length);
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded_before_it_costs() {
+        let nested = |depth: usize| ["[".repeat(depth), "]".repeat(depth)].concat();
+        assert_eq!(check(nested(64).as_bytes(), 64), Ok(()));
+        assert_eq!(code(nested(65).as_bytes()), Some(Code::TooDeep));
+        assert_eq!(code("[".repeat(10_000).as_bytes()), Some(Code::TooDeep));
+        assert_eq!(code(r#"{"a":"#.repeat(10_000).as_bytes()), Some(Code::TooDeep));
+        assert_eq!(check(nested(DEEPEST).as_bytes(), usize::MAX), Ok(()));
+        assert!(check(nested(DEEPEST + 1).as_bytes(), usize::MAX).is_err());
+        assert_eq!(check(b"[]", 0).err().map(|error| error.code), Some(Code::TooDeep));
+        assert_eq!(check(b"1", 0), Ok(()));
+    }
+
+    #[test]
+    fn kinds_of_containers_are_remembered_across_words() {
+        let open: String = (0..200).map(|at| if at % 3 == 0 { r#"{"a":"# } else { "[" }).collect();
+        let close: String = (0..200).rev().map(|at| if at % 3 == 0 { "}" } else { "]" }).collect();
+        assert_eq!(check(format!("{open}1{close}").as_bytes(), 256), Ok(()));
+        assert!(check(format!("{open}1{}", close.replacen('}', "]", 1)).as_bytes(), 256).is_err());
+    }
+
+    #[test]
+    fn escapes_become_text() {
+        let cases = [
+            (r#"a\"b\\\/\b\f\n\r\t"#, "a\"b\\/\u{8}\u{c}\n\r\t"),
+            (r"\u00e9\u4e16\ud83d\ude00", "é世😀"),
+            (r"\ud83d", "\u{fffd}"),
+            (r"\ude00x", "\u{fffd}x"),
+            (r"\ud83d\u0041", "\u{fffd}A"),
+            ("é😀", "é😀"),
+        ];
+        for (escaped, text) in cases {
+            assert_eq!(unescape(escaped.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn strings_are_written_with_the_escapes_they_need() {
+        let mut out = Vec::new();
+        write_string("a\"\\/\u{0}\u{8}\t\n\u{c}\r\u{1f}é", &mut out);
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), r#""a\"\\/\u0000\b\t\n\f\r\u001fé""#);
+    }
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for number in [0, 9, 10, 1_700_000_000_000, u64::MAX] {
+            let mut out = Vec::new();
+            write_unsigned(number, &mut out);
+            assert_eq!(out, number.to_string().as_bytes());
+        }
+    }
+}

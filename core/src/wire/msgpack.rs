@@ -442,3 +442,106 @@ fn write_hex(bytes: &[u8], out: &mut Vec<u8>) {
     }
     out.push(b'"');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(bytes: &[u8]) -> Option<Code> {
+        check(bytes, 64).err().map(|error| error.code)
+    }
+
+    #[test]
+    fn numbers_keep_their_value() {
+        for number in [
+            "0",
+            "127",
+            "128",
+            "255",
+            "256",
+            "65535",
+            "65536",
+            "4294967295",
+            "4294967296",
+            "18446744073709551615",
+            "-1",
+            "-32",
+            "-33",
+            "-128",
+            "-129",
+            "-32768",
+            "-32769",
+            "-2147483648",
+            "-2147483649",
+            "-9223372036854775808",
+            "1.0",
+            "-0.0",
+            "0.1",
+            "1e100",
+            "-2.3234554143294406e-117",
+        ] {
+            assert_eq!(to_json(&from_json(number.as_bytes())), number);
+        }
+        assert_eq!(to_json(&from_json(b"-0")), "-0.0");
+        assert_eq!(to_json(&from_json(b"18446744073709551616")), "1.8446744073709552e19");
+        assert_eq!(to_json(&from_json(b"1e999")), "null");
+        assert_eq!(to_json(&[0xCA, 0x3F, 0xC0, 0, 0]), "1.5");
+        assert_eq!(to_json(&[0xCB, 0x7F, 0xF8, 0, 0, 0, 0, 0, 0]), "null");
+    }
+
+    #[test]
+    fn every_length_of_container_and_string_is_written_and_read() {
+        for count in [0, 1, 15, 16, 31, 32, 255, 256, 65_535, 65_536] {
+            let list = format!("[{}]", vec!["1"; count].join(","));
+            assert_eq!(to_json(&from_json(list.as_bytes())), list, "{count} items");
+            let members: Vec<String> = (0..count).map(|at| format!("\"{at}\":[{at}]")).collect();
+            let map = format!("{{{}}}", members.join(","));
+            let packed = from_json(map.as_bytes());
+            assert_eq!(check(&packed, 2), Ok(()));
+            assert_eq!(to_json(&packed), map, "{count} members");
+            let string = format!("\"{}\"", "é".repeat(count));
+            assert_eq!(to_json(&from_json(string.as_bytes())), string, "{count} letters");
+        }
+    }
+
+    #[test]
+    fn what_json_lacks_becomes_text() {
+        // {1: bin 01ff, nil: ext, true: 2, 1.5: [], bin ff: nil, [1]: {}}
+        let bytes = [
+            0x86, 0x01, 0xC4, 2, 1, 0xFF, 0xC0, 0xD6, 5, 0, 0, 0, 9, 0xC3, 2, 0xCB, 0x3F, 0xF8, 0, 0, 0, 0, 0, 0, 0x90,
+            0xC4, 1, 0xFF, 0xC0, 0x91, 1, 0x80,
+        ];
+        assert_eq!(code(&bytes), None);
+        let json = r#"{"1":"01ff","null":"00000009","true":2,"1.5":[],"ff":null,"[1]":{}}"#;
+        assert_eq!(to_json(&bytes), json);
+    }
+
+    #[test]
+    fn every_marker_is_refused_when_cut_off() {
+        for marker in 0..=u8::MAX {
+            let is_whole = matches!(marker, 0..=0x80 | 0x90 | 0xA0 | 0xC0 | 0xC2 | 0xC3 | 0xE0..);
+            assert_eq!(code(&[marker]), if is_whole { None } else { Some(Code::BadMsgpack) }, "{marker:#x}");
+        }
+        assert_eq!(code(&[]), Some(Code::BadMsgpack));
+        assert_eq!(code(&[0xC0, 0xC0]), Some(Code::BadMsgpack));
+        for promise in [0xC6, 0xDB, 0xC9, 0xDD, 0xDF] {
+            assert_eq!(code(&[promise, 255, 255, 255, 255, 0]), Some(Code::BadMsgpack), "{promise:#x}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize, marker: u8| [vec![marker; depth], vec![0xC0]].concat();
+        assert_eq!(code(&nested(64, 0x91)), None);
+        assert_eq!(code(&nested(65, 0x91)), Some(Code::TooDeep));
+        assert_eq!(check(&nested(1_000_000, 0x91), usize::MAX).err().map(|error| error.code), Some(Code::TooDeep));
+        // As a key, too: maps whose first key is a map.
+        assert_eq!(code(&vec![0x81; 10_000]), Some(Code::TooDeep));
+    }
+
+    #[test]
+    fn deep_json_is_rewritten_without_recursion() {
+        let text = ["[".repeat(200_000), "]".repeat(200_000)].concat();
+        assert_eq!(from_json(text.as_bytes()).len(), 200_000);
+    }
+}
