@@ -1,1 +1,59 @@
-//! (to be written)
+//! Real-time messaging server: WebSocket connections, topics and an HTTP API on one port.
+//!
+//! What a message means is decided by [`wse_client_core::server::Peer`]; this crate moves bytes, knows who
+//! listens to what, and asks for tokens. The binary `wse-server` is this library with flags.
+//!
+//! ```no_run
+//! use wse_server::{Config, Server, StartError};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), StartError> {
+//!     let server = Server::builder(Config::default()).bind().await?;
+//!     println!("listening on ws://{}/wse", server.local_addr());
+//!     server.serve().await
+//! }
+//! ```
+//!
+//! ```text
+//! server.rs     bind, serve, publish, shut down
+//! listen/       accept, HTTP, the upgrade to a WebSocket
+//! connection/   one connection: socket <-> Peer, rings -> socket
+//! hub/          topics, patterns, rings of publications, subscribers
+//! bus/          how publications travel between instances
+//! auth/         tokens, origins, API key
+//! api/          health, publish, console, static files
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod api;
+mod auth;
+mod bus;
+mod clock;
+mod config;
+mod connection;
+mod counters;
+mod handler;
+mod hub;
+mod listen;
+mod server;
+mod sync;
+
+pub use auth::{TokenClaims, TokenError, make_token};
+pub use config::Config;
+pub use counters::Stats;
+pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, SendRefused};
+pub use server::{PublishError, Published, Server, ServerBuilder, StartError};
+pub use wse_client_core::{
+    client::Outgoing,
+    config::ConfigError,
+    error::Code,
+    io::Close,
+    security::Secret,
+    server::Identity,
+    topic::Acl,
+    wire::{Compression, Message, Payload},
+};
+
+/// Version of the server, announced in `server_hello` and in `GET /wse/health`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

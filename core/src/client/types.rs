@@ -253,6 +253,14 @@ impl Outgoing {
         Self { kind: kind.into(), payload, topic: None, id: None, correlation_id: None, priority: Priority::default() }
     }
 
+    /// Checks type and topic, as [`super::Client::send`] and a server's publish do.
+    ///
+    /// # Errors
+    /// [`SendError::InvalidKind`], [`SendError::InvalidTopic`].
+    pub fn check(&self, limits: &crate::wire::Limits) -> Result<(), SendError> {
+        crate::channel::check_outgoing(self, limits)
+    }
+
     /// The same, published to a topic.
     #[must_use]
     pub fn to_topic(mut self, topic: impl Into<String>) -> Self {

@@ -53,6 +53,8 @@ pub struct Peer {
     channel: Channel,
     /// The client reads every frame kind, sealed ones of any content included.
     full_duplex: bool,
+    /// The client said hello.
+    hello_seen: bool,
     /// The client sent a sealed frame: it has the key, and plaintext is over.
     sealed_seen: bool,
     rejected: u32,
@@ -87,6 +89,7 @@ impl Peer {
             wall: WallClock::new(wall, now),
             rng: Rng::new(seed),
             full_duplex: false,
+            hello_seen: false,
             sealed_seen: false,
             rejected: 0,
             last_inbound: now,
@@ -114,6 +117,7 @@ impl Peer {
                 self.reads_paused = paused;
                 self.last_inbound = now;
             }
+            Input::Alive => self.last_inbound = now,
             Input::Wake => {}
         }
         self.fire_timers(now);
@@ -150,6 +154,12 @@ impl Peer {
             compression: self.channel.compression.is_some() && !plain_only,
             encrypted,
         }
+    }
+
+    /// Whether application and topic messages must wait: the client announced encryption, and its hello, which
+    /// brings the key, has not come yet.
+    pub fn must_hold_messages(&self) -> bool {
+        self.params.encryption && self.config.encryption && !self.hello_seen
     }
 
     /// Who is on the other end; `None` when it was not let in.

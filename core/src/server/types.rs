@@ -75,6 +75,8 @@ pub enum Input {
     Frame(Frame),
     /// The socket is closed or broken. Always the last input.
     Closed(Close),
+    /// A WebSocket ping or pong arrived: the client is there.
+    Alive,
     /// The driver stopped reading for backpressure (`true`), or reads again (`false`).
     ReadsPaused(bool),
     /// The time given by [`Output::Wait`] has come. Early calls are harmless.

@@ -151,6 +151,12 @@ impl Payload {
         Ok(Self { encoding: PayloadEncoding::Msgpack, bytes })
     }
 
+    /// A copy that no longer holds on to the frame it came in, for payloads that are kept for long.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self { encoding: self.encoding, bytes: Bytes::copy_from_slice(&self.bytes) }
+    }
+
     /// How [`Payload::bytes`] are written.
     pub const fn encoding(&self) -> PayloadEncoding {
         self.encoding

@@ -1,0 +1,33 @@
+//! `GET /wse/health`: whether the server works, and what it has counted.
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+
+use crate::{counters::Stats, server::Server};
+
+#[derive(Serialize)]
+pub(super) struct Health {
+    /// `ok`, or `stopping` during a shutdown.
+    status: &'static str,
+    version: &'static str,
+    uptime_seconds: u64,
+    /// Clients that are connected.
+    connections: usize,
+    /// Topics that are remembered.
+    topics: usize,
+    /// Whether a token is needed.
+    auth: &'static str,
+    counters: Stats,
+}
+
+pub(super) async fn health(State(server): State<Server>) -> Json<Health> {
+    Json(Health {
+        status: if server.is_stopping() { "stopping" } else { "ok" },
+        version: crate::VERSION,
+        uptime_seconds: server.now().as_millis() / 1000,
+        connections: server.connection_count(),
+        topics: server.topic_count(),
+        auth: if server.is_open() { "open" } else { "jwt" },
+        counters: server.stats(),
+    })
+}

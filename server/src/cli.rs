@@ -1,0 +1,222 @@
+//! Flags and environment variables of the binary.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+use wse_server::{Acl, Config, Secret, TokenClaims};
+
+const EXAMPLES: &str = "\
+Examples:
+  Try it on this machine, without tokens; then open http://127.0.0.1:5006/console:
+    wse-server
+
+  Ask for tokens (HS256), and make one for the user alice:
+    export WSE_JWT_SECRET=$(openssl rand -hex 32)
+    wse-server --host 0.0.0.0 --api-key \"$KEY\" --allowed-origins https://app.example.com
+    wse-server token --sub alice --ttl 3600
+
+  Publish from any program that speaks HTTP:
+    curl -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' \\
+         -d '{\"topic\":\"news\",\"type\":\"hello\",\"payload\":{\"n\":1}}' http://127.0.0.1:5006/wse/publish
+
+  Serve a web page from the same port:
+    wse-server --static ./dist";
+
+/// Real-time messaging server: WebSocket at /wse, topics with globs, HTTP publish, live console.
+#[derive(Debug, Parser)]
+#[command(name = "wse-server", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print a token for a user and exit.
+    ///
+    /// The token is signed with HS256; a server with the same secret accepts it.
+    #[command(after_help = "Example:\n  wse-server token --secret \"$WSE_JWT_SECRET\" --sub alice --ttl 3600 \
+                            --topics-allow 'prices.*,news' --publish-allow 'chat.*'")]
+    Token(TokenFlags),
+}
+
+/// Flags of the server.
+#[derive(Debug, Args)]
+pub(crate) struct ServerFlags {
+    /// Name or address to listen on; 0.0.0.0 for all.
+    #[arg(long, env = "WSE_HOST", default_value = "127.0.0.1")]
+    host: String,
+
+    /// Port; 0 takes any free one, which the log then tells.
+    #[arg(long, env = "WSE_PORT", default_value_t = 5006)]
+    port: u16,
+
+    /// HMAC key of the tokens that clients must bring, 32 bytes or more. Without it the server is open, on
+    /// loopback only. Prefer the variable: flags are visible to other users of the machine.
+    #[arg(long, env = "WSE_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
+    jwt_secret: Option<String>,
+
+    /// The `iss` that tokens must have [default: not checked].
+    #[arg(long, env = "WSE_JWT_ISSUER", value_name = "ISSUER")]
+    jwt_issuer: Option<String>,
+
+    /// The `aud` that tokens must have [default: not checked].
+    #[arg(long, env = "WSE_JWT_AUDIENCE", value_name = "AUDIENCE")]
+    jwt_audience: Option<String>,
+
+    /// Key for POST /wse/publish, 16 bytes or more. Without it that works only on an open server on loopback.
+    #[arg(long, env = "WSE_API_KEY", hide_env_values = true, value_name = "KEY")]
+    api_key: Option<String>,
+
+    /// Allow running without a secret on an address that others can reach.
+    #[arg(long, env = "WSE_ALLOW_OPEN")]
+    allow_open: bool,
+
+    /// Origins from which browsers may connect, separated by commas, like https://app.example.com [default: all].
+    #[arg(long, env = "WSE_ALLOWED_ORIGINS", value_delimiter = ',', value_name = "ORIGINS")]
+    allowed_origins: Vec<String>,
+
+    /// Folder whose files are served at / (for example a built web app).
+    #[arg(long = "static", env = "WSE_STATIC", value_name = "DIR")]
+    static_dir: Option<PathBuf>,
+
+    /// Most connections at a time; the next client is told to try later (close code 1013).
+    #[arg(long, env = "WSE_MAX_CONNECTIONS", default_value_t = Config::default().max_connections, value_name = "N")]
+    max_connections: usize,
+
+    /// Largest message of a client in bytes, before and after inflating.
+    #[arg(long, env = "WSE_MAX_MESSAGE_SIZE", default_value_t = Config::default().max_message_size, value_name = "BYTES")]
+    max_message_size: usize,
+
+    /// Most messages that a topic holds for subscribers that are behind; who falls further behind is told what it lost.
+    #[arg(long, env = "WSE_RING_MESSAGES", default_value_t = Config::default().ring_messages, value_name = "N")]
+    ring_messages: usize,
+
+    /// Most bytes that a topic holds for subscribers that are behind.
+    #[arg(long, env = "WSE_RING_BYTES", default_value_t = Config::default().ring_bytes, value_name = "BYTES")]
+    ring_bytes: usize,
+
+    /// What to log: error, warn, info, debug, trace, or a filter like `info,wse_server=debug`.
+    #[arg(long, env = "WSE_LOG", default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+}
+
+impl ServerFlags {
+    /// The settings of the library.
+    pub(crate) fn into_config(self) -> Config {
+        Config {
+            host: self.host,
+            port: self.port,
+            jwt_secret: self.jwt_secret.map(Secret::from),
+            jwt_issuer: self.jwt_issuer,
+            jwt_audience: self.jwt_audience,
+            api_key: self.api_key.map(Secret::from),
+            allow_open: self.allow_open,
+            allowed_origins: self.allowed_origins,
+            max_connections: self.max_connections,
+            max_message_size: self.max_message_size,
+            max_queue_bytes: Config::default().max_queue_bytes.max(self.max_message_size.saturating_mul(4)),
+            ring_messages: self.ring_messages,
+            ring_bytes: self.ring_bytes,
+            static_dir: self.static_dir,
+            ..Config::default()
+        }
+    }
+}
+
+/// Flags of `wse-server token`.
+#[derive(Debug, Args)]
+pub(crate) struct TokenFlags {
+    /// HMAC key, the same as the server's, 32 bytes or more.
+    #[arg(long, env = "WSE_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
+    secret: String,
+
+    /// The user that the token is for.
+    #[arg(long, value_name = "USER")]
+    sub: String,
+
+    /// Seconds that the token is valid.
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
+    ttl: u64,
+
+    /// The `iss` to write.
+    #[arg(long, env = "WSE_JWT_ISSUER", value_name = "ISSUER")]
+    issuer: Option<String>,
+
+    /// The `aud` to write.
+    #[arg(long, env = "WSE_JWT_AUDIENCE", value_name = "AUDIENCE")]
+    audience: Option<String>,
+
+    /// Topics the user may subscribe to, globs separated by commas [default: all].
+    #[arg(long, value_delimiter = ',', value_name = "GLOBS")]
+    topics_allow: Vec<String>,
+
+    /// Topics the user may not subscribe to, whatever is allowed.
+    #[arg(long, value_delimiter = ',', value_name = "GLOBS")]
+    topics_deny: Vec<String>,
+
+    /// Topics the user may publish to, globs separated by commas [default: none].
+    #[arg(long, value_delimiter = ',', value_name = "GLOBS")]
+    publish_allow: Vec<String>,
+
+    /// Topics the user may not publish to, whatever is allowed.
+    #[arg(long, value_delimiter = ',', value_name = "GLOBS", requires = "publish_allow")]
+    publish_deny: Vec<String>,
+}
+
+impl TokenFlags {
+    pub(crate) fn secret(&self) -> Secret {
+        self.secret.as_str().into()
+    }
+
+    pub(crate) fn claims(&self) -> TokenClaims {
+        TokenClaims {
+            issuer: self.issuer.clone(),
+            audience: self.audience.clone(),
+            topics: acl(&self.topics_allow, &self.topics_deny),
+            publish: acl(&self.publish_allow, &self.publish_deny),
+            ..TokenClaims::new(&self.sub, Duration::from_secs(self.ttl))
+        }
+    }
+}
+
+/// No list at all is no claim.
+fn acl(allow: &[String], deny: &[String]) -> Option<Acl> {
+    (!allow.is_empty() || !deny.is_empty()).then(|| Acl { allow: allow.to_vec(), deny: deny.to_vec() })
+}
+
+/// Log lines to standard error, so that output stays output.
+pub(crate) fn start_log(filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| anyhow::anyhow!("--log {filter:?}: {error}"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_library() {
+        let arguments = Arguments::parse_from(["wse-server"]);
+        let (flags, library) = (arguments.server.into_config(), Config::default());
+        assert_eq!(format!("{flags:?}"), format!("{library:?}"));
+    }
+
+    #[test]
+    fn unknown_flags_are_refused_with_a_suggestion() {
+        let error = Arguments::try_parse_from(["wse-server", "--prot", "1"]).expect_err("unknown");
+        assert!(error.to_string().contains("--port"), "{error}");
+    }
+}

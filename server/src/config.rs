@@ -1,0 +1,248 @@
+//! Settings of a server, checked once before anything is opened.
+
+use std::{path::PathBuf, time::Duration};
+
+use wse_client_core::{
+    config::ConfigError,
+    security::Secret,
+    server::PeerConfig,
+    wire::{Compression, Limits},
+};
+
+/// Everything a server can be told. The defaults run on loopback, open, with everything in memory.
+///
+/// ```
+/// use wse_server::Config;
+///
+/// let config = Config {
+///     port: 0, // any free port
+///     jwt_secret: Some("a secret of at least thirty-two bytes".into()),
+///     allowed_origins: vec!["https://app.example.com".into()],
+///     ..Config::default()
+/// };
+/// config.check().expect("these settings can be used");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Name or address to listen on. Default `127.0.0.1`.
+    pub host: String,
+    /// TCP port; 0 takes any free one. Default 5006.
+    pub port: u16,
+    /// HMAC key (HS256) of the tokens that clients must bring, at least 32 bytes. `None` (default): the server
+    /// is open, everyone may subscribe and publish everything; allowed on loopback only, see `allow_open`.
+    pub jwt_secret: Option<Secret>,
+    /// The `iss` that tokens must have. Default: not checked.
+    pub jwt_issuer: Option<String>,
+    /// The `aud` that tokens must have, alone or in a list. Default: not checked.
+    pub jwt_audience: Option<String>,
+    /// Key for `POST /wse/publish`. Without one that works only on an open server on loopback.
+    pub api_key: Option<Secret>,
+    /// Allow an open server on an address that others can reach. Default false.
+    pub allow_open: bool,
+    /// Origins from which browsers may connect, like `https://app.example.com`. Empty (default): all. Clients
+    /// that send no `Origin` header are not browsers and always pass.
+    pub allowed_origins: Vec<String>,
+    /// Most WebSocket connections at a time. Default 10,000.
+    pub max_connections: usize,
+    /// Largest message of a client in bytes, before and after inflating. Default 1 MiB.
+    pub max_message_size: usize,
+    /// Most topics that are remembered at a time. Default 100,000.
+    pub max_topics: usize,
+    /// Most bytes that may wait for one connection alone; above it the connection is closed with 1013. Default
+    /// 4 MiB, at least `max_message_size`. Topic messages do not count: they wait in shared rings.
+    pub max_queue_bytes: usize,
+    /// Most messages that a topic holds for subscribers that are behind. Default 4096.
+    pub ring_messages: usize,
+    /// Most bytes that a topic holds for subscribers that are behind, payloads counted twice. Default 16 MiB.
+    pub ring_bytes: usize,
+    /// How long a client may take to send the head or the body of an HTTP request. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// Time between pings of the server. Default 25 s.
+    pub ping_interval: Duration,
+    /// Silence that ends a connection. Longer than `ping_interval`. Default 90 s.
+    pub idle_timeout: Duration,
+    /// Compression of large messages; `None`: never. Default above 1024 bytes, level 6.
+    pub compression: Option<Compression>,
+    /// Whether clients that ask for encryption get it. Default true.
+    pub encryption: bool,
+    /// Folder whose files are served at `/`. Default none: `/` leads to the console.
+    pub static_dir: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let peer = PeerConfig::default();
+        Self {
+            host: "127.0.0.1".into(),
+            port: 5006,
+            jwt_secret: None,
+            jwt_issuer: None,
+            jwt_audience: None,
+            api_key: None,
+            allow_open: false,
+            allowed_origins: Vec::new(),
+            max_connections: 10_000,
+            max_message_size: peer.limits.max_frame,
+            max_topics: 100_000,
+            max_queue_bytes: 4 << 20,
+            ring_messages: 4096,
+            ring_bytes: 16 << 20,
+            handshake_timeout: Duration::from_secs(10),
+            ping_interval: peer.ping_interval,
+            idle_timeout: peer.idle_timeout,
+            compression: peer.compression,
+            encryption: peer.encryption,
+            static_dir: None,
+        }
+    }
+}
+
+/// Shortest JWT secret: a shorter key than the hash weakens HMAC-SHA256. Source: RFC 7518 §3.2.
+pub(crate) const MIN_SECRET: usize = 32;
+
+/// Shortest API key.
+const MIN_API_KEY: usize = 16;
+
+impl Config {
+    /// Checks every setting. [`crate::ServerBuilder::bind`] calls it.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used, by name, with what is allowed.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_credentials()?;
+        for origin in &self.allowed_origins {
+            check_origin(origin)?;
+        }
+        for (name, value) in [
+            ("max_connections", self.max_connections),
+            ("max_message_size", self.max_message_size),
+            ("max_topics", self.max_topics),
+            ("ring_messages", self.ring_messages),
+            ("ring_bytes", self.ring_bytes),
+        ] {
+            if value == 0 {
+                return Err(ConfigError::new(name, "must be at least 1"));
+            }
+        }
+        if self.max_message_size > MAX_MESSAGE_SIZE {
+            return Err(ConfigError::new("max_message_size", format!("must be at most {MAX_MESSAGE_SIZE} bytes")));
+        }
+        if self.max_queue_bytes < self.max_message_size {
+            return Err(ConfigError::new("max_queue_bytes", "must not be smaller than max_message_size"));
+        }
+        if self.handshake_timeout < Duration::from_millis(1) {
+            return Err(ConfigError::new("handshake_timeout", "must be at least 1 ms"));
+        }
+        if self.ping_interval < Duration::from_millis(1) {
+            return Err(ConfigError::new("ping_interval", "must be at least 1 ms"));
+        }
+        if self.idle_timeout <= self.ping_interval {
+            return Err(ConfigError::new("idle_timeout", "must be longer than ping_interval"));
+        }
+        match &self.static_dir {
+            Some(folder) if !folder.is_dir() => {
+                Err(ConfigError::new("static_dir", format!("{} is not a folder", folder.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_credentials(&self) -> Result<(), ConfigError> {
+        if let Some(secret) = &self.jwt_secret {
+            check_secret(secret)?;
+        }
+        for (name, value) in [("jwt_issuer", &self.jwt_issuer), ("jwt_audience", &self.jwt_audience)] {
+            let Some(value) = value else { continue };
+            if value.is_empty() {
+                return Err(ConfigError::new(name, "must not be empty: leave it out to accept any"));
+            }
+            if self.jwt_secret.is_none() {
+                return Err(ConfigError::new(name, "has no effect without jwt_secret"));
+            }
+        }
+        match &self.api_key {
+            Some(key) if key.expose().len() < MIN_API_KEY => {
+                Err(ConfigError::new("api_key", format!("must have at least {MIN_API_KEY} bytes")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { max_frame: self.max_message_size, max_inflated: self.max_message_size, ..Limits::default() }
+    }
+
+    pub(crate) fn peer(&self) -> PeerConfig {
+        PeerConfig {
+            server_version: crate::VERSION.into(),
+            limits: self.limits(),
+            compression: self.compression,
+            encryption: self.encryption,
+            ping_interval: self.ping_interval,
+            idle_timeout: self.idle_timeout,
+            ..PeerConfig::default()
+        }
+    }
+}
+
+/// Frames are joined in memory, so their size stays far below what a 32-bit length can say.
+const MAX_MESSAGE_SIZE: usize = 256 << 20;
+
+/// Checks the length of a JWT secret.
+pub(crate) fn check_secret(secret: &Secret) -> Result<(), ConfigError> {
+    let len = secret.expose().len();
+    if len < MIN_SECRET {
+        let problem =
+            format!("has {len} bytes, at least {MIN_SECRET} are needed; `openssl rand -hex 32` prints a good one");
+        return Err(ConfigError::new("jwt_secret", problem));
+    }
+    Ok(())
+}
+
+fn check_origin(origin: &str) -> Result<(), ConfigError> {
+    let host = origin.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map_or("", |(_, host)| host);
+    if host.is_empty() || host.contains('/') || origin.contains('*') {
+        let problem = format!("{origin:?} must be a scheme and a host like https://app.example.com, without path or *");
+        return Err(ConfigError::new("allowed_origins", problem));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut Config)) -> &'static str {
+        let mut config = Config::default();
+        change(&mut config);
+        config.check().expect_err("cannot be used").setting
+    }
+
+    #[test]
+    fn the_defaults_can_be_used() {
+        assert_eq!(Config::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        assert_eq!(refused(|config| config.jwt_secret = Some("short".into())), "jwt_secret");
+        assert_eq!(refused(|config| config.jwt_issuer = Some("me".into())), "jwt_issuer");
+        assert_eq!(refused(|config| config.api_key = Some("short".into())), "api_key");
+        assert_eq!(refused(|config| config.allowed_origins = vec!["app.example.com".into()]), "allowed_origins");
+        assert_eq!(refused(|config| config.allowed_origins = vec!["https://a/b".into()]), "allowed_origins");
+        assert_eq!(refused(|config| config.max_connections = 0), "max_connections");
+        assert_eq!(refused(|config| config.max_queue_bytes = 1), "max_queue_bytes");
+        assert_eq!(refused(|config| config.idle_timeout = Duration::from_secs(1)), "idle_timeout");
+        assert_eq!(refused(|config| config.static_dir = Some("/no/such/folder".into())), "static_dir");
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let config = Config {
+            jwt_secret: Some("very-secret".into()),
+            api_key: Some("very-secret-too".into()),
+            ..Config::default()
+        };
+        assert!(!format!("{config:?}").contains("very-secret"));
+    }
+}

@@ -1,0 +1,172 @@
+//! Frames on their way to one socket, many in one write.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+};
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+/// Most frames in one vectored write.
+const MAX_SLICES: usize = 256;
+
+/// Above this many bytes no more is fetched from the topics: what waits, waits in the shared rings.
+const ROOM: usize = 64 * 1024;
+
+#[derive(Debug)]
+struct Segment {
+    bytes: Bytes,
+    /// Meant for this connection alone, so that its memory is this connection's.
+    direct: bool,
+}
+
+/// The outgoing queue of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    queue: VecDeque<Segment>,
+    /// Go out before everything that has not begun.
+    pongs: VecDeque<Bytes>,
+    /// Bytes of the first segment that are written already.
+    written: usize,
+    bytes: usize,
+    direct: usize,
+}
+
+impl Writer {
+    /// Adds a frame for this connection alone.
+    pub(crate) fn push_direct(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.direct += frame.len();
+        self.queue.push_back(Segment { bytes: frame, direct: true });
+    }
+
+    /// Adds a frame that other connections share.
+    pub(crate) fn push_shared(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.queue.push_back(Segment { bytes: frame, direct: false });
+    }
+
+    /// Adds the answer to a WebSocket ping, ahead of the queue.
+    pub(crate) fn push_pong(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.direct += frame.len();
+        self.pongs.push_back(frame);
+    }
+
+    /// Whether nothing waits.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Whether topic messages may be added.
+    pub(crate) fn has_room(&self) -> bool {
+        self.bytes < ROOM && self.queue.len() < MAX_SLICES
+    }
+
+    /// Bytes held for this connection alone.
+    pub(crate) const fn direct_bytes(&self) -> usize {
+        self.direct
+    }
+
+    /// Gives up what has not begun; a frame that has begun must be finished, or the stream makes no sense.
+    pub(crate) fn abandon(&mut self) {
+        self.pongs.clear();
+        self.queue.truncate(usize::from(self.written > 0));
+        self.bytes = self.queue.iter().map(|segment| segment.bytes.len()).sum::<usize>() - self.written;
+        self.direct = self.queue.iter().filter(|segment| segment.direct).map(|segment| segment.bytes.len()).sum();
+    }
+
+    /// Writes as much as one call takes.
+    ///
+    /// # Errors
+    /// As the socket answers, `WouldBlock` included.
+    pub(crate) fn write_to(&mut self, stream: &TcpStream) -> io::Result<usize> {
+        self.place_pongs();
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        let mut skip = self.written;
+        for (slice, segment) in slices.iter_mut().zip(&self.queue) {
+            *slice = IoSlice::new(&segment.bytes[skip..]);
+            skip = 0;
+            count += 1;
+        }
+        let written = stream.try_write_vectored(&slices[..count])?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.advance(written);
+        Ok(written)
+    }
+
+    fn place_pongs(&mut self) {
+        let first = usize::from(self.written > 0);
+        for (index, bytes) in self.pongs.drain(..).enumerate() {
+            self.queue.insert(first + index, Segment { bytes, direct: true });
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes -= count;
+        self.written += count;
+        while let Some(first) = self.queue.front()
+            && self.written >= first.bytes.len()
+        {
+            self.written -= first.bytes.len();
+            if first.direct {
+                self.direct -= first.bytes.len();
+            }
+            self.queue.pop_front();
+        }
+        if self.queue.is_empty() {
+            self.queue.shrink_to(16);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(writer: &Writer) -> Vec<&[u8]> {
+        writer.queue.iter().map(|segment| &segment.bytes[..]).collect()
+    }
+
+    #[test]
+    fn pongs_overtake_what_has_not_begun() {
+        let mut writer = Writer::default();
+        writer.push_direct(Bytes::from_static(b"begun"));
+        writer.push_shared(Bytes::from_static(b"waits"));
+        writer.advance(2);
+        writer.push_pong(Bytes::from_static(b"p1"));
+        writer.push_pong(Bytes::from_static(b"p2"));
+        writer.place_pongs();
+        assert_eq!(waiting(&writer), [&b"begun"[..], b"p1", b"p2", b"waits"]);
+    }
+
+    #[test]
+    fn sums_follow_partial_writes() {
+        let mut writer = Writer::default();
+        writer.push_direct(Bytes::from_static(b"12345"));
+        writer.push_shared(Bytes::from_static(b"678"));
+        assert_eq!((writer.bytes, writer.direct), (8, 5));
+        writer.advance(4);
+        assert_eq!((writer.bytes, writer.direct), (4, 5));
+        writer.advance(3);
+        assert_eq!((writer.bytes, writer.direct, writer.written), (1, 0, 2));
+        writer.advance(1);
+        assert!(writer.is_empty() && writer.queue.is_empty());
+    }
+
+    #[test]
+    fn giving_up_keeps_the_frame_that_has_begun() {
+        let mut writer = Writer::default();
+        writer.push_direct(Bytes::from_static(b"begun"));
+        writer.push_direct(Bytes::from_static(b"waits"));
+        writer.push_pong(Bytes::from_static(b"pong"));
+        writer.advance(1);
+        writer.abandon();
+        assert_eq!(waiting(&writer), [&b"begun"[..]]);
+        assert_eq!((writer.bytes, writer.direct), (4, 5));
+    }
+}

@@ -1,0 +1,294 @@
+//! Who listens to what. A publication goes to its topic's ring; subscribers read it from there.
+//!
+//! Locks are taken in the order registry, subscriptions of a connection, state of a topic, and none is held
+//! across an await.
+
+mod link;
+mod publication;
+mod ring;
+mod topic;
+mod wake;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, RwLock},
+};
+
+use wse_client_core::{
+    error::Code,
+    time::Moment,
+    topic::{is_pattern, matches},
+};
+
+pub(crate) use link::{Link, Mail};
+pub(crate) use publication::Publication;
+pub(crate) use ring::RingBounds;
+
+use crate::sync::{read, write};
+use topic::Topic;
+
+/// Topics, patterns and their subscribers.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    registry: RwLock<Registry>,
+    bounds: HubBounds,
+}
+
+/// Bounds on what a hub holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HubBounds {
+    /// Of each topic's ring.
+    pub(crate) ring: RingBounds,
+    /// Most topics in all.
+    pub(crate) topics: usize,
+    /// Most topics and patterns that one connection may ask for.
+    pub(crate) topics_per_connection: usize,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    topics: HashMap<Arc<str>, Arc<Topic>>,
+    /// Connections by number, for each pattern. Looked through only when a topic appears.
+    patterns: BTreeMap<String, HashMap<u64, Arc<Link>>>,
+}
+
+impl Hub {
+    pub(crate) fn new(bounds: HubBounds) -> Self {
+        Self { registry: RwLock::default(), bounds }
+    }
+
+    /// Number of topics that are remembered.
+    pub(crate) fn topic_count(&self) -> usize {
+        read(&self.registry).topics.len()
+    }
+
+    /// Hands a publication to its subscribers. Answers how many connections will get it.
+    ///
+    /// # Errors
+    /// [`Code::TooManyTopics`] when the topic is new and there is no room for it.
+    pub(crate) fn deliver(&self, publication: Arc<Publication>, now: Moment) -> Result<usize, Code> {
+        let known = read(&self.registry).topics.get(publication.topic()).cloned();
+        let topic = match known {
+            Some(topic) => topic,
+            None => self.topic(&mut write(&self.registry), publication.topic(), now)?,
+        };
+        Ok(topic.append(publication, now))
+    }
+
+    /// Subscribes a connection to a topic or pattern. Answers the snapshots that bring it up to date.
+    ///
+    /// # Errors
+    /// [`Code::TooManyTopics`].
+    pub(crate) fn subscribe(&self, link: &Arc<Link>, name: &str, now: Moment) -> Result<Vec<Arc<Publication>>, Code> {
+        let mut registry = write(&self.registry);
+        {
+            let subscriptions = link.subscriptions();
+            if subscriptions.is_requested(name) {
+                return Ok(Vec::new());
+            }
+            if subscriptions.request_count() >= self.bounds.topics_per_connection {
+                return Err(Code::TooManyTopics);
+            }
+        }
+        if !is_pattern(name) {
+            let topic = self.topic(&mut registry, &Arc::from(name), now)?;
+            let mut subscriptions = link.subscriptions();
+            subscriptions.request(name);
+            return Ok(subscriptions.attach(link, &topic));
+        }
+        registry.patterns.entry(name.to_owned()).or_default().insert(link.number(), Arc::clone(link));
+        let mut subscriptions = link.subscriptions();
+        subscriptions.request(name);
+        let met = registry.topics.values().filter(|topic| meets(name, topic.name(), link));
+        Ok(met.flat_map(|topic| subscriptions.attach(link, topic)).collect())
+    }
+
+    /// Ends a subscription. Topics that another subscription of the connection covers stay.
+    pub(crate) fn unsubscribe(&self, link: &Arc<Link>, name: &str) {
+        let mut registry = write(&self.registry);
+        registry.forget_pattern(name, link);
+        let mut subscriptions = link.subscriptions();
+        subscriptions.withdraw(name);
+        subscriptions.detach_uncovered(name, link.identity());
+    }
+
+    /// Ends all subscriptions of a connection.
+    pub(crate) fn remove(&self, link: &Arc<Link>) {
+        let mut registry = write(&self.registry);
+        let mut subscriptions = link.subscriptions();
+        for pattern in subscriptions.patterns() {
+            registry.forget_pattern(pattern, link);
+        }
+        subscriptions.clear();
+    }
+
+    /// Housekeeping: lets go of publications that everyone has read, and of topics that nobody uses.
+    pub(crate) fn sweep(&self, now: Moment) {
+        let topics: Vec<Arc<Topic>> = read(&self.registry).topics.values().cloned().collect();
+        let mut forgotten = false;
+        for topic in topics {
+            topic.trim();
+            forgotten |= topic.is_forgotten(now);
+        }
+        if forgotten {
+            write(&self.registry).topics.retain(|_, topic| !topic.is_forgotten(now));
+        }
+    }
+
+    /// The topic of this name. If it is new, whoever subscribed to a matching pattern is attached first.
+    fn topic(&self, registry: &mut Registry, name: &Arc<str>, now: Moment) -> Result<Arc<Topic>, Code> {
+        if let Some(topic) = registry.topics.get(name) {
+            return Ok(Arc::clone(topic));
+        }
+        if registry.topics.len() >= self.bounds.topics {
+            registry.topics.retain(|_, topic| !topic.is_forgotten(now));
+            if registry.topics.len() >= self.bounds.topics {
+                return Err(Code::TooManyTopics);
+            }
+        }
+        let topic = Arc::new(Topic::new(Arc::clone(name), self.bounds.ring, now));
+        for (pattern, links) in &registry.patterns {
+            for link in links.values().filter(|link| meets(pattern, name, link)) {
+                link.subscriptions().attach(link, &topic);
+            }
+        }
+        registry.topics.insert(Arc::clone(name), Arc::clone(&topic));
+        Ok(topic)
+    }
+}
+
+impl Registry {
+    fn forget_pattern(&mut self, pattern: &str, link: &Link) {
+        if let Some(links) = self.patterns.get_mut(pattern) {
+            links.remove(&link.number());
+            if links.is_empty() {
+                self.patterns.remove(pattern);
+            }
+        }
+    }
+}
+
+/// Whether a pattern reaches a topic for this connection: a wide pattern gives no right to a denied topic.
+fn meets(pattern: &str, topic: &str, link: &Link) -> bool {
+    matches(pattern, topic) && link.identity().subscribe.allows(topic)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use wse_client_core::{client::Outgoing, server::Identity, topic::Acl, wire::Payload};
+
+    use super::*;
+
+    const NOW: Moment = Moment::ORIGIN;
+
+    fn hub() -> Hub {
+        let ring = RingBounds { count: 8, bytes: 1 << 20 };
+        Hub::new(HubBounds { ring, topics: 4, topics_per_connection: 3 })
+    }
+
+    fn link(number: u64, deny: &[&str]) -> Arc<Link> {
+        let subscribe = Acl { allow: Vec::new(), deny: deny.iter().map(|&text| text.into()).collect() };
+        let identity = Identity { subscribe, ..Identity::default() };
+        Arc::new(Link::new(number, number.to_string(), identity, 1000))
+    }
+
+    fn publish(hub: &Hub, topic: &str, kind: &str) -> usize {
+        let message = Outgoing::new(kind, Payload::EMPTY);
+        let publication = Publication::new(topic, message, String::new(), String::new(), None);
+        hub.deliver(Arc::new(publication), NOW).expect("there is room")
+    }
+
+    /// Types of everything the connection has not read yet.
+    fn received(link: &Link) -> Vec<String> {
+        let mut ready = std::collections::VecDeque::new();
+        link.take_ready(&mut ready);
+        let mut read = Vec::new();
+        for slot in ready {
+            link.fetch(slot, 100, &mut read);
+        }
+        read.iter().map(|publication| publication.kind().to_owned()).collect()
+    }
+
+    #[test]
+    fn several_subscriptions_that_match_deliver_once() {
+        let (hub, link) = (hub(), link(1, &[]));
+        for name in ["a.b", "a.*", "*"] {
+            hub.subscribe(&link, name, NOW).expect("allowed");
+        }
+        assert_eq!(publish(&hub, "a.b", "one"), 1);
+        assert_eq!(received(&link), ["one"]);
+        hub.unsubscribe(&link, "a.b");
+        hub.unsubscribe(&link, "a.*");
+        assert_eq!(publish(&hub, "a.b", "two"), 1);
+        assert_eq!(received(&link), ["two"]);
+        hub.unsubscribe(&link, "*");
+        assert_eq!(publish(&hub, "a.b", "three"), 0);
+        assert_eq!(received(&link), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_pattern_meets_topics_that_come_later_but_not_denied_ones() {
+        let (hub, link) = (hub(), link(1, &["*.secret"]));
+        hub.subscribe(&link, "a.*", NOW).expect("allowed");
+        assert_eq!(publish(&hub, "a.new", "first"), 1);
+        assert_eq!(publish(&hub, "a.secret", "hidden"), 0);
+        assert_eq!(publish(&hub, "b", "other"), 0);
+        assert_eq!(received(&link), ["first"]);
+    }
+
+    #[test]
+    fn late_joiners_get_the_last_snapshot_of_each_type() {
+        let hub = hub();
+        for kind in ["cpu_snapshot", "mem_snapshot", "cpu_snapshot", "cpu_update"] {
+            publish(&hub, "host", kind);
+        }
+        for name in ["host", "h*"] {
+            let link = link(1, &[]);
+            let snapshots = hub.subscribe(&link, name, NOW).expect("allowed");
+            let kinds: Vec<_> = snapshots.iter().map(|publication| publication.kind()).collect();
+            assert_eq!(kinds, ["mem_snapshot", "cpu_snapshot"]);
+            assert!(hub.subscribe(&link, name, NOW).expect("allowed").is_empty(), "only the first time");
+        }
+    }
+
+    #[test]
+    fn numbers_of_topics_are_bounded_and_unused_ones_forgotten() {
+        let (hub, link) = (hub(), link(1, &[]));
+        hub.subscribe(&link, "kept", NOW).expect("there is room");
+        for topic in ["b", "c", "d"] {
+            publish(&hub, topic, "k");
+        }
+        assert_eq!(hub.subscribe(&link, "e", NOW).expect_err("full"), Code::TooManyTopics);
+        let later = NOW + Duration::from_secs(61);
+        hub.sweep(later);
+        assert_eq!(hub.topic_count(), 1);
+        hub.subscribe(&link, "e", later).expect("there is room again");
+        hub.subscribe(&link, "f*", later).expect("the third");
+        assert_eq!(hub.subscribe(&link, "g", later).expect_err("over the limit"), Code::TooManyTopics);
+    }
+
+    #[test]
+    fn a_removed_connection_leaves_nothing_behind() {
+        let (hub, link) = (hub(), link(1, &[]));
+        hub.subscribe(&link, "a", NOW).expect("allowed");
+        hub.subscribe(&link, "*", NOW).expect("allowed");
+        hub.remove(&link);
+        assert_eq!(publish(&hub, "a", "k"), 0);
+        assert!(read(&hub.registry).patterns.is_empty());
+        assert_eq!(Arc::strong_count(&link), 1);
+    }
+
+    #[test]
+    fn many_publications_wake_once() {
+        let (hub, link) = (hub(), link(1, &[]));
+        hub.subscribe(&link, "a", NOW).expect("allowed");
+        for _ in 0..5 {
+            publish(&hub, "a", "k");
+        }
+        let mut ready = std::collections::VecDeque::new();
+        link.take_ready(&mut ready);
+        assert_eq!(ready.len(), 1);
+    }
+}

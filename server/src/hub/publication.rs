@@ -1,0 +1,140 @@
+//! One message to a topic, and its encodings, each made once for all subscribers.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use wse_client_core::{
+    client::Outgoing,
+    io::Frame,
+    server::Delivery,
+    wire::{self, Category, Compression, Encoding, Head, Payload, Priority},
+};
+
+use crate::connection::frames::framed_message;
+
+/// A WebSocket frame that is ready to be written to any number of sockets.
+#[derive(Debug, Clone)]
+pub(crate) struct Framed {
+    bytes: Bytes,
+    header_len: usize,
+}
+
+impl Framed {
+    fn new(frame: &Frame) -> Self {
+        let (bytes, header_len) = framed_message(frame);
+        Self { bytes, header_len }
+    }
+
+    /// Header and payload.
+    pub(crate) const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The payload alone, for connections that seal it.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.bytes[self.header_len..]
+    }
+}
+
+/// A message to a topic.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    topic: Arc<str>,
+    kind: String,
+    category: Category,
+    id: String,
+    timestamp: String,
+    correlation_id: Option<String>,
+    priority: Priority,
+    payload: Payload,
+    compression: Option<Compression>,
+    text: OnceLock<Framed>,
+    binary: OnceLock<Framed>,
+    msgpack: OnceLock<Framed>,
+    /// `None` inside when compressing does not pay.
+    compressed: OnceLock<Option<Framed>>,
+}
+
+impl Publication {
+    /// Stamps a message. The payload is copied, so that the ring never holds on to a read buffer.
+    pub(crate) fn new(
+        topic: &str,
+        message: Outgoing,
+        id: String,
+        timestamp: String,
+        compression: Option<Compression>,
+    ) -> Self {
+        Self {
+            topic: topic.into(),
+            category: Category::of_kind(&message.kind),
+            kind: message.kind,
+            id,
+            timestamp,
+            correlation_id: message.correlation_id,
+            priority: message.priority,
+            payload: message.payload.detached(),
+            compression,
+            text: OnceLock::new(),
+            binary: OnceLock::new(),
+            msgpack: OnceLock::new(),
+            compressed: OnceLock::new(),
+        }
+    }
+
+    /// The topic.
+    pub(crate) const fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// The type.
+    pub(crate) fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// Whether it holds the whole state of something, for those who come later.
+    pub(crate) const fn is_snapshot(&self) -> bool {
+        matches!(self.category, Category::Snapshot)
+    }
+
+    /// What it counts in a ring: the payload, one encoding of it, and the rest of the entry.
+    pub(crate) fn cost(&self) -> usize {
+        const FIXED: usize = 512;
+        FIXED + 2 * (self.payload.bytes().len() + self.topic.len() + self.kind.len())
+    }
+
+    /// The frame in the form that a connection wants.
+    pub(crate) fn frame(&self, delivery: Delivery) -> &Framed {
+        if delivery.encoding == Encoding::Msgpack {
+            return self.msgpack.get_or_init(|| self.encode(Encoding::Msgpack, None));
+        }
+        let plain = match delivery.encoding {
+            Encoding::Text => self.text.get_or_init(|| self.encode(Encoding::Text, None)),
+            _ => self.binary.get_or_init(|| self.encode(Encoding::Binary, None)),
+        };
+        match self.compression {
+            Some(compression) if delivery.compression && plain.payload().len() > compression.threshold => {
+                self.compressed.get_or_init(|| self.compress(&compression)).as_ref().unwrap_or(plain)
+            }
+            _ => plain,
+        }
+    }
+
+    fn compress(&self, compression: &Compression) -> Option<Framed> {
+        let framed = self.encode(Encoding::Binary, Some(compression));
+        framed.payload().starts_with(b"C:").then_some(framed)
+    }
+
+    fn encode(&self, encoding: Encoding, compression: Option<&Compression>) -> Framed {
+        let head = Head {
+            kind: &self.kind,
+            category: Some(self.category),
+            id: Some(&self.id),
+            timestamp: Some(&self.timestamp),
+            priority: (self.priority != Priority::Normal).then_some(self.priority),
+            correlation_id: self.correlation_id.as_deref(),
+            topic: Some(&self.topic),
+            ..Head::default()
+        };
+        Framed::new(&wire::encode(&head, &self.payload, encoding, compression))
+    }
+}

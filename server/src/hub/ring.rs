@@ -1,0 +1,152 @@
+//! The last publications of a topic, for subscribers that have not read them yet.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::publication::Publication;
+
+/// Bounds of one topic's ring. What does not fit pushes out the oldest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RingBounds {
+    /// Most publications.
+    pub(crate) count: usize,
+    /// Most bytes, as [`Publication::cost`] counts them. The newest publication stays even if it is larger.
+    pub(crate) bytes: usize,
+}
+
+/// Publications by position. Positions start at 0 and never repeat.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    bounds: RingBounds,
+    entries: VecDeque<Arc<Publication>>,
+    /// Position of the oldest entry.
+    base: u64,
+    bytes: usize,
+}
+
+/// What a reader got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fetched {
+    /// Publications that were pushed out before this reader came to them. It goes on from the oldest.
+    pub(crate) lost: u64,
+    /// Where to read next.
+    pub(crate) cursor: u64,
+    /// Whether there is more.
+    pub(crate) more: bool,
+}
+
+impl Ring {
+    /// An empty ring.
+    pub(crate) const fn new(bounds: RingBounds) -> Self {
+        Self { bounds, entries: VecDeque::new(), base: 0, bytes: 0 }
+    }
+
+    /// The position after the newest publication.
+    pub(crate) fn head(&self) -> u64 {
+        self.base + self.entries.len() as u64
+    }
+
+    /// Whether nothing is held.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Adds the newest publication.
+    pub(crate) fn push(&mut self, publication: Arc<Publication>) {
+        self.bytes += publication.cost();
+        self.entries.push_back(publication);
+        while self.entries.len() > self.bounds.count.max(1)
+            || (self.bytes > self.bounds.bytes && self.entries.len() > 1)
+        {
+            self.pop();
+        }
+    }
+
+    /// Lets go of what every reader has read.
+    pub(crate) fn trim(&mut self, slowest: u64) {
+        while self.base < slowest && !self.entries.is_empty() {
+            self.pop();
+        }
+        if self.entries.is_empty() {
+            self.entries.shrink_to(16);
+        }
+    }
+
+    /// Appends at most `max` publications from `cursor` on to `out`.
+    pub(crate) fn fetch(&self, cursor: u64, max: usize, out: &mut Vec<Arc<Publication>>) -> Fetched {
+        let lost = self.base.saturating_sub(cursor);
+        let from = cursor.max(self.base).min(self.head());
+        let skip = (from - self.base) as usize;
+        let take = max.min(self.entries.len() - skip);
+        out.extend(self.entries.range(skip..skip + take).cloned());
+        let cursor = from + take as u64;
+        Fetched { lost, cursor, more: cursor < self.head() }
+    }
+
+    fn pop(&mut self) {
+        if let Some(publication) = self.entries.pop_front() {
+            self.bytes -= publication.cost();
+            self.base += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wse_client_core::{client::Outgoing, wire::Payload};
+
+    use super::*;
+
+    fn publication(number: usize) -> Arc<Publication> {
+        let message = Outgoing::new(format!("k{number}"), Payload::EMPTY);
+        Arc::new(Publication::new("t", message, String::new(), String::new(), None))
+    }
+
+    fn kinds(read: &[Arc<Publication>]) -> Vec<&str> {
+        read.iter().map(|publication| publication.kind()).collect()
+    }
+
+    #[test]
+    fn a_reader_gets_everything_in_order_and_in_steps() {
+        let mut ring = Ring::new(RingBounds { count: 10, bytes: usize::MAX });
+        (0..3).for_each(|number| ring.push(publication(number)));
+        let mut read = Vec::new();
+        let first = ring.fetch(0, 2, &mut read);
+        assert_eq!(first, Fetched { lost: 0, cursor: 2, more: true });
+        let second = ring.fetch(first.cursor, 2, &mut read);
+        assert_eq!(second, Fetched { lost: 0, cursor: 3, more: false });
+        assert_eq!(kinds(&read), ["k0", "k1", "k2"]);
+        assert_eq!(ring.fetch(3, 2, &mut read), Fetched { lost: 0, cursor: 3, more: false });
+    }
+
+    #[test]
+    fn what_was_pushed_out_is_counted() {
+        let mut ring = Ring::new(RingBounds { count: 2, bytes: usize::MAX });
+        (0..5).for_each(|number| ring.push(publication(number)));
+        let mut read = Vec::new();
+        assert_eq!(ring.fetch(1, 10, &mut read), Fetched { lost: 2, cursor: 5, more: false });
+        assert_eq!(kinds(&read), ["k3", "k4"]);
+    }
+
+    #[test]
+    fn bytes_are_bounded_too_but_the_newest_stays() {
+        let cost = publication(0).cost();
+        let mut ring = Ring::new(RingBounds { count: 100, bytes: 2 * cost });
+        (0..5).for_each(|number| ring.push(publication(number)));
+        assert_eq!((ring.entries.len(), ring.bytes, ring.head()), (2, 2 * cost, 5));
+        let mut tiny = Ring::new(RingBounds { count: 100, bytes: 1 });
+        tiny.push(publication(0));
+        assert_eq!(tiny.entries.len(), 1);
+    }
+
+    #[test]
+    fn trimming_keeps_positions() {
+        let mut ring = Ring::new(RingBounds { count: 100, bytes: usize::MAX });
+        (0..5).for_each(|number| ring.push(publication(number)));
+        ring.trim(3);
+        let mut read = Vec::new();
+        assert_eq!(ring.fetch(3, 10, &mut read), Fetched { lost: 0, cursor: 5, more: false });
+        ring.trim(5);
+        assert!(ring.is_empty());
+        assert_eq!((ring.head(), ring.bytes), (5, 0));
+    }
+}

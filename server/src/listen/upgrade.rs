@@ -1,0 +1,116 @@
+//! From an HTTP request to a WebSocket connection.
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use wse_client_core::{
+    error::Code,
+    server::{Admission, UpgradeParams},
+};
+
+use super::{
+    SocketSlot,
+    handshake::{self, Refusal},
+};
+use crate::{
+    api::ApiError,
+    connection::{self, Opened},
+    server::{Seat, Server},
+};
+
+/// Answers the upgrade. Whether the client may come in is told in the WebSocket, where every client can read it.
+pub(crate) async fn upgrade(State(server): State<Server>, mut request: Request) -> Response {
+    let accept = match handshake::check(request.method(), request.version(), request.headers()) {
+        Ok(accept) => accept,
+        Err(refusal) => return refuse(refusal),
+    };
+    let Ok(accept) = HeaderValue::try_from(accept) else {
+        return ApiError::new(StatusCode::BAD_REQUEST, Code::InvalidRequest, "unusable key").into_response();
+    };
+    let (params, admission, seat) = admit(&server, &request);
+    let slot = request.extensions_mut().remove::<SocketSlot>();
+    let upgrading = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        // Held to the end of the connection: the socket counts among the open ones.
+        let _slot = slot;
+        let upgraded = match upgrading.await {
+            Ok(upgraded) => upgraded,
+            Err(error) => return tracing::debug!(%error, "client left during the handshake"),
+        };
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => {
+                let (stream, leftover) = (parts.io.into_inner(), parts.read_buf);
+                connection::run(server, Opened { stream, leftover, params, admission, seat }).await;
+            }
+            Err(_) => tracing::error!("upgraded connection is not a TCP socket"),
+        }
+    });
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+/// Decides about the client, and counts refusals by cause.
+fn admit(server: &Server, request: &Request) -> (UpgradeParams, Admission, Option<Seat>) {
+    let (params, admission) = match UpgradeParams::parse(request.uri().query().unwrap_or_default()) {
+        Ok(params) => {
+            let admission = server.auth().admit(request.headers(), params.token.as_ref());
+            (params, admission)
+        }
+        Err(error) => {
+            let denied = Admission::Denied { code: Code::InvalidRequest, message: error.to_string() };
+            (UpgradeParams::default(), denied)
+        }
+    };
+    let seat = match &admission {
+        Admission::Granted(_) => server.take_seat(),
+        Admission::Denied { .. } => None,
+    };
+    let admission = match admission {
+        Admission::Granted(_) if seat.is_none() => {
+            Admission::Denied { code: Code::ServerFull, message: "too many connections, try again later".into() }
+        }
+        other => other,
+    };
+    if let Admission::Denied { code, .. } = &admission {
+        let counters = server.counters();
+        match code {
+            Code::AuthRequired => counters.refused_auth_required.one(),
+            Code::AuthFailed => counters.refused_auth_failed.one(),
+            Code::OriginNotAllowed => counters.refused_origin.one(),
+            Code::ServerFull => counters.refused_full.one(),
+            _ => counters.refused_request.one(),
+        }
+        tracing::info!(code = %code, "connection refused");
+    }
+    (params, admission, seat)
+}
+
+fn refuse(refusal: Refusal) -> Response {
+    let upgrade_required = |message: &str| {
+        let error = ApiError::new(StatusCode::UPGRADE_REQUIRED, Code::InvalidRequest, message);
+        let mut response = error.into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        response
+    };
+    match refusal {
+        Refusal::NotAnUpgrade => upgrade_required(
+            "this address speaks WebSocket: connect with a WebSocket client (ws://…/wse); \
+             GET /wse/health and /console work in a browser",
+        ),
+        Refusal::Version => upgrade_required("only version 13 of the WebSocket protocol is spoken here"),
+        Refusal::Malformed(why) => ApiError::new(StatusCode::BAD_REQUEST, Code::InvalidRequest, why).into_response(),
+    }
+}

@@ -1,0 +1,512 @@
+//! The server itself: bind, serve, publish, shut down.
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, MissedTickBehavior},
+};
+use wse_client_core::{
+    client::{Outgoing, SendError},
+    config::ConfigError,
+    error::{Code, close},
+    io::Close,
+    server::PeerConfig,
+    time::Moment,
+    wire::{Category, Limits},
+};
+
+use crate::{
+    auth::Authenticator,
+    bus::{Bus, MemoryBus},
+    clock::{self, Clock},
+    config::Config,
+    counters::{Counters, Stats},
+    handler::{Handler, PublishToUserTopic},
+    hub::{Hub, HubBounds, Link, Publication, RingBounds},
+    listen,
+    sync::lock,
+};
+
+/// Sockets beyond the WebSocket connections: HTTP requests, handshakes, and clients that are being refused.
+const SPARE_SOCKETS: usize = 1024;
+
+/// How often publications that everyone has read, and unused topics, are let go.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// A running, or about to run, server. Clones are the same server.
+///
+/// ```
+/// use std::time::Duration;
+/// use wse_server::{Config, Outgoing, Payload, Server};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::builder(Config { port: 0, ..Config::default() }).bind().await?;
+/// println!("ws://{}/wse", server.local_addr());
+/// let running = tokio::spawn({
+///     let server = server.clone();
+///     async move { server.serve().await }
+/// });
+///
+/// let payload = Payload::new(&serde_json::json!({ "celsius": 21.5 }))?;
+/// let published = server.publish("room.temperature", Outgoing::new("reading", payload))?;
+/// assert_eq!(published.delivered, 0); // nobody listens yet
+///
+/// server.shutdown(Duration::from_secs(5)).await;
+/// running.await??;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    peer_config: Arc<PeerConfig>,
+    clock: Clock,
+    addr: SocketAddr,
+    listener: Mutex<Option<TcpListener>>,
+    hub: Arc<Hub>,
+    bus: Box<dyn Bus>,
+    handler: Box<dyn Handler>,
+    auth: Authenticator,
+    counters: Counters,
+    links: Mutex<HashMap<u64, Arc<Link>>>,
+    next_number: AtomicU64,
+    /// WebSocket connections that were let in.
+    seats: Arc<AtomicUsize>,
+    /// All open sockets.
+    sockets: Arc<Semaphore>,
+    stopping: AtomicBool,
+    stop: watch::Sender<bool>,
+}
+
+/// A place among the connections; given back on drop.
+pub(crate) struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Collects settings and a handler, then binds.
+///
+/// ```
+/// # async fn run() -> Result<(), wse_server::StartError> {
+/// use wse_server::{Config, Server};
+///
+/// let server = Server::builder(Config::default()).bind().await?;
+/// server.serve().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct ServerBuilder {
+    config: Config,
+    handler: Box<dyn Handler>,
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl ServerBuilder {
+    /// The application behind the server. Default [`PublishToUserTopic`].
+    #[must_use]
+    pub fn handler(mut self, handler: impl Handler) -> Self {
+        self.handler = Box::new(handler);
+        self
+    }
+
+    /// Checks the settings and takes the port. Clients are answered once [`Server::serve`] runs.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn bind(self) -> Result<Server, StartError> {
+        let config = self.config;
+        config.check().map_err(StartError::Config)?;
+        let addresses = resolve(&config).await?;
+        if config.jwt_secret.is_none() && !config.allow_open {
+            if let Some(address) = addresses.iter().find(|address| !is_loopback(address.ip())) {
+                return Err(StartError::OpenToOthers { address: *address });
+            }
+        }
+        let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
+        let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
+        Ok(Server::new(config, self.handler, listener, addr))
+    }
+}
+
+/// Whether only programs on this machine can reach an address.
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+async fn resolve(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
+    let failed = |source| StartError::Resolve { host: config.host.clone(), source };
+    let addresses: Vec<_> =
+        tokio::net::lookup_host((config.host.as_str(), config.port)).await.map_err(failed)?.collect();
+    if addresses.is_empty() {
+        return Err(failed(io::ErrorKind::NotFound.into()));
+    }
+    Ok(addresses)
+}
+
+impl Server {
+    /// Starts from settings; see [`ServerBuilder`].
+    pub fn builder(config: Config) -> ServerBuilder {
+        ServerBuilder { config, handler: Box::new(PublishToUserTopic) }
+    }
+
+    fn new(config: Config, handler: Box<dyn Handler>, listener: TcpListener, addr: SocketAddr) -> Self {
+        let bounds = HubBounds {
+            ring: RingBounds { count: config.ring_messages, bytes: config.ring_bytes },
+            topics: config.max_topics,
+            topics_per_connection: config.limits().max_topics,
+        };
+        let hub = Arc::new(Hub::new(bounds));
+        let inner = Inner {
+            peer_config: Arc::new(config.peer()),
+            clock: Clock::start(),
+            addr,
+            listener: Mutex::new(Some(listener)),
+            bus: Box::new(MemoryBus::new(Arc::clone(&hub))),
+            hub,
+            handler,
+            auth: Authenticator::new(&config),
+            counters: Counters::default(),
+            links: Mutex::default(),
+            next_number: AtomicU64::new(1),
+            seats: Arc::default(),
+            sockets: Arc::new(Semaphore::new(config.max_connections.saturating_add(SPARE_SOCKETS).min(MAX_SOCKETS))),
+            stopping: AtomicBool::new(false),
+            stop: watch::Sender::new(false),
+            config,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The address that was bound, with the real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.inner.addr
+    }
+
+    /// Accepts and serves until [`Server::shutdown`] is called. Connections go on in tasks of their own.
+    ///
+    /// # Errors
+    /// [`StartError::AlreadyServing`] at the second call. Failures to accept single connections are logged.
+    pub async fn serve(&self) -> Result<(), StartError> {
+        let Some(listener) = lock(&self.inner.listener).take() else {
+            return if self.is_stopping() { Ok(()) } else { Err(StartError::AlreadyServing) };
+        };
+        let routes = crate::api::routes(self);
+        let mut stopped = pin!(self.stopped());
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = &mut stopped => return Ok(()),
+                _ = sweep.tick() => self.inner.hub.sweep(self.now()),
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => listen::spawn(self, stream, &routes),
+                    Err(error) => {
+                        // Out of file descriptors, or a client that is gone already: the next try may work.
+                        tracing::warn!(%error, "accept failed");
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Publishes a message to an exact topic. [`Outgoing::topic`] is not looked at; without
+    /// [`Outgoing::id`] a UUIDv7 is made.
+    ///
+    /// Never blocks. A message whose type contains `_snapshot` or starts with `snapshot_` is remembered, and is
+    /// sent to everyone who subscribes to the topic later, until the next of its type.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nobody got the message then.
+    pub fn publish(&self, topic: &str, message: Outgoing) -> Result<Published, PublishError> {
+        let result = self.try_publish(topic, message);
+        match &result {
+            Ok(_) => self.inner.counters.messages_published.one(),
+            Err(_) => self.inner.counters.publishes_refused.one(),
+        }
+        result
+    }
+
+    fn try_publish(&self, topic: &str, mut message: Outgoing) -> Result<Published, PublishError> {
+        if self.is_stopping() {
+            return Err(PublishError::ShuttingDown);
+        }
+        message.topic = Some(topic.to_owned());
+        message.check(self.limits()).map_err(PublishError::Invalid)?;
+        if Category::of_kind(&message.kind) == Category::System {
+            let why = "it belongs to the protocol";
+            return Err(PublishError::Invalid(SendError::InvalidKind { kind: message.kind, why }));
+        }
+        let (size, limit) = (message.payload.bytes().len(), self.limits().max_frame);
+        if size > limit {
+            return Err(PublishError::Invalid(SendError::TooLarge { size, limit }));
+        }
+        let wall = clock::wall();
+        let id = message.id.take().unwrap_or_else(|| clock::new_id(wall));
+        let compression = self.inner.config.compression;
+        let publication = Publication::new(topic, message, id.clone(), wall.to_string(), compression);
+        match self.inner.bus.publish(Arc::new(publication), self.now()) {
+            Ok(delivered) => Ok(Published { id, delivered }),
+            Err(_) => Err(PublishError::TooManyTopics { limit: self.inner.config.max_topics }),
+        }
+    }
+
+    /// Stops: no more connections, no more publications; every client gets what is queued for it and then close
+    /// code 1001. Connections that are not done after `deadline` are cut. Answers how many were.
+    pub async fn shutdown(&self, deadline: Duration) -> usize {
+        let until = Instant::now() + deadline;
+        self.inner.stopping.store(true, Ordering::Release);
+        self.inner.stop.send_replace(true);
+        lock(&self.inner.listener).take();
+        for link in self.links() {
+            link.close(Close::new(close::GOING_AWAY, "server shutting down"));
+        }
+        if tokio::time::timeout_at(until, self.all_sockets_closed()).await.is_ok() {
+            return 0;
+        }
+        let late = self.links();
+        for link in &late {
+            link.abort();
+        }
+        late.len()
+    }
+
+    async fn all_sockets_closed(&self) {
+        let all = self.inner.config.max_connections.saturating_add(SPARE_SOCKETS).min(MAX_SOCKETS);
+        // The semaphore is never closed, so this only ends with all permits.
+        let _all = self.inner.sockets.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> Stats {
+        self.inner.counters.read()
+    }
+
+    /// Number of clients that are connected.
+    pub fn connection_count(&self) -> usize {
+        self.inner.seats.load(Ordering::Acquire)
+    }
+
+    /// Number of topics that are remembered.
+    pub fn topic_count(&self) -> usize {
+        self.inner.hub.topic_count()
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Whether everyone may connect, subscribe and publish: there is no secret.
+    pub fn is_open(&self) -> bool {
+        self.inner.config.jwt_secret.is_none()
+    }
+
+    /// Whether only programs on this machine can connect.
+    pub fn is_on_loopback(&self) -> bool {
+        is_loopback(self.inner.addr.ip())
+    }
+}
+
+/// What a semaphore can count.
+const MAX_SOCKETS: usize = u32::MAX as usize >> 4;
+
+/// For the other modules.
+impl Server {
+    pub(crate) fn clock(&self) -> Clock {
+        self.inner.clock
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.inner.clock.now()
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.inner.hub
+    }
+
+    pub(crate) fn handler(&self) -> &dyn Handler {
+        &*self.inner.handler
+    }
+
+    pub(crate) fn auth(&self) -> &Authenticator {
+        &self.inner.auth
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    pub(crate) fn peer_config(&self) -> Arc<PeerConfig> {
+        Arc::clone(&self.inner.peer_config)
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.inner.peer_config.limits
+    }
+
+    pub(crate) fn next_number(&self) -> u64 {
+        self.inner.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(Ordering::Acquire)
+    }
+
+    /// Waits for the start of a shutdown.
+    pub(crate) async fn stopped(&self) {
+        // The sender lives as long as `self`, so the wait cannot fail.
+        drop(self.inner.stop.subscribe().wait_for(|stop| *stop).await);
+    }
+
+    /// A permit for one more socket, if there is one.
+    pub(crate) fn socket_permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.inner.sockets).try_acquire_owned().ok()
+    }
+
+    /// A place for one more connection, if there is one.
+    pub(crate) fn take_seat(&self) -> Option<Seat> {
+        let seats = &self.inner.seats;
+        let max = self.inner.config.max_connections;
+        let taken = seats.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < max).then_some(count + 1));
+        taken.ok().map(|_| Seat(Arc::clone(seats)))
+    }
+
+    /// Enters a connection, so that a shutdown reaches it.
+    pub(crate) fn enter(&self, link: &Arc<Link>) {
+        lock(&self.inner.links).insert(link.number(), Arc::clone(link));
+        // A shutdown that began in between has not seen it.
+        if self.is_stopping() {
+            link.close(Close::new(close::GOING_AWAY, "server shutting down"));
+        }
+    }
+
+    pub(crate) fn leave(&self, link: &Link) {
+        lock(&self.inner.links).remove(&link.number());
+    }
+
+    fn links(&self) -> Vec<Arc<Link>> {
+        lock(&self.inner.links).values().cloned().collect()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addr", &self.inner.addr).finish_non_exhaustive()
+    }
+}
+
+/// A message that was published.
+///
+/// ```
+/// # fn show(server: &wse_server::Server) -> Result<(), wse_server::PublishError> {
+/// use wse_server::{Outgoing, Payload};
+///
+/// let published = server.publish("news", Outgoing::new("headline", Payload::EMPTY))?;
+/// println!("{} goes to {} connections", published.id, published.delivered);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The message's id.
+    pub id: String,
+    /// Number of connections that were subscribed, each of which gets it once.
+    pub delivered: usize,
+}
+
+/// Why a message was not published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The type or the topic cannot be used, or the payload is too large.
+    #[error(transparent)]
+    Invalid(SendError),
+    /// The topic is new, and as many as are allowed are in use.
+    #[error("more than {limit} topics are in use")]
+    TooManyTopics {
+        /// The limit, [`Config::max_topics`].
+        limit: usize,
+    },
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+impl PublishError {
+    /// The stable code.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Invalid(error) => error.code(),
+            Self::TooManyTopics { .. } => Code::TooManyTopics,
+            Self::ShuttingDown => Code::ServerError,
+        }
+    }
+}
+
+/// Why a server could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A setting cannot be used.
+    #[error("setting {0}")]
+    Config(ConfigError),
+    /// An open server on an address that others can reach.
+    #[error(
+        "refusing to run without a JWT secret on {address}, where others can reach it: set --jwt-secret \
+         (WSE_JWT_SECRET), or --host 127.0.0.1, or --allow-open if everyone may read and write everything"
+    )]
+    OpenToOthers {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The host is not known.
+    #[error("cannot resolve host {host:?}")]
+    Resolve {
+        /// The host.
+        host: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The port cannot be taken.
+    #[error("cannot listen on {host}:{port}")]
+    Bind {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// [`Server::serve`] was called before.
+    #[error("the server is serving already")]
+    AlreadyServing,
+}
