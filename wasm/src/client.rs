@@ -47,6 +47,12 @@ impl WasmClient {
         self.driver.turn(|client, now| client.reconnect(now));
     }
 
+    /// Closes the socket behind the engine's back, as a failing network would: for demos and tests.
+    #[wasm_bindgen(js_name = dropConnection)]
+    pub fn drop_connection(&self) {
+        self.driver.cut();
+    }
+
     /// Ends the connection for good.
     pub fn close(&self, code: u16, reason: &str) {
         self.driver.turn(|client, now| client.close(Close::new(code, reason), now));

@@ -10,7 +10,7 @@ use js_sys::Function;
 use wasm_bindgen::JsValue;
 use wse_client_core::{
     client::{Action, Client, Event, Input, Output},
-    io::SocketId,
+    io::{Close, SocketId},
     time::Moment,
 };
 
@@ -18,6 +18,9 @@ use crate::{
     global::{self, Timer},
     socket::Socket,
 };
+
+/// Close code of [`Driver::cut`]: from the private range, with no meaning to either side.
+const CUT: u16 = 4000;
 
 /// The engine and what it needs of the host. No borrow of the engine is held while anything of the host is called.
 pub(crate) struct Driver {
@@ -66,6 +69,13 @@ impl Driver {
         }
         self.announce();
         answer
+    }
+
+    /// Closes the socket, if there is one, without telling the engine; it learns of it by the close event.
+    pub(crate) fn cut(&self) {
+        if let Some(socket) = self.socket.borrow().as_ref() {
+            socket.close(&Close::new(CUT, "cut"));
+        }
     }
 
     /// Takes the events that wait.

@@ -1,0 +1,143 @@
+import type { WireDisconnect, WireEvent, WireMetrics, WireServer } from "../wasm/wse.js";
+import { WseMessage } from "./message.js";
+
+/** Where a connection stands. PROTOCOL.md §8. */
+export const ConnectionState = {
+  /** `connect()` was not called yet. */
+  Idle: "idle",
+  /** The first attempt is under way. */
+  Connecting: "connecting",
+  /** Messages flow. */
+  Connected: "connected",
+  /** The connection was lost or an attempt failed; the next attempt is on the clock or under way. */
+  Reconnecting: "reconnecting",
+  /** Given up for a reason that time will not heal; `connect()` works again. */
+  Failed: "failed",
+  /** `close()` was called; `connect()` works again. */
+  Closed: "closed",
+} as const;
+export type ConnectionState = (typeof ConnectionState)[keyof typeof ConnectionState];
+
+/** What the server said about itself. Absent where it said nothing. */
+export interface ServerInfo {
+  /** The server's name for this connection. */
+  connectionId?: string;
+  /** Who the server takes us for. */
+  userId?: string;
+  serverVersion?: string;
+  /** Whether messages are encrypted. */
+  encrypted: boolean;
+  /** The endpoint in use. */
+  endpoint: string;
+}
+
+/** The end of a connection or of an attempt. */
+export interface Disconnect {
+  /** Why, as a stable code. */
+  code: string;
+  retryable: boolean;
+  /** The WebSocket close code, if there was a close. */
+  closeCode?: number;
+  closeReason?: string;
+  /** One line for people. */
+  detail: string;
+  /** Pause before the next attempt in milliseconds; absent when there will be none. */
+  retryInMs?: number;
+}
+
+/** How a subscription request ended. */
+export interface SubscriptionResult {
+  action: "subscribe" | "unsubscribe";
+  /** Topics the server accepted; when it did not answer, topics that were asked for. */
+  accepted: string[];
+  /** Topics the server refused. They are not asked for again. */
+  refused: { topic: string; reason: string }[];
+  /** False when the server did not answer, or there is no connection; the topics stay wanted. */
+  confirmed: boolean;
+}
+
+/** Counters since the client was made, and present figures. */
+export interface WseMetrics {
+  messagesReceived: number;
+  messagesSent: number;
+  bytesReceived: number;
+  bytesSent: number;
+  /** Frames of the server that were refused. */
+  framesRejected: number;
+  /** Messages the server said it dropped. */
+  messagesLost: number;
+  /** Times a connection became ready. */
+  connections: number;
+  /** Consecutive failed attempts. */
+  failedAttempts: number;
+  /** The last round trip in milliseconds. */
+  latencyMs?: number;
+  /** How long the present connection has been ready, in milliseconds. */
+  connectedForMs?: number;
+}
+
+/** Everything a client tells, by `type`. */
+export type WseEvent =
+  | { type: "message"; message: WseMessage }
+  | { type: "stateChanged"; from: ConnectionState; to: ConnectionState }
+  | { type: "connected"; server: ServerInfo }
+  | { type: "disconnected"; disconnect: Disconnect }
+  | ({ type: "subscribed" } & SubscriptionResult)
+  | { type: "serverError"; code: string; message: string; recoverable: boolean; source: WseMessage }
+  /** A frame of the server was refused; the connection goes on. */
+  | { type: "rejected"; code: string; detail: string }
+  /** The server dropped messages for this client and says so. */
+  | { type: "lost"; topic: string | undefined; count: number | undefined }
+  | { type: "latency"; ms: number };
+
+/** @internal A wire event with the number of the request that it ends, if it ends one. */
+export interface Received {
+  event: WseEvent;
+  request?: number;
+}
+
+/**
+ * `undefined` for an event that this version does not know.
+ * @internal
+ */
+export function fromWire(wire: WireEvent): Received | undefined {
+  switch (wire[0]) {
+    case "message":
+      return { event: { type: "message", message: new WseMessage(wire[1]) } };
+    case "stateChanged":
+      return { event: { type: "stateChanged", from: wire[1], to: wire[2] } };
+    case "connected":
+      return { event: { type: "connected", server: wire[1] satisfies WireServer } };
+    case "disconnected":
+      return { event: { type: "disconnected", disconnect: wire[1] satisfies WireDisconnect } };
+    case "subscribed": {
+      const [, request, action, accepted, refused, confirmed] = wire;
+      const reasons = refused.map(([topic, reason]) => ({ topic, reason }));
+      return { request, event: { type: "subscribed", action, accepted, refused: reasons, confirmed } };
+    }
+    case "serverError": {
+      const [, code, message, recoverable, source] = wire;
+      return { event: { type: "serverError", code, message, recoverable, source: new WseMessage(source) } };
+    }
+    case "rejected":
+      return { event: { type: "rejected", code: wire[1], detail: wire[2] } };
+    case "lost":
+      return { event: { type: "lost", topic: wire[1], count: wire[2] } };
+    case "latency":
+      return { event: { type: "latency", ms: wire[1] } };
+    default:
+      return undefined;
+  }
+}
+
+/** @internal */
+export const NO_METRICS: WseMetrics = Object.freeze({
+  messagesReceived: 0,
+  messagesSent: 0,
+  bytesReceived: 0,
+  bytesSent: 0,
+  framesRejected: 0,
+  messagesLost: 0,
+  connections: 0,
+  failedAttempts: 0,
+} satisfies WireMetrics);

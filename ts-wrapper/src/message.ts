@@ -1,0 +1,64 @@
+import type { WireMessage } from "../wasm/wse.js";
+
+/** `WSE`: the protocol's own messages; `S`: a snapshot, the whole state of something; `U`: an update. */
+export type WseCategory = "WSE" | "S" | "U";
+
+/** One message from the server. The payload is parsed when it is first looked at, once. */
+export class WseMessage<T = unknown> {
+  /** What kind of message it is, for example `chat_message`. Never empty. */
+  readonly type: string;
+  /** The payload as JSON text, as it came. Parse it yourself where numbers above 2^53 matter. */
+  readonly payloadText: string;
+  /** The message id. */
+  readonly id: string | undefined;
+  /** The sender's counter on this connection, from 0. Not an order of topics. */
+  readonly sequence: number | undefined;
+  /** When the sender wrote it, RFC 3339. */
+  readonly timestamp: string | undefined;
+  /** The topic it was published to; `undefined` for messages to this client alone. */
+  readonly topic: string | undefined;
+  /** The category, when the sender wrote one. */
+  readonly category: WseCategory | undefined;
+  /** 1 background, 3 low, 5 normal, 8 high, 10 critical; `undefined` when the sender wrote none. */
+  readonly priority: number | undefined;
+  /** The id of the message that this one answers. */
+  readonly correlationId: string | undefined;
+  #payload: { value: T } | undefined;
+
+  /** @internal */
+  constructor(wire: WireMessage) {
+    [
+      this.type,
+      this.payloadText,
+      this.id,
+      this.sequence,
+      this.timestamp,
+      this.topic,
+      this.category,
+      this.priority,
+      this.correlationId,
+    ] = wire;
+  }
+
+  /** The payload: the same object at every look, shared by all who got this message. `{}` when there was none. */
+  get payload(): T {
+    this.#payload ??= { value: JSON.parse(this.payloadText) as T };
+    return this.#payload.value;
+  }
+}
+
+/** A message to send. */
+export interface OutgoingMessage {
+  /** What kind of message it is; not empty, and none of the protocol's own types. */
+  type: string;
+  /** Anything that `JSON.stringify` can write. Default `{}`. */
+  payload?: unknown;
+  /** Publish to this topic instead of sending to the server's application. */
+  topic?: string;
+  /** Default: a UUIDv7 is made. */
+  id?: string;
+  /** The id of the message that this one answers. */
+  correlationId?: string;
+  /** 1 to 10. Default 5, normal. */
+  priority?: number;
+}

@@ -1,0 +1,1 @@
+export { useWSE, useWSEClient, type UseWSE } from "./use-wse.js";
