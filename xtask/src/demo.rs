@@ -99,7 +99,7 @@ fn announce(port: u16, python: &Path) {
         "\nThe demo runs. Open   http://127.0.0.1:{port}/\n\nThe same feed in other languages, each in a shell of its own in this folder:\n  \
          Python   {python} examples/python/feed.py{url}\n  \
          Rust     cargo run -p wse-example-rust --{url}\n  \
-         shell    {wse} subscribe 'system.*'{url}\n\nCtrl-C stops everything.",
+         shell    {wse} sub ws://127.0.0.1:{port}/wse 'host:*'\n\nCtrl-C stops everything.",
         wse = target().join("debug/wse").display().to_string().replace(&here, ""),
     );
 }

@@ -40,13 +40,14 @@ pub(crate) fn script(folder: &str, name: &str) -> std::process::Command {
 /// The WebAssembly module, where the npm package takes it from.
 pub(crate) fn wasm() -> Result<()> {
     setup::wasm_target()?;
+    setup::node()?;
+    // Brings wasm-opt.
+    install(PACKAGE)?;
     crate::wasm::build()
 }
 
 /// The npm package in `ts-wrapper/dist`.
 pub(crate) fn package() -> Result<()> {
-    setup::node()?;
-    install(PACKAGE)?;
     wasm()?;
     run(&mut script(PACKAGE, "build"))
 }

@@ -10,7 +10,7 @@ use crate::{
     player::{Kind, Mode, Player, Settings},
     proxy::Proxy,
     runner::Runner,
-    server::{Server, free_address},
+    server::{self, Server, free_address},
     shim::Shim,
 };
 
@@ -50,7 +50,7 @@ async fn foreign_client(place: &Place, mode: Mode, token: bool) -> Result<()> {
     let proxy = Proxy::to(server.address).await?;
     let mut settings = Settings::new(proxy.address, mode, &[TOPIC]);
     if token {
-        settings = settings.with_token(Server::token(place, "alice", 600).await?);
+        settings = settings.with_token(Server::token(place, "alice").await?);
     }
     let script = Place::shims().join("foreign_client.py");
     let mut peer = Shim::start(&place.foreign_client, &script, &settings.to_json(), &[])?;
@@ -129,7 +129,7 @@ async fn foreign_server(
     let mut peer = start_foreign_server(python, address, secret, answer).await?;
     let mut settings = Settings::new(address, mode, &[]);
     if secret {
-        settings = settings.with_token(Server::token_with(place, SECRET, "alice", 600).await?);
+        settings = settings.with_token(server::token(SECRET, "alice", 600)?);
     }
     let mut player = Player::join(place, kind, &settings).await?;
     player.subscribe(TOPIC, answer).await?;

@@ -3,11 +3,12 @@
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     process::Stdio,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -18,7 +19,7 @@ use tokio::{
 use crate::place::Place;
 
 /// The key for publishing over HTTP.
-const API_KEY: &str = "e2e-key";
+const API_KEY: &str = "e2e-key-of-the-tests";
 /// The secret of the tokens.
 const SECRET: &str = "e2e-secret-with-more-than-32-bytes";
 
@@ -45,6 +46,17 @@ pub(crate) struct Published {
 /// When the loopback interface has none.
 pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// A token for this user that ends in so many seconds.
+///
+/// # Errors
+/// When the secret cannot be used.
+pub(crate) fn token(secret: &str, user: &str, seconds: i64) -> Result<String> {
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
+    let claims = json!({ "sub": user, "iat": now, "exp": now + seconds });
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    Ok(jsonwebtoken::encode(&Header::default(), &claims, &key)?)
 }
 
 impl Server {
@@ -83,18 +95,18 @@ impl Server {
         self.child.kill().await.context("cannot kill the server")
     }
 
-    /// A token for this user, made by the program itself.
-    pub(crate) async fn token(place: &Place, user: &str, seconds: i64) -> Result<String> {
-        Self::token_with(place, SECRET, user, seconds).await
-    }
-
-    /// A token for this user, signed with this secret.
-    pub(crate) async fn token_with(place: &Place, secret: &str, user: &str, seconds: i64) -> Result<String> {
+    /// A token for this user, made by the program itself. It allows subscribing to everything.
+    pub(crate) async fn token(place: &Place, user: &str) -> Result<String> {
         let mut command = Command::new(&place.server);
-        command.args(["token", "--secret", secret, "--sub", user, "--ttl", &seconds.to_string()]);
+        command.args(["token", "--secret", SECRET, "--sub", user, "--ttl", "600"]);
         let output = command.stdin(Stdio::null()).output().await?;
         ensure!(output.status.success(), "wse-server token: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    /// A token with the right signature that ended an hour ago.
+    pub(crate) fn expired_token(user: &str) -> Result<String> {
+        token(SECRET, user, -3600)
     }
 
     /// Publishes over HTTP. `payload` is JSON text, sent as it is.

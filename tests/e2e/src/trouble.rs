@@ -71,7 +71,7 @@ async fn publish_until_heard(server: &Server, players: &mut [Player], round: usi
 
 async fn good_token(place: &Place) -> Result<()> {
     let server = Server::closed(place).await?;
-    let token = Server::token(place, "alice", 60).await?;
+    let token = Server::token(place, "alice").await?;
     let settings = Settings::new(server.address, Mode::Compressed, &[TOPIC]).with_token(token);
     let mut players = join_all_kinds(place, &settings).await?;
     let published = server.publish(TOPIC, "hello", "{}").await?;
@@ -83,7 +83,7 @@ async fn good_token(place: &Place) -> Result<()> {
 
 async fn bad_tokens(place: &Place) -> Result<()> {
     let server = Server::closed(place).await?;
-    let expired = Server::token(place, "alice", -3600).await?;
+    let expired = Server::expired_token("alice")?;
     let settings = Settings::new(server.address, Mode::Plain, &[]);
     let cases = [
         (settings.clone(), "AUTH_REQUIRED"),
