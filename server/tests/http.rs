@@ -71,8 +71,12 @@ async fn wrong_bodies_are_refused_with_a_code_and_a_reason() {
     }
     let large = format!(r#"{{"topic":"t","type":"k","payload":"{}"}}"#, "x".repeat(1 << 20));
     assert_eq!(post(&running, &[JSON], &large).await.error(), (413, "MESSAGE_TOO_LARGE".into()));
-    let form = post(&running, &["content-type: text/plain"], r#"{"topic":"t","type":"k"}"#).await;
-    assert_eq!(form.error(), (415, "INVALID_REQUEST".into()));
+    let body = r#"{"topic":"t","type":"k","payload":null}"#;
+    for foreign in ["origin: http://evil.example", "origin: null"] {
+        assert_eq!(post(&running, &[foreign], body).await.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{foreign}");
+    }
+    let bare = post(&running, &["content-type: text/plain"], body).await;
+    assert!(bare.head.starts_with("HTTP/1.1 200"), "programs other than browsers name no origin: {}", bare.head);
     let get = http(running.addr(), "GET", "/wse/publish", &[], b"").await;
     assert_eq!(get.error(), (405, "INVALID_REQUEST".into()));
     let unknown = http(running.addr(), "GET", "/wse/nothing", &[], b"").await;

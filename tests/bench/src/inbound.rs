@@ -42,7 +42,9 @@ pub(crate) async fn run(host: &mut Host, connections: usize, total: u64, size: u
             }
             // The answer proves that everything before it was consumed, in order.
             writer.write_all(&client_frame(true, PING.as_bytes())).await?;
-            timeout(Duration::from_secs(120), reader.wait_for("\"PONG\"")).await.context("no PONG after the flood")??;
+            timeout(Duration::from_secs(120), reader.wait_for("\"PONG\""))
+                .await
+                .context("no PONG after the flood")??;
             Ok::<_, anyhow::Error>((reader, writer))
         }));
     }

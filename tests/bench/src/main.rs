@@ -72,11 +72,9 @@ async fn main() -> Result<()> {
 
 async fn server_rows(report: &mut Report, divisor: u64) -> Result<()> {
     let mut host = Host::start(None).await?;
-    for (connections, total, size, flood) in [
-        (8, 2_000_000, 175, true),
-        (8, 400_000, 1024, true),
-        (200, 400_000, 175, false),
-    ] {
+    for (connections, total, size, flood) in
+        [(8, 2_000_000, 175, true), (8, 400_000, 1024, true), (200, 400_000, 175, false)]
+    {
         push(report, inbound::run(&mut host, connections, total / divisor, size, flood).await?);
     }
     for (subscribers, total, rate) in [(100, 100_000, None), (1000, 10_000, None), (100, 2_500, Some(500))] {

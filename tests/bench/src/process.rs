@@ -1,6 +1,10 @@
 //! A server under test: its own process, so that its CPU time is its own.
 
-use std::{net::SocketAddr, path::{Path, PathBuf}, process::Stdio};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use anyhow::{Context, Result, ensure};
 use tokio::{

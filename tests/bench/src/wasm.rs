@@ -13,11 +13,7 @@ pub(crate) fn measure(report: &mut Report, package: &Path) -> Result<()> {
     let module = std::fs::read(&path).with_context(|| format!("{}: build the npm package first", path.display()))?;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&module)?;
-    let size = WasmSize {
-        raw: module.len() as u64,
-        gzip: encoder.finish()?.len() as u64,
-        brotli: brotli_size(&path)?,
-    };
+    let size = WasmSize { raw: module.len() as u64, gzip: encoder.finish()?.len() as u64, brotli: brotli_size(&path)? };
     println!("{:<58} {} bytes raw, {} gzip, {} brotli", "wasm module", size.raw, size.gzip, size.brotli);
     report.wasm = Some(size);
     Ok(())
