@@ -65,7 +65,8 @@ test("Vite and React: build, then run in Chromium", async () => {
 
 async function shows(folder) {
   const files = createServer((request, response) => {
-    const path = request.url === "/" ? "/index.html" : new URL(request.url, "http://x").pathname;
+    const asked = new URL(request.url, "http://x").pathname;
+    const path = asked === "/" ? "/index.html" : asked;
     const types = { ".html": "text/html", ".js": "text/javascript", ".wasm": "application/wasm", ".css": "text/css" };
     if (!existsSync(join(folder, path))) return response.writeHead(404).end();
     response.writeHead(200, { "content-type": types[extname(path)] ?? "application/octet-stream" });

@@ -81,17 +81,17 @@ test("a message that is sent comes back by its topic", async () => {
 });
 
 test("a connection that is cut comes back by itself, subscribed", async () => {
-  const dot = page.getByRole("button", { name: "Cut connection" });
-  await dot.click();
+  const cut = page.getByRole("button", { name: "Cut connection" });
+  await cut.click();
   await until("reconnecting", async () => (await state()) === "reconnecting");
   await until("connected again", async () => (await state()) === "connected");
   assert.equal(await at("connections").textContent(), "2");
   await moves("cpu");
   await page.getByLabel("show the feed").check();
-  await page.screenshot({ path: `${shots}/demo.png` });
+  await page.screenshot({ path: `${shots}/demo.png`, fullPage: true });
   await page.emulateMedia({ colorScheme: "dark" });
   await moves("cpu");
-  await page.screenshot({ path: `${shots}/demo-dark.png` });
+  await page.screenshot({ path: `${shots}/demo-dark.png`, fullPage: true });
 });
 
 test("a server that restarts is found again", async () => {
