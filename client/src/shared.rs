@@ -108,8 +108,16 @@ impl Shared {
         if !matches!(state.engine.state(), ConnectionState::Failed | ConnectionState::Closed) {
             self.queue.resume();
         }
+        // Whoever waits for the connection right after this command must not see how it stood before.
+        self.tell_standing(&state.engine);
         drop(state);
         self.asked.notify_one();
+    }
+
+    fn tell_standing(&self, engine: &Engine) -> Standing {
+        let standing = Standing { state: engine.state(), failures: engine.metrics(self.now()).failed_attempts };
+        self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
+        standing
     }
 
     pub(crate) fn close(&self, close: Close) {
@@ -175,7 +183,6 @@ impl Shared {
         if state.unsent < self.send_buffer || state.engine.state() != ConnectionState::Connected {
             self.sent.notify_waiters();
         }
-        let standing = Standing { state: state.engine.state(), failures: state.engine.metrics(now).failed_attempts };
         let answers = state.answers(&events);
         let wakeups = self.queue.push(events);
         // After the push: whoever gets an answer finds everything that came before it in the queue.
@@ -183,7 +190,7 @@ impl Shared {
             // The caller may have stopped waiting; the event is in the queue anyway.
             let _ = answer.send(outcome);
         }
-        self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
+        let standing = self.tell_standing(&state.engine);
         Turn { actions, deadline, state: standing.state, wakeups }
     }
 

@@ -138,6 +138,46 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code, in the order of PROTOCOL.md §9.1.
+    pub const ALL: &'static [Self] = &[
+        Self::AuthRequired,
+        Self::AuthFailed,
+        Self::OriginNotAllowed,
+        Self::MessageTooLarge,
+        Self::InflatedTooLarge,
+        Self::BadCompression,
+        Self::BadMsgpack,
+        Self::DecryptFailed,
+        Self::NoKey,
+        Self::EncryptionRequired,
+        Self::KeyExchangeFailed,
+        Self::InvalidUtf8,
+        Self::InvalidJson,
+        Self::TooDeep,
+        Self::UnknownPrefix,
+        Self::InvalidEnvelope,
+        Self::InvalidSubscription,
+        Self::InvalidAction,
+        Self::InvalidTopic,
+        Self::TopicDenied,
+        Self::TooManyTopics,
+        Self::PublishDenied,
+        Self::InvalidRequest,
+        Self::RateLimited,
+        Self::SlowConsumer,
+        Self::ServerFull,
+        Self::ServerError,
+        Self::ConnectFailed,
+        Self::Timeout,
+        Self::PeerSilent,
+        Self::ConnectionClosed,
+        Self::NotConnected,
+        Self::QueueFull,
+        Self::InvalidConfig,
+        Self::RetriesExhausted,
+        Self::TokenProviderFailed,
+    ];
+
     /// The text that goes on the wire and into logs.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -124,6 +124,7 @@ async fn frames_that_end_a_connection_have_their_close_code() {
             let (_, message) = raw.read_frame().await.expect("an error first");
             let message = String::from_utf8(message).expect("text");
             assert!(message.contains(&format!("\"code\":\"{expected}\"")), "{name}: {message}");
+            assert!(message.contains("\"recoverable\":false"), "{name}: {message}");
         }
         assert_eq!(raw.close_code().await, close, "{name}");
         running.publish("t", "k", &json!({ "n": number }));

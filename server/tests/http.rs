@@ -129,7 +129,7 @@ async fn static_files_are_served_with_their_type() {
         ("/", "text/html"),
         ("/a.wasm", "application/wasm"),
         ("/a.js", "text/javascript"),
-        ("/a.mjs", "text/javascript"),
+        ("/a.mjs", "application/javascript"),
     ] {
         let answer = http(running.addr(), "GET", path, &[], b"").await;
         assert_eq!(answer.status, 200, "{path}");

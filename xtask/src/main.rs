@@ -1,10 +1,71 @@
-//! Build, test and release recipes: `cargo xtask <name>`.
+//! Build, test and release recipes. `make help` lists them; each target calls `cargo xtask <same name>`.
+#![expect(clippy::print_stdout, reason = "a command-line tool talks through its standard output")]
 
+mod args;
+mod bench;
+mod demo;
+mod dist;
+mod e2e;
+mod lint;
+mod npm;
+mod python;
+mod report;
+mod setup;
+mod sh;
+mod test;
 mod wasm;
 
-fn main() -> anyhow::Result<()> {
-    match std::env::args().nth(1).as_deref() {
-        Some("wasm") => wasm::build(),
-        _ => anyhow::bail!("usage: cargo xtask wasm"),
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use args::Args;
+
+const USAGE: &str = "usage: cargo xtask COMMAND [OPTIONS]
+
+  setup                          install what is missing: wasm target, Chromium, npm packages, Python tools
+  demo [--port N] [--seconds N]  build everything, run server and feed, print the page's address
+  clean-demo                     delete what the demo built for the browser and for Python
+  fmt                            format the code
+  lint                           check format and lints without changing a file
+  test [--only STEP]             every test of every language; --only names one step of the table at the end
+  e2e [--only PART]              every client at once against the real server; --only takes part of a test's name
+  bench [OPTIONS]                measure; options go to the benchmark, see `cargo xtask bench --help`
+  wasm                           build the WebAssembly module for the browser
+  wheel                          build the Python wheel into dist/
+  npm                            build and pack the npm package into dist/
+  dist                           release builds of everything that is shipped, in dist/
+  check                          lint and test";
+
+fn main() -> ExitCode {
+    if let Err(error) = sh::clean_up_on_signals().and_then(|()| run()) {
+        eprintln!("xtask: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn run() -> Result<()> {
+    let mut args = Args::from_env();
+    let Some(command) = args.command() else { bail!("no command given\n\n{USAGE}") };
+    match command.as_str() {
+        "setup" => args.finish().and_then(|()| setup::everything()),
+        "demo" => demo::run(args),
+        "clean-demo" => args.finish().and_then(|()| demo::clean()),
+        "fmt" => args.finish().and_then(|()| lint::format()),
+        "lint" => args.finish().and_then(|()| lint::check()),
+        "test" => test::run(args),
+        "e2e" => e2e::run(args),
+        "bench" => bench::run(args),
+        "wasm" => args.finish().and_then(|()| npm::wasm()),
+        "wheel" => args.finish().and_then(|()| dist::wheel()),
+        "npm" => args.finish().and_then(|()| dist::npm()),
+        "dist" => args.finish().and_then(|()| dist::everything()),
+        "check" => args.finish().and_then(|()| test::run(Args::empty())),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("unknown command {other:?}\n\n{USAGE}"),
     }
 }

@@ -22,36 +22,36 @@ use wse_client_core::{
 use wse_server::{Config, Handler, Message, Outgoing, Payload, Server, TokenClaims, make_token};
 
 /// Nothing in these tests takes longer, on a machine under load either.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long to wait before believing that nothing comes.
-pub const QUIET: Duration = Duration::from_millis(150);
+pub(crate) const QUIET: Duration = Duration::from_millis(150);
 
 /// The secret of servers that ask for tokens.
-pub const SECRET: &str = "a secret for tests of at least thirty-two bytes";
+pub(crate) const SECRET: &str = "a secret for tests of at least thirty-two bytes";
 
 /// Settings for tests: a free port.
-pub fn open() -> Config {
+pub(crate) fn open() -> Config {
     Config { port: 0, ..Config::default() }
 }
 
 /// The same, asking for tokens.
-pub fn closed() -> Config {
+pub(crate) fn closed() -> Config {
     Config { jwt_secret: Some(SECRET.into()), ..open() }
 }
 
 /// A server that stops with the test.
-pub struct Running {
-    pub server: Server,
+pub(crate) struct Running {
+    pub(crate) server: Server,
     serving: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
-    pub async fn start(config: Config) -> Self {
+    pub(crate) async fn start(config: Config) -> Self {
         Self::serve(Server::builder(config).bind().await.expect("binds"))
     }
 
-    pub async fn with_handler(config: Config, handler: impl Handler) -> Self {
+    pub(crate) async fn with_handler(config: Config, handler: impl Handler) -> Self {
         Self::serve(Server::builder(config).handler(handler).bind().await.expect("binds"))
     }
 
@@ -63,33 +63,33 @@ impl Running {
         Self { server, serving }
     }
 
-    pub fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         self.server.local_addr()
     }
 
-    pub fn url(&self, query: &str) -> String {
+    pub(crate) fn url(&self, query: &str) -> String {
         format!("ws://{}/wse{query}", self.addr())
     }
 
-    pub async fn client(&self, query: &str) -> Client {
+    pub(crate) async fn client(&self, query: &str) -> Client {
         Client::connect(self.url(query).into_client_request().expect("a request")).await
     }
 
     /// A client that was let in and has read its `server_ready`.
-    pub async fn ready_client(&self, query: &str) -> Client {
+    pub(crate) async fn ready_client(&self, query: &str) -> Client {
         let mut client = self.client(query).await;
         assert_eq!(client.message().await.kind(), "server_ready");
         client
     }
 
     /// A client that is subscribed to `topics`.
-    pub async fn subscriber(&self, query: &str, topics: &[&str]) -> Client {
+    pub(crate) async fn subscriber(&self, query: &str, topics: &[&str]) -> Client {
         let mut client = self.ready_client(query).await;
         client.subscribe(topics).await;
         client
     }
 
-    pub fn publish(&self, topic: &str, kind: &str, payload: &Value) -> usize {
+    pub(crate) fn publish(&self, topic: &str, kind: &str, payload: &Value) -> usize {
         let message = Outgoing::new(kind, Payload::new(payload).expect("plain JSON"));
         self.server.publish(topic, message).expect("publishable").delivered
     }
@@ -102,37 +102,37 @@ impl Drop for Running {
 }
 
 /// A WebSocket client that decodes what it gets.
-pub struct Client {
-    pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+pub(crate) struct Client {
+    pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 /// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Closed {
-    pub code: u16,
-    pub reason: String,
+pub(crate) struct Closed {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
 }
 
 impl Client {
-    pub async fn connect(request: Request) -> Self {
+    pub(crate) async fn connect(request: Request) -> Self {
         let (socket, _) = timeout(PATIENCE, connect_async(request)).await.expect("in time").expect("upgraded");
         Self { socket }
     }
 
-    pub async fn send_text(&mut self, text: impl Into<String>) {
+    pub(crate) async fn send_text(&mut self, text: impl Into<String>) {
         self.socket.send(tungstenite::Message::text(text.into())).await.expect("sent");
     }
 
-    pub async fn send_binary(&mut self, bytes: impl Into<Vec<u8>>) {
+    pub(crate) async fn send_binary(&mut self, bytes: impl Into<Vec<u8>>) {
         self.socket.send(tungstenite::Message::binary(bytes.into())).await.expect("sent");
     }
 
-    pub async fn send_json(&mut self, value: &Value) {
+    pub(crate) async fn send_json(&mut self, value: &Value) {
         self.send_text(value.to_string()).await;
     }
 
     /// The next frame that is not about the WebSocket itself; `Err` when the connection is over.
-    pub async fn frame(&mut self) -> Result<Frame, Closed> {
+    pub(crate) async fn frame(&mut self) -> Result<Frame, Closed> {
         loop {
             let next = timeout(PATIENCE, self.socket.next()).await.expect("something in time");
             return match next {
@@ -151,14 +151,14 @@ impl Client {
     }
 
     /// The next message, pings of the server left out.
-    pub async fn message(&mut self) -> Message {
+    pub(crate) async fn message(&mut self) -> Message {
         match self.try_message().await {
             Ok(message) => message,
             Err(closed) => panic!("closed: {closed:?}"),
         }
     }
 
-    pub async fn try_message(&mut self) -> Result<Message, Closed> {
+    pub(crate) async fn try_message(&mut self) -> Result<Message, Closed> {
         loop {
             let frame = self.frame().await?;
             let message = wire::decode(&frame, &Limits::default(), None).expect("decodable");
@@ -169,7 +169,7 @@ impl Client {
     }
 
     /// The next message of this type; others are passed over.
-    pub async fn message_of(&mut self, kind: &str) -> Message {
+    pub(crate) async fn message_of(&mut self, kind: &str) -> Message {
         loop {
             let message = self.message().await;
             if message.kind() == kind {
@@ -179,25 +179,25 @@ impl Client {
     }
 
     /// Subscribes and waits for the answer, which must accept all.
-    pub async fn subscribe(&mut self, topics: &[&str]) {
+    pub(crate) async fn subscribe(&mut self, topics: &[&str]) {
         let answer = self.request("subscribe", topics).await;
         assert_eq!(answer["success"], true, "{answer}");
     }
 
     /// Sends a subscription request and gives its answer.
-    pub async fn request(&mut self, action: &str, topics: &[&str]) -> Value {
+    pub(crate) async fn request(&mut self, action: &str, topics: &[&str]) -> Value {
         self.send_json(&json!({ "t": "subscription_update", "p": { "action": action, "topics": topics } })).await;
         payload(&self.message_of("subscription_update").await)
     }
 
     /// The code of the error message that comes, and how the connection ends.
-    pub async fn error_and_close(&mut self) -> (String, Closed) {
+    pub(crate) async fn error_and_close(&mut self) -> (String, Closed) {
         let error = self.message_of("error").await;
         (code(&error), self.closed().await)
     }
 
     /// How the connection ends; messages before that are passed over.
-    pub async fn closed(&mut self) -> Closed {
+    pub(crate) async fn closed(&mut self) -> Closed {
         loop {
             if let Err(closed) = self.frame().await {
                 return closed;
@@ -206,47 +206,47 @@ impl Client {
     }
 
     /// Nothing comes for a while.
-    pub async fn expect_silence(&mut self) {
+    pub(crate) async fn expect_silence(&mut self) {
         if let Ok(next) = timeout(QUIET, self.socket.next()).await {
             panic!("unexpected: {next:?}");
         }
     }
 
     /// The connection works: a ping is answered.
-    pub async fn expect_alive(&mut self) {
+    pub(crate) async fn expect_alive(&mut self) {
         self.send_json(&json!({ "t": "ping", "p": { "timestamp": 1 } })).await;
         self.message_of("PONG").await;
     }
 }
 
-pub fn payload(message: &Message) -> Value {
+pub(crate) fn payload(message: &Message) -> Value {
     message.payload().parse().expect("JSON")
 }
 
-pub fn code(error: &Message) -> String {
+pub(crate) fn code(error: &Message) -> String {
     assert_eq!(error.kind(), "error");
     payload(error)["code"].as_str().expect("a code").to_owned()
 }
 
 /// A token for `alice`.
-pub fn token() -> String {
+pub(crate) fn token() -> String {
     make_token(&SECRET.into(), &TokenClaims::new("alice", Duration::from_secs(60))).expect("made")
 }
 
 /// An answer over HTTP.
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
     /// Status and code of an error body.
-    pub fn error(&self) -> (u16, String) {
+    pub(crate) fn error(&self) -> (u16, String) {
         let body = self.json();
         assert!(!body["error"]["message"].as_str().expect("a message").is_empty());
         (self.status, body["error"]["code"].as_str().expect("a code").to_owned())
@@ -254,7 +254,7 @@ impl Answer {
 }
 
 /// One HTTP request. `headers` are whole lines.
-pub async fn http(addr: SocketAddr, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+pub(crate) async fn http(addr: SocketAddr, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n");
     for line in headers {
         head += line;
@@ -274,12 +274,12 @@ pub async fn http(addr: SocketAddr, method: &str, path: &str, headers: &[&str], 
 }
 
 /// A socket after the opening handshake, for frames that no client library would send.
-pub struct Raw {
-    pub stream: TcpStream,
+pub(crate) struct Raw {
+    pub(crate) stream: TcpStream,
 }
 
 impl Raw {
-    pub async fn connect(addr: SocketAddr) -> Self {
+    pub(crate) async fn connect(addr: SocketAddr) -> Self {
         let mut stream = TcpStream::connect(addr).await.expect("connects");
         let request = format!(
             "GET /wse HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -300,12 +300,12 @@ impl Raw {
     }
 
     /// Writes a masked frame with this first byte.
-    pub async fn write_frame(&mut self, first: u8, payload: &[u8]) {
+    pub(crate) async fn write_frame(&mut self, first: u8, payload: &[u8]) {
         self.stream.write_all(&client_frame(first, payload)).await.expect("sent");
     }
 
     /// Opcode and payload of the next frame; `None` when the socket is at its end.
-    pub async fn read_frame(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub(crate) async fn read_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         timeout(PATIENCE, async {
             let first = self.stream.read_u8().await.ok()?;
             let len = match self.stream.read_u8().await.ok()? {
@@ -322,7 +322,7 @@ impl Raw {
     }
 
     /// Reads on to the close frame and to the end of the socket behind it; gives the code.
-    pub async fn close_code(&mut self) -> u16 {
+    pub(crate) async fn close_code(&mut self) -> u16 {
         loop {
             let (opcode, payload) = self.read_frame().await.expect("a close frame before the end");
             if opcode == 8 {
@@ -334,7 +334,7 @@ impl Raw {
 }
 
 /// A masked frame.
-pub fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const KEY: [u8; 4] = [1, 2, 3, 4];
     let mut out = vec![first];
     match payload.len() {

@@ -1,0 +1,97 @@
+"""The engine's side. Private: use the classes of ``wse_client``."""
+
+from collections.abc import Callable
+from typing import Any, Final, final
+
+__all__ = ["Core", "WSEEvent", "__version__", "quiesce"]
+
+__version__: Final[str]
+
+@final
+class WSEEvent:
+    """A message from the server, or a notice of the client.
+
+    ``match event: case WSEEvent("price", payload): ...`` works.
+    """
+
+    __match_args__: Final = ("type", "payload")
+    @property
+    def type(self) -> str:
+        """The type, for example ``"price"``."""
+    @property
+    def payload(self) -> Any:
+        """The payload as Python objects, made when it is first asked for and the same ones from then on.
+
+        Raises:
+            ValueError: A msgpack payload that Python cannot hold, for example a map with a map as key.
+        """
+    @property
+    def id(self) -> str | None:
+        """The message's id."""
+    @property
+    def sequence(self) -> int | None:
+        """The server's counter on this connection, from 0; messages of topics have none."""
+    @property
+    def timestamp(self) -> str | None:
+        """When the sender wrote it, RFC 3339."""
+    @property
+    def category(self) -> str | None:
+        """``"WSE"`` protocol, ``"S"`` snapshot, ``"U"`` update."""
+    @property
+    def topic(self) -> str | None:
+        """The topic it was published to."""
+    @property
+    def correlation_id(self) -> str | None:
+        """The id of the message that this one answers."""
+    @property
+    def priority(self) -> int | None:
+        """The sender's priority: 1, 3, 5, 8 or 10."""
+    def __repr__(self) -> str: ...
+
+@final
+class Core:
+    """One client of the engine. Every method returns at once; results come by ``completions``."""
+
+    def __new__(cls, url: str, settings: dict[str, Any], provider: bool) -> Core: ...
+    def check_process(self) -> None: ...
+    def doorbell(self) -> int | None: ...
+    def ring_by(self, soon: Callable[..., object], callback: Callable[[], None]) -> None: ...
+    def connect(self, operation: int) -> None: ...
+    def reconnect(self, operation: int) -> None: ...
+    def close(self, operation: int) -> None: ...
+    def seal(self) -> None: ...
+    def abandon(self) -> None: ...
+    def try_send(
+        self,
+        type: str,
+        payload: Any,
+        topic: str | None,
+        id: str | None,
+        correlation_id: str | None,
+        priority: int | None,
+    ) -> str | None: ...
+    def send(
+        self,
+        operation: int,
+        type: str,
+        payload: Any,
+        topic: str | None,
+        id: str | None,
+        correlation_id: str | None,
+        priority: int | None,
+    ) -> None: ...
+    def subscribe(self, operation: int, topics: list[str]) -> None: ...
+    def unsubscribe(self, operation: int, topics: list[str]) -> None: ...
+    def answer_token(self, request: int, token: str | None, error: str | None) -> None: ...
+    def completions(self) -> list[tuple[int, str, Any]]: ...
+    def drain(self, limit: int) -> list[WSEEvent]: ...
+    def arm(self) -> bool: ...
+    def failure(self) -> tuple[str, str, bool] | None: ...
+    def finished(self) -> bool: ...
+    def is_open(self) -> bool: ...
+    def state(self) -> str: ...
+    def server(self) -> dict[str, Any] | None: ...
+    def metrics(self) -> dict[str, Any]: ...
+
+def quiesce() -> None:
+    """Waits until no thread of the engine is inside Python, and lets none in from then on."""

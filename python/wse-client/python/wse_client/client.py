@@ -1,0 +1,359 @@
+"""The client for asyncio programs."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, Union
+
+from ._bridge import Bridge
+from ._core import Core, WSEEvent
+from .errors import WSESubscriptionError
+from .options import check_names
+from .types import ConnectionState, Metrics, ServerInfo, Subscription
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+    from .options import ConnectOptions
+
+__all__ = ["AsyncWSEClient", "Connecting", "connect"]
+
+Handler = Callable[[WSEEvent], Union[None, Awaitable[None]]]
+H = TypeVar("H", bound=Handler)
+
+_NO_PAYLOAD: Any = object()
+
+
+class AsyncWSEClient:
+    """One logical connection that stays up, as an async iterator of :class:`WSEEvent`.
+
+    ``async with`` connects and closes. Iterating yields the messages of the application, messages of type ``error``
+    from the server, and ``lost`` notices (payload ``{"topic", "count"}``, either may be ``None``) where the server had
+    to drop messages for this client. After any loss of the connection the client comes back by itself and asks for its
+    topics again. The iterator ends after :meth:`close`, and raises a :class:`WSEError` when the connection failed for
+    good.
+
+    A program that is slow to iterate loses nothing: the socket is not read while the queue is full, and the server
+    waits. Cancelling any call loses no event.
+
+    A client belongs to the event loop that uses it first. Its methods must be called there.
+
+    Args:
+        url: ``ws://`` or ``wss://`` address, for example ``"ws://127.0.0.1:5006/wse"``.
+        **options: See :class:`ConnectOptions`.
+
+    Raises:
+        TypeError: An option that does not exist; the text names the nearest one.
+        WSEConfigError: An option with a value that cannot be used.
+    """
+
+    def __init__(self, url: str, **options: Unpack[ConnectOptions]) -> None:
+        check_names(type(self).__name__, options)
+        settings: dict[str, Any] = dict(options)
+        provider = settings.get("token") if callable(settings.get("token")) else None
+        if provider is not None:
+            del settings["token"]
+        self._core = Core(url, settings, provider is not None)
+        self._bridge = Bridge(self._core, provider)
+        self._batch: list[WSEEvent] = []
+        self._next = 0
+        self._handlers: dict[str, list[Handler]] = {}
+        self._handling: asyncio.Task[None] | None = None
+        self._full = asyncio.Lock()
+
+    # -- connection ---------------------------------------------------------------------------------------------------
+
+    async def connect(self) -> Self:
+        """Connects, and returns this client when the server is ready and has answered for the option ``topics``. Does
+        nothing if it is. After an error it may be called again.
+
+        Raises:
+            WSESubscriptionError: The server refused some of the topics; it is connected all the same.
+            WSEConnectionError: The server cannot be reached.
+            WSETimeoutError: It was not ready in time.
+            WSEAuthError: It refused the token or the origin, or the token function failed.
+            WSEEncryptionError: No key could be agreed.
+        """
+        outcome = await self._bridge.call(self._core.connect)
+        if outcome is not None:
+            _outcome(outcome)
+        return self
+
+    async def reconnect(self) -> Self:
+        """Drops the present connection, if there is one, and connects anew; also after a failure.
+
+        Raises:
+            WSEError: As :meth:`connect`.
+        """
+        await self._bridge.call(self._core.reconnect)
+        return self
+
+    async def close(self) -> None:
+        """Says goodbye to the server and ends the client. Iterators end after what was received. May be repeated."""
+        self._bridge.attach()
+        if self._core.is_open():
+            await self._bridge.call(self._core.close)
+        self._core.seal()
+        self._bridge.detach()
+
+    async def __aenter__(self) -> Self:
+        try:
+            return await self.connect()
+        except BaseException:
+            self._core.abandon()
+            self._bridge.detach()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the connection stands."""
+        return ConnectionState(self._core.state())
+
+    @property
+    def server(self) -> ServerInfo | None:
+        """What the server said about itself; ``None`` while not connected."""
+        info = self._core.server()
+        return None if info is None else ServerInfo(**info)
+
+    @property
+    def metrics(self) -> Metrics:
+        """Counters since the client was made."""
+        return Metrics(**self._core.metrics())
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    async def send(
+        self,
+        type: str,
+        payload: Any = _NO_PAYLOAD,
+        topic: str | None = None,
+        *,
+        id: str | None = None,
+        correlation_id: str | None = None,
+        priority: int | None = None,
+    ) -> str:
+        """Sends a message to the server's application, or publishes it to a topic, and returns its id.
+
+        Returns when the message is accepted for writing; waits while too many bytes are on their way. Cancelled, the
+        message may still be sent.
+
+        Args:
+            type: The message's type, for example ``"chat"``; types of the protocol itself are refused.
+            payload: ``dict``, ``list``, ``str``, ``int``, ``float``, ``bool`` or ``None``. ``datetime`` is written
+                as ``isoformat()``; ``Decimal``, ``UUID`` and integers beyond 64 bits as text; an ``Enum`` as its value;
+                ``bytes`` as lower-case hex, and as they are with ``encoding="msgpack"``. Default ``{}``.
+            topic: Publish to this topic. Default none.
+            id: The message's id. Default: one is made.
+            correlation_id: The id of the message that this one answers. Default none.
+            priority: 1 background, 3 low, 5 normal (default), 8 high, 10 critical.
+
+        Raises:
+            TypeError, ValueError: The payload has no form in JSON; the text says where.
+            WSERequestError: Type, topic or size are not allowed.
+            WSEConnectionError: Not connected.
+        """
+        message = (type, {} if payload is _NO_PAYLOAD else payload, topic, id, correlation_id, priority)
+        self._bridge.attach()
+        await self._bridge.breathe()
+        if not self._full.locked():
+            sent = self._core.try_send(*message)
+            if sent is not None:
+                return sent
+        # Too many bytes are on their way. Whoever has to wait does so in line, or messages would overtake each other.
+        async with self._full:
+            waited: str = await self._bridge.call(lambda op: self._core.send(op, *message))
+            return waited
+
+    async def publish(self, topic: str, type: str, payload: Any = _NO_PAYLOAD) -> str:
+        """Publishes a message to everyone who is subscribed to ``topic``; see :meth:`send`.
+
+        A server that refuses says so in a message of type ``error`` whose ``correlation_id`` is the returned id.
+        """
+        return await self.send(type, payload, topic)
+
+    # -- topics -------------------------------------------------------------------------------------------------------
+
+    async def subscribe(self, topics: str | Iterable[str]) -> Subscription:
+        """Asks for topics, now and after every reconnect.
+
+        Args:
+            topics: One name, or several; ``*`` and ``?`` are wildcards.
+
+        Raises:
+            WSESubscriptionError: The server refused some of them; ``refused`` says why, the others are subscribed.
+            WSERequestError: A name that cannot be a topic, or none given.
+            WSEConnectionError: The client is closed.
+        """
+        names = _names(topics)
+        return _outcome(await self._bridge.call(lambda op: self._core.subscribe(op, names)))
+
+    async def unsubscribe(self, topics: str | Iterable[str]) -> Subscription:
+        """Gives up topics. Unknown ones are no error.
+
+        Raises:
+            WSERequestError: A name that cannot be a topic, or none given.
+            WSEConnectionError: The client is closed.
+        """
+        names = _names(topics)
+        return _outcome(await self._bridge.call(lambda op: self._core.unsubscribe(op, names)))
+
+    # -- receiving ----------------------------------------------------------------------------------------------------
+
+    def on(self, type: str) -> Callable[[H], H]:
+        """Decorator: calls a function, plain or async, for each event of ``type``; ``"*"`` stands for all.
+
+        Functions are called in order of registration, one event after the other, by whoever reads the client:
+        ``async for``, :meth:`batches` or :meth:`run`. The reader gets the event afterwards. An exception of a function
+        goes to the event loop's exception handler.
+        """
+
+        def register(handler: H) -> H:
+            self._handlers.setdefault(type, []).append(handler)
+            return handler
+
+        return register
+
+    async def run(self) -> None:
+        """Reads until the client is closed, for programs that only use :meth:`on`.
+
+        Raises:
+            WSEError: The connection failed for good.
+        """
+        async for _ in self:
+            pass
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> WSEEvent:
+        position = self._next
+        if position >= len(self._batch):
+            if not await self._fill():
+                raise StopAsyncIteration
+            position = self._next
+        elif not position & 15:
+            await self._bridge.breathe()
+            position = self._next
+            if position >= len(self._batch):
+                return await self.__anext__()
+        if self._handlers:
+            await self._handle(self._batch[position])
+        # No await from here on: the event is either returned, or still there.
+        event = self._batch[self._next]
+        self._next += 1
+        return event
+
+    async def batches(self) -> AsyncIterator[list[WSEEvent]]:
+        """Yields events in lists as they came together, in order: the fastest way to read."""
+        while await self._fill():
+            if self._handlers:
+                yield [await self.__anext__()]
+                continue
+            batch, start = self._batch, self._next
+            self._batch, self._next = [], 0
+            yield batch[start:] if start else batch
+
+    async def _fill(self) -> bool:
+        """Makes sure that an event is at hand; false at the end."""
+        while self._next >= len(self._batch):
+            batch = await self._bridge.batch()
+            if not batch:
+                return False
+            # Another task may have filled the buffer while this one waited.
+            self._batch = self._batch[self._next :] + batch
+            self._next = 0
+        return True
+
+    async def _handle(self, event: WSEEvent) -> None:
+        """Calls the functions for an event once, even if the reader is cancelled meanwhile and comes again."""
+        if self._handling is None:
+            handlers = [*self._handlers.get(event.type, ()), *self._handlers.get("*", ())]
+            if not handlers:
+                return
+            self._handling = asyncio.ensure_future(_run_handlers(handlers, event))
+        await asyncio.shield(self._handling)
+        self._handling = None
+
+    def __del__(self) -> None:
+        core = getattr(self, "_core", None)
+        if core is not None and core.is_open():
+            warnings.warn(f"unclosed {type(self).__name__} in state {core.state()}", ResourceWarning, source=self)
+            core.abandon()
+
+
+class Connecting:
+    """What :func:`connect` returns: ``await`` it, or enter it with ``async with``."""
+
+    def __init__(self, client: AsyncWSEClient) -> None:
+        self._client = client
+
+    def __await__(self) -> Generator[Any, None, AsyncWSEClient]:
+        return self._client.__aenter__().__await__()
+
+    async def __aenter__(self) -> AsyncWSEClient:
+        return await self._client.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.close()
+
+
+def connect(url: str, **options: Unpack[ConnectOptions]) -> Connecting:
+    """Connects to a server.
+
+    ::
+
+        async with connect("ws://localhost:5006/wse", token="jwt") as client:
+            await client.subscribe(["notifications"])
+            async for event in client:
+                print(event.type, event.payload)
+
+    ``client = await connect(url)`` works as well; close it with ``await client.close()``.
+
+    Args:
+        url: ``ws://`` or ``wss://`` address.
+        **options: See :class:`ConnectOptions`.
+
+    Raises:
+        TypeError: An option that does not exist; the text names the nearest one.
+        WSEConfigError: An option with a value that cannot be used.
+        WSEError: On ``await`` and ``async with``, as :meth:`AsyncWSEClient.connect`.
+    """
+    check_names("connect", options)
+    return Connecting(AsyncWSEClient(url, **options))
+
+
+async def _run_handlers(handlers: list[Handler], event: WSEEvent) -> None:
+    for handler in handlers:
+        try:
+            result = handler(event)
+            if inspect.isawaitable(result):
+                await result
+        except Exception as error:  # one faulty function must not stop the stream
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"handler {handler!r} failed on {event!r}", "exception": error}
+            )
+
+
+def _names(topics: str | Iterable[str]) -> list[str]:
+    return [topics] if isinstance(topics, str) else list(topics)
+
+
+def _outcome(outcome: tuple[list[str], dict[str, str], bool]) -> Subscription:
+    accepted, refused, confirmed = outcome
+    if refused:
+        reasons = ", ".join(f"{topic!r} ({why})" for topic, why in refused.items())
+        raise WSESubscriptionError(
+            f"the server refused {reasons}", code="TOPIC_DENIED", accepted=accepted, refused=refused
+        )
+    return Subscription(tuple(accepted), confirmed)

@@ -1,0 +1,65 @@
+"""The keyword arguments of :func:`wse_client.connect`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from difflib import get_close_matches
+from typing import Literal, TypedDict, Union
+
+__all__ = ["ConnectOptions", "Token", "TokenProvider"]
+
+TokenProvider = Callable[[], Union[str, None, Awaitable[Union[str, None]]]]
+"""Asked at each attempt to connect, in the event loop; plain or async."""
+
+Token = Union[str, TokenProvider, None]
+"""A token, where to get one, or none."""
+
+
+class ConnectOptions(TypedDict, total=False):
+    """Options of a client; all may be left out. Lengths of time are seconds."""
+
+    token: Token
+    """A JWT as ``str``, or a function, plain or async, that is asked for one at each attempt. Default none."""
+    topics: Iterable[str]
+    """Topics to subscribe to at once; ``*`` and ``?`` are wildcards. Default none."""
+    endpoints: Iterable[str]
+    """Further addresses of equal servers, tried in turn after a failure. Default none."""
+    encryption: bool
+    """Agree on a key and encrypt every message; a server that cannot is refused. Default ``False``."""
+    compression: bool
+    """Compress messages over 1024 bytes, and accept compressed ones. Default ``True``."""
+    encoding: Literal["json", "msgpack"]
+    """How messages are written, both ways. Default ``"json"``; with ``"msgpack"``, ``bytes`` stay ``bytes``."""
+    max_retries: int | None
+    """Failed attempts in a row after which the client gives up. Default ``None``: never."""
+    initial_delay: float
+    """First pause before a reconnect. Default 1."""
+    max_delay: float
+    """Longest pause. Default 30."""
+    backoff_multiplier: float
+    """Growth of the pause, from 1 to 10. Default 1.5."""
+    connect_timeout: float
+    """One call of ``connect()``, all its attempts together. Default 30."""
+    dial_timeout: float
+    """One attempt's TCP, TLS and WebSocket handshake; also one call of the token function. Default 10."""
+    ready_timeout: float
+    """From the open socket to a server that is ready. Default 10."""
+    subscribe_timeout: float
+    """Answer to a subscription request. Default 5."""
+    heartbeat_interval: float
+    """Time between pings. Default 15."""
+    heartbeat_timeout: float
+    """Silence after a ping that ends the connection. Default 25."""
+    queue_size: int
+    """Messages held for a program that is slow to read, from 1 to 1,000,000. When they are that many, the socket is
+    not read, and the server waits. Default 4096."""
+
+
+def check_names(function: str, options: Mapping[str, object]) -> None:
+    """Raises the ``TypeError`` of an unknown keyword, and names the nearest one that exists."""
+    known = ConnectOptions.__annotations__
+    for name in options:
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; options are {', '.join(sorted(known))}"
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{hint}")

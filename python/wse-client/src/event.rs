@@ -1,0 +1,130 @@
+//! What the iterator yields.
+
+use pyo3::{
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyDict, PyString, PyTuple},
+};
+use wse_client::{Category, Event, Message};
+
+use crate::value;
+
+/// A message from the server, or a notice of the client. See `_core.pyi`.
+#[pyclass(frozen, name = "WSEEvent", module = "wse_client")]
+pub(crate) struct WseEvent {
+    source: Source,
+    /// Made when it is first asked for.
+    payload: PyOnceLock<Py<PyAny>>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "notices are rare, and a box for each message would cost more")]
+enum Source {
+    Message(Message),
+    /// The server dropped messages for this client.
+    Lost {
+        topic: Option<String>,
+        count: Option<u64>,
+    },
+}
+
+impl WseEvent {
+    /// The event as Python sees it; `None` for news that other calls tell (state, outcomes, latency).
+    pub(crate) fn from_engine(event: Event) -> Option<Self> {
+        let source = match event {
+            Event::Message(message) => Source::Message(message),
+            Event::ServerError(error) => Source::Message(error.source),
+            Event::Lost { topic, count } => Source::Lost { topic, count },
+            _ => return None,
+        };
+        Some(Self { source, payload: PyOnceLock::new() })
+    }
+
+    fn message(&self) -> Option<&Message> {
+        match &self.source {
+            Source::Message(message) => Some(message),
+            Source::Lost { .. } => None,
+        }
+    }
+
+    fn kind(&self) -> &str {
+        self.message().map_or("lost", Message::kind)
+    }
+
+    fn topic_name(&self) -> Option<&str> {
+        match &self.source {
+            Source::Message(message) => message.topic(),
+            Source::Lost { topic, .. } => topic.as_deref(),
+        }
+    }
+}
+
+#[pymethods]
+impl WseEvent {
+    #[classattr]
+    fn __match_args__(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
+        PyTuple::new(py, ["type", "payload"])
+    }
+
+    #[getter]
+    fn r#type<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        value::cached_str(py, self.kind())
+    }
+
+    #[getter]
+    fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let made = self.payload.get_or_try_init(py, || match &self.source {
+            Source::Message(message) => value::to_python(py, message.payload()).map(Bound::unbind),
+            Source::Lost { topic, count } => {
+                let notice = PyDict::new(py);
+                notice.set_item("topic", topic)?;
+                notice.set_item("count", count)?;
+                Ok(notice.into_any().unbind())
+            }
+        })?;
+        Ok(made.bind(py).clone())
+    }
+
+    #[getter]
+    fn id(&self) -> Option<&str> {
+        self.message()?.id()
+    }
+
+    #[getter]
+    fn sequence(&self) -> Option<u64> {
+        self.message()?.sequence()
+    }
+
+    #[getter]
+    fn timestamp(&self) -> Option<&str> {
+        self.message()?.timestamp()
+    }
+
+    #[getter]
+    fn category<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        let category = self.message().map_or(Some(Category::System), Message::category)?;
+        Some(value::cached_str(py, category.as_str()))
+    }
+
+    #[getter]
+    fn topic<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        self.topic_name().map(|name| value::cached_str(py, name))
+    }
+
+    #[getter]
+    fn correlation_id(&self) -> Option<&str> {
+        self.message()?.correlation_id()
+    }
+
+    #[getter]
+    fn priority(&self) -> Option<u8> {
+        Some(self.message()?.priority()?.as_number())
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let mut text = format!("WSEEvent(type={:?}", self.kind());
+        if let Some(topic) = self.topic_name() {
+            text += &format!(", topic={topic:?}");
+        }
+        Ok(text + &format!(", payload={})", self.payload(py)?.repr()?))
+    }
+}

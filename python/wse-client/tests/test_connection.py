@@ -1,0 +1,299 @@
+"""Coming, going, and coming back; and what the client says when it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from conftest import SECRET
+from server import Server, free_port, token
+from wse_client import (
+    AsyncWSEClient,
+    ConnectionState,
+    WSEAuthError,
+    WSEConfigError,
+    WSEConnectionError,
+    WSEError,
+    WSERequestError,
+    WSESubscriptionError,
+    WSETimeoutError,
+    connect,
+)
+
+FAST: dict[str, Any] = {"initial_delay": 0.02, "max_delay": 0.1}
+
+
+async def until(client: AsyncWSEClient, state: ConnectionState) -> None:
+    while client.state is not state:
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("http://127.0.0.1/wse", "must start with ws:// or wss://"),
+        ("127.0.0.1:5006", "must start with ws:// or wss://"),
+        ("ws://", "names no host"),
+        ("ws://127.0.0.1:99999/wse", "port that is not a number"),
+        ("ws://user:secret@host/wse", "use a token"),
+    ],
+)
+def test_wrong_address(url: str, why: str) -> None:
+    with pytest.raises(WSEConfigError) as caught:
+        connect(url)
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.code == "INVALID_CONFIG" and not caught.value.retryable
+    assert str(caught.value).startswith("url: ") and why in str(caught.value)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ({"tokn": "x"}, "connect() got an unexpected keyword argument 'tokn'; did you mean 'token'?"),
+        ({"max_retry": 1}, "did you mean 'max_retries'?"),
+        ({"xyz": 1}, "options are backoff_multiplier, compression, connect_timeout"),
+        ({"token": 5}, "token: must be a str, not int"),
+        ({"topics": "news"}, "topics: must be several str, for example a list, not str"),
+        ({"encryption": 1}, "encryption: must be True or False, not int"),
+        ({"queue_size": "many"}, "queue_size: must be a whole number from 1 to 1000000, not str"),
+        ({"initial_delay": None}, "initial_delay: must be a number, not NoneType"),
+    ],
+)
+def test_option_of_the_wrong_name_or_type(option: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        connect("ws://127.0.0.1/wse", **option)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ({"encoding": "xml"}, "encoding: must be \"json\" or \"msgpack\", not 'xml'"),
+        ({"backoff_multiplier": 0.5}, "backoff_multiplier: must lie between 1 and 10"),
+        ({"initial_delay": 5, "max_delay": 1}, "max_delay: must not be shorter than initial_delay"),
+        ({"heartbeat_interval": 0}, "heartbeat_interval: must be at least 1 ms"),
+        ({"dial_timeout": 0.0}, "dial_timeout: must be at least 1 ms"),
+        ({"ready_timeout": -1}, "ready_timeout: must be a number of seconds"),
+        ({"subscribe_timeout": float("nan")}, "subscribe_timeout: must be a number of seconds"),
+        ({"queue_size": 0}, "queue_size: must be a whole number from 1 to 1000000, not 0"),
+        ({"max_retries": -1}, "max_retries: must be a whole number from 0"),
+        ({"topics": ["a\nb"]}, "topics: "),
+        ({"endpoints": ["http://b"]}, "must start with ws:// or wss://"),
+    ],
+)
+def test_option_with_a_value_that_cannot_be(option: dict[str, Any], text: str) -> None:
+    with pytest.raises(WSEConfigError) as caught:
+        connect("ws://127.0.0.1/wse", **option)
+    assert text in str(caught.value)
+
+
+@pytest.mark.smoke
+async def test_nobody_listens() -> None:
+    with pytest.raises(WSETimeoutError) as caught:
+        async with connect(f"ws://127.0.0.1:{free_port()}/wse", connect_timeout=0.3, **FAST):
+            pytest.fail("connected to nobody")
+    assert isinstance(caught.value, TimeoutError)
+    assert caught.value.code == "TIMEOUT" and caught.value.retryable
+    assert "CONNECT_FAILED" in str(caught.value), "the reason of the last attempt is told"
+
+
+async def test_giving_up_after_so_many_retries() -> None:
+    with pytest.raises(WSEConnectionError) as caught:
+        await connect(f"ws://127.0.0.1:{free_port()}/wse", max_retries=2, **FAST)
+    assert caught.value.code == "RETRIES_EXHAUSTED"
+
+
+async def test_a_server_that_never_speaks_does_not_hang_the_client() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(WSETimeoutError):
+            await connect(f"ws://127.0.0.1:{port}/wse", dial_timeout=0.1, connect_timeout=0.5, **FAST)
+
+
+async def test_failed_connect_may_be_repeated(own_server: Server) -> None:
+    own_server.kill()
+    client = AsyncWSEClient(own_server.url, connect_timeout=0.2, **FAST)
+    with pytest.raises(WSETimeoutError):
+        await client.connect()
+    own_server.start()
+    await client.connect()
+    assert client.state is ConnectionState.CONNECTED
+    await client.close()
+
+
+async def test_use_before_connect_and_after_close(url: str) -> None:
+    client = AsyncWSEClient(url)
+    assert client.state is ConnectionState.IDLE
+    for call in (client.send("n"), client.subscribe("a"), anext(client)):
+        with pytest.raises(WSEConnectionError) as caught:
+            await call  # type: ignore[misc]
+        assert caught.value.code == "NOT_CONNECTED"
+    await client.close()
+    with pytest.raises(WSEConnectionError) as caught:
+        await client.connect()
+    assert caught.value.code == "CONNECTION_CLOSED"
+
+
+@pytest.mark.smoke
+async def test_good_token(guarded_server: Server) -> None:
+    rights = {"wse_publish": {"allow": ["room:*"]}, "wse_topics": {"allow": ["room:*"], "deny": ["room:secret"]}}
+    async with connect(guarded_server.url, token=token(SECRET, sub="anna", **rights)) as client:
+        assert client.server is not None and client.server.user_id == "anna"
+        await client.subscribe(["room:1"])
+        await client.publish("room:1", "chat", "hello")
+        assert (await anext(client)).payload == "hello"
+        with pytest.raises(WSESubscriptionError) as caught:
+            await client.subscribe(["room:secret", "room:2"])
+        assert caught.value.code == "TOPIC_DENIED"
+        assert list(caught.value.refused) == ["room:secret"] and caught.value.accepted == ("room:2",)
+        refused = await client.publish("elsewhere", "chat", "hello")
+        event = await anext(client)
+        assert (event.type, event.payload["code"]) == ("error", "PUBLISH_DENIED")
+        assert event.correlation_id == refused
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("name", ["none", "expired", "wrongly signed", "nonsense"])
+async def test_bad_token(guarded_server: Server, name: str) -> None:
+    bad = {
+        "none": None,
+        "expired": token(SECRET, expires_in=-3600),
+        "wrongly signed": token("another secret of at least 32 bytes!"),
+        "nonsense": "nonsense",
+    }[name]
+    with pytest.raises(WSEAuthError) as caught:
+        async with connect(guarded_server.url, token=bad, **FAST):
+            pytest.fail("let in")
+    assert isinstance(caught.value, PermissionError)
+    assert caught.value.code == ("AUTH_REQUIRED" if bad is None else "AUTH_FAILED")
+    assert not caught.value.retryable
+    assert bad is None or bad not in str(caught.value)
+
+
+@pytest.mark.smoke
+async def test_token_from_a_function_is_asked_at_each_attempt(guarded_server: Server) -> None:
+    asked = 0
+
+    async def provider() -> str:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.01)
+        if asked == 1:
+            raise RuntimeError("the login server has a cold")
+        return "nonsense" if asked == 2 else token(SECRET)
+
+    async with connect(guarded_server.url, token=provider, **FAST) as client:
+        assert asked == 3
+        assert client.server is not None and client.server.user_id == "tester"
+    async with connect(guarded_server.url, token=lambda: token(SECRET, sub="plain")) as client:
+        assert client.server is not None and client.server.user_id == "plain"
+
+
+async def test_a_token_function_that_never_works_says_why(guarded_server: Server) -> None:
+    def provider() -> str:
+        raise LookupError("no such user")
+
+    with pytest.raises(WSEError) as caught:
+        await connect(guarded_server.url, token=provider, max_retries=1, **FAST)
+    assert "LookupError: no such user" in str(caught.value)
+    with pytest.raises(WSEError) as caught:
+        await connect(guarded_server.url, token=lambda: 5, max_retries=1, **FAST)  # type: ignore[arg-type,return-value]
+    assert "the token provider returned int, not str" in str(caught.value)
+
+
+@pytest.mark.smoke
+async def test_server_restart_comes_back_and_resubscribes(own_server: Server, topic: str) -> None:
+    async with connect(own_server.url, topics=[topic], **FAST) as client:
+        await client.publish(topic, "n", 1)
+        assert (await anext(client)).payload == 1
+        for kill in (own_server.stop, own_server.kill):
+            await asyncio.to_thread(kill)
+            await until(client, ConnectionState.RECONNECTING)
+            with pytest.raises(WSEConnectionError) as caught:
+                await client.publish(topic, "n", 0)
+            assert caught.value.code == "NOT_CONNECTED"
+            await asyncio.to_thread(own_server.start)
+            await until(client, ConnectionState.CONNECTED)
+            await client.publish(topic, "n", 2)
+            assert (await anext(client)).payload == 2
+        assert client.metrics.connections == 3
+
+
+async def test_subscribing_while_the_server_is_away_works_later(own_server: Server, topic: str) -> None:
+    async with connect(own_server.url, subscribe_timeout=0.05, **FAST) as client:
+        own_server.kill()
+        await until(client, ConnectionState.RECONNECTING)
+        assert not (await client.subscribe(topic)).confirmed
+        await asyncio.to_thread(own_server.start)
+        await until(client, ConnectionState.CONNECTED)
+        await client.publish(topic, "n", 1)
+        assert (await anext(client)).payload == 1
+
+
+@pytest.mark.smoke
+async def test_server_killed_for_good_ends_the_iterator_with_an_error(own_server: Server, topic: str) -> None:
+    async with connect(own_server.url, topics=[topic], max_retries=2, **FAST) as client:
+        await client.publish(topic, "n", 1)
+        while client.metrics.messages_received == 0:
+            await asyncio.sleep(0.01)
+        await asyncio.to_thread(own_server.kill)
+        got: list[Any] = []
+        for _ in range(2):
+            with pytest.raises(WSEConnectionError) as caught:
+                async for event in client:
+                    got.append(event.payload)
+            assert caught.value.code == "RETRIES_EXHAUSTED"
+        assert got == [1], "what was received is handed over first"
+        assert client.state is ConnectionState.FAILED
+        await asyncio.to_thread(own_server.start)
+        await client.reconnect()
+        await client.publish(topic, "n", 2)
+        assert (await anext(client)).payload == 2
+
+
+async def test_reconnect_by_hand(url: str, topic: str) -> None:
+    async with connect(url, topics=[topic]) as client:
+        await client.reconnect()
+        assert client.metrics.connections == 2
+        await client.publish(topic, "n", 1)
+        assert (await anext(client)).payload == 1
+
+
+async def test_a_second_endpoint_takes_over(url: str) -> None:
+    async with connect(f"ws://127.0.0.1:{free_port()}/wse", endpoints=[url], **FAST) as client:
+        assert client.server is not None and client.server.endpoint == url
+
+
+async def test_close_ends_a_waiting_reader(url: str) -> None:
+    async with connect(url) as client:
+        reading = asyncio.create_task(anext(client, None))  # type: ignore[arg-type]
+        await asyncio.sleep(0.05)
+        await client.close()
+        assert await reading is None
+
+
+async def test_cancelled_connect_leaves_nothing_behind() -> None:
+    async def attempt() -> None:
+        async with connect(f"ws://127.0.0.1:{free_port()}/wse"):
+            pytest.fail("connected to nobody")
+
+    task = asyncio.create_task(attempt())
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_error_of_the_server_is_an_event(url: str) -> None:
+    async with connect(url) as client:
+        with pytest.raises(WSERequestError):
+            await client.send("client_hello", {})
+        assert client.state is ConnectionState.CONNECTED

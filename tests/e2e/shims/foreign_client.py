@@ -1,0 +1,65 @@
+"""A client for the end-to-end tests: the published package wse-client 2.5.1, driven by JSON lines as our own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from wse_client import AsyncWSEClient
+
+
+def say(**line: Any) -> None:
+    sys.stdout.write(json.dumps(line, ensure_ascii=True) + "\n")
+    sys.stdout.flush()
+
+
+async def obey(client: AsyncWSEClient) -> None:
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        order = json.loads(line)
+        if order["do"] == "send":
+            if not await client.send(order["type"], order["payload"]):
+                say(event="failed", code="NOT_SENT", detail="send() returned False")
+        elif order["do"] == "stats":
+            stats = client.get_stats()
+            say(event="stats", latency=stats["network"]["latency_ms"], reconnects=stats["reconnect_count"])
+        elif order["do"] == "close":
+            return
+
+
+async def listen(client: AsyncWSEClient) -> None:
+    async for event in client:
+        say(event="message", type=event.type, id=event.id, topic=event.topic, payload=event.payload)
+
+
+async def main() -> None:
+    settings = json.loads(sys.argv[1])
+    url = settings["url"]
+    if settings["format"] == "msgpack":
+        url += "?format=msgpack"
+    client = AsyncWSEClient(url, token=settings["token"], encryption=settings["encryption"])
+    await client.connect()
+    reader = asyncio.create_task(listen(client))
+    deadline = asyncio.get_running_loop().time() + 10
+    while not client.is_fully_ready and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.05)
+    if settings["encryption"]:
+        # The package encrypts as soon as it has read server_hello, and says so nowhere.
+        while not client._security.is_enabled and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.05)
+    if settings["topics"]:
+        await client.subscribe(settings["topics"])
+    say(
+        event="connected",
+        ready=client.is_fully_ready,
+        encrypted=client._security is not None and client._security.is_enabled,
+    )
+    await obey(client)
+    await client.disconnect()
+    reader.cancel()
+    say(event="closed")
+
+
+asyncio.run(main())
