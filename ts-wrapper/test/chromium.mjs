@@ -3,7 +3,7 @@ import { chromium } from "playwright-core";
 
 export const launch = () =>
   chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    executablePath: process.env.WSE_CHROMIUM ?? "/usr/bin/chromium",
     args: [
       "--no-sandbox", // containers run as root
       "--disable-gpu",
