@@ -40,4 +40,19 @@ describe("importing", () => {
     `);
     expect(printed.trim().split("\n")).toEqual(["CONNECT_FAILED true", "INVALID_CONFIG"]);
   });
+
+  it("a module that did not come is fetched again by itself", () => {
+    const printed = run(`
+      import { WseClient } from ${dist("node.js")};
+      const { instantiate } = WebAssembly;
+      WebAssembly.instantiate = async () => {
+        WebAssembly.instantiate = instantiate;
+        throw new Error("offline");
+      };
+      const client = new WseClient({ endpoints: ["http://wrong"] });
+      client.onEvent((event) => event.type === "disconnected" && console.log(event.disconnect.code, event.disconnect.retryInMs));
+      await client.connect().catch((error) => console.log(error.code, client.connectionState));
+    `);
+    expect(printed.trim().split("\n")).toEqual(["CONNECT_FAILED 2000", "INVALID_CONFIG undefined", "INVALID_CONFIG failed"]);
+  });
 });

@@ -138,9 +138,9 @@ describe("useWSE", () => {
     const { result } = renderHook(() => useWSE(config()), strict);
     await settle("connected", () => result.current.isConnected);
     sockets[0]!.terminate();
-    await settle("noticed", () => !result.current.isConnected);
-    await settle("connected again", () => result.current.isConnected);
-    expect(result.current.metrics.connections).toBe(2);
+    await settle("connected again", () => result.current.isConnected && result.current.metrics.connections === 2);
+    expect(result.current.diagnostics?.lastDisconnect?.code).toBe("CONNECTION_CLOSED");
+    expect(sockets).toHaveLength(2);
   });
 
   it("shows a wrong address as failed, and a wrong option as an error while rendering", async () => {

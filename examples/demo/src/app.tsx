@@ -69,7 +69,7 @@ function ChartCard({ kind }: { kind: Kind }) {
   useSyncExternalStore(track.subscribe, track.version);
   const max = track.whole;
   return (
-    <section className="card" data-testid={kind} data-points={track.at.length}>
+    <section className="card" data-testid={kind} data-points={track.at.length} data-newest={track.at.at(-1)}>
       <header>
         <h2>{title}</h2>
         <span className="spacer" />
