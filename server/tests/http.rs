@@ -76,7 +76,7 @@ async fn wrong_bodies_are_refused_with_a_code_and_a_reason() {
         assert_eq!(post(&running, &[foreign], body).await.error(), (403, "ORIGIN_NOT_ALLOWED".into()), "{foreign}");
     }
     let bare = post(&running, &["content-type: text/plain"], body).await;
-    assert!(bare.head.starts_with("HTTP/1.1 200"), "programs other than browsers name no origin: {}", bare.head);
+    assert!(bare.head.starts_with("http/1.1 200"), "programs other than browsers name no origin: {}", bare.head);
     let get = http(running.addr(), "GET", "/wse/publish", &[], b"").await;
     assert_eq!(get.error(), (405, "INVALID_REQUEST".into()));
     let unknown = http(running.addr(), "GET", "/wse/nothing", &[], b"").await;
