@@ -95,10 +95,11 @@ fn announce(port: u16, python: &Path) {
     let here = format!("{}/", root().display());
     let python = python.display().to_string().replace(&here, "");
     let url = if port == DEFAULT_PORT { String::new() } else { format!(" ws://127.0.0.1:{port}/wse") };
+    let rust_url = if url.is_empty() { String::new() } else { format!(" --{url}") };
     println!(
         "\nThe demo runs. Open   http://127.0.0.1:{port}/\n\nThe same feed in other languages, each in a shell of its own in this folder:\n  \
          Python   {python} examples/python/feed.py{url}\n  \
-         Rust     cargo run -p wse-example-rust --{url}\n  \
+         Rust     cargo run -q -p wse-example-rust{rust_url}\n  \
          shell    {wse} sub ws://127.0.0.1:{port}/wse 'host:*'\n\nCtrl-C stops everything.",
         wse = target().join("debug/wse").display().to_string().replace(&here, ""),
     );

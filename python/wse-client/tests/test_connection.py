@@ -30,7 +30,6 @@ async def until(client: AsyncWSEClient, state: ConnectionState) -> None:
         await asyncio.sleep(0.01)
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("url", "why"),
     [
@@ -49,7 +48,6 @@ def test_wrong_address(url: str, why: str) -> None:
     assert str(caught.value).startswith("url: ") and why in str(caught.value)
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("option", "text"),
     [
@@ -91,7 +89,6 @@ def test_option_with_a_value_that_cannot_be(option: dict[str, Any], text: str) -
     assert text in str(caught.value)
 
 
-@pytest.mark.smoke
 async def test_nobody_listens() -> None:
     with pytest.raises(WSETimeoutError) as caught:
         async with connect(f"ws://127.0.0.1:{free_port()}/wse", connect_timeout=0.3, **FAST):
@@ -142,7 +139,6 @@ async def test_use_before_connect_and_after_close(url: str) -> None:
     assert caught.value.code == "CONNECTION_CLOSED"
 
 
-@pytest.mark.smoke
 async def test_good_token(guarded_server: Server) -> None:
     rights = {"wse_publish": {"allow": ["room:*"]}, "wse_topics": {"allow": ["room:*"], "deny": ["room:secret"]}}
     async with connect(guarded_server.url, token=token(SECRET, sub="anna", **rights)) as client:
@@ -160,7 +156,6 @@ async def test_good_token(guarded_server: Server) -> None:
         assert event.correlation_id == refused
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("name", ["none", "expired", "wrongly signed", "nonsense"])
 async def test_bad_token(guarded_server: Server, name: str) -> None:
     bad = {
@@ -178,7 +173,6 @@ async def test_bad_token(guarded_server: Server, name: str) -> None:
     assert bad is None or bad not in str(caught.value)
 
 
-@pytest.mark.smoke
 async def test_token_from_a_function_is_asked_at_each_attempt(guarded_server: Server) -> None:
     asked = 0
 
@@ -209,7 +203,6 @@ async def test_a_token_function_that_never_works_says_why(guarded_server: Server
     assert "the token provider returned int, not str" in str(caught.value)
 
 
-@pytest.mark.smoke
 async def test_server_restart_comes_back_and_resubscribes(own_server: Server, topic: str) -> None:
     async with connect(own_server.url, topics=[topic], **FAST) as client:
         await client.publish(topic, "n", 1)
@@ -238,7 +231,6 @@ async def test_subscribing_while_the_server_is_away_works_later(own_server: Serv
         assert (await anext(client)).payload == 1
 
 
-@pytest.mark.smoke
 async def test_server_killed_for_good_ends_the_iterator_with_an_error(own_server: Server, topic: str) -> None:
     async with connect(own_server.url, topics=[topic], max_retries=2, **FAST) as client:
         await client.publish(topic, "n", 1)

@@ -46,7 +46,6 @@ async def test_twenty_thousand_in_order(url: str, topic: str) -> None:
         assert writer.metrics.messages_sent == MANY
 
 
-@pytest.mark.smoke
 async def test_batches(url: str, topic: str) -> None:
     async with connect(url, topics=[topic]) as client:
         sending = asyncio.create_task(publish_numbers(client, topic, 2000))
@@ -97,7 +96,6 @@ async def test_what_the_server_had_to_drop_is_told(forgetful_server: Server, top
         assert reader.metrics.messages_lost == lost
 
 
-@pytest.mark.smoke
 async def test_cancelling_a_reader_loses_nothing(url: str, topic: str) -> None:
     count = 2000
     chance = random.Random(5)
@@ -222,7 +220,6 @@ async def slow_read(client: AsyncWSEClient, count: int) -> float:
     return time.monotonic() - started
 
 
-@pytest.mark.smoke
 async def test_handlers(url: str, topic: str) -> None:
     async with connect(url, topics=[topic]) as client:
         seen: list[Any] = []

@@ -45,7 +45,6 @@ def test_a_client_made_outside_of_a_loop_works_in_one(url: str, topic: str) -> N
     assert asyncio.run(main()) == 1
 
 
-@pytest.mark.smoke
 def test_uvloop(url: str, topic: str) -> None:
     uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed (the full run installs it)")
     loop = uvloop.new_event_loop()
@@ -63,7 +62,6 @@ class LoopWithoutReaders(asyncio.SelectorEventLoop):
         raise NotImplementedError
 
 
-@pytest.mark.smoke
 def test_a_loop_that_cannot_watch_a_socket(url: str, topic: str) -> None:
     loop = LoopWithoutReaders()
     loop.run_until_complete(many(url, topic))
@@ -94,7 +92,6 @@ async def test_a_forgotten_client_is_closed_and_reported(url: str) -> None:
     assert any("unclosed AsyncWSEClient" in str(warning.message) for warning in caught)
 
 
-@pytest.mark.smoke
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_fork(url: str, topic: str) -> None:
     """The child cannot use its parent's client, and says so; it can make its own."""
@@ -189,7 +186,6 @@ def test_fifty_short_programs_exit_cleanly(url: str, topic: str, ending: str, wa
         list(pool.map(lambda _: run_program(program), range(5)))
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_short_program_exits_cleanly(url: str, topic: str, ending: str) -> None:
     run_program(PROGRAM.format(url=url, topic=topic, ending=ENDINGS[ending], run="asyncio.run(main())"))

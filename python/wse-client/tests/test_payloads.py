@@ -45,7 +45,6 @@ SAME = {
 }
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("form", FORMS)
 async def test_round_trip(url: str, topic: str, form: str) -> None:
     async with connect(url, topics=[topic], **FORMS[form]) as client:
