@@ -12,8 +12,6 @@ import pytest
 from server import Server
 from wse_client import AsyncWSEClient, ConnectionState, WSEEvent, connect
 
-pytestmark = pytest.mark.smoke
-
 
 async def test_connect_subscribe_iterate(shared_server: Server, topic: str) -> None:
     async with connect(shared_server.url) as client:
