@@ -108,8 +108,16 @@ impl Shared {
         if !matches!(state.engine.state(), ConnectionState::Failed | ConnectionState::Closed) {
             self.queue.resume();
         }
+        // Whoever waits for the connection right after this command must not see how it stood before.
+        self.tell_standing(&state.engine);
         drop(state);
         self.asked.notify_one();
+    }
+
+    fn tell_standing(&self, engine: &Engine) -> Standing {
+        let standing = Standing { state: engine.state(), failures: engine.metrics(self.now()).failed_attempts };
+        self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
+        standing
     }
 
     pub(crate) fn close(&self, close: Close) {
@@ -165,10 +173,7 @@ impl Shared {
         let deadline = loop {
             match state.engine.poll() {
                 Output::Act(action) => actions.push(action),
-                Output::Emit(event) => {
-                    state.answer(&event);
-                    events.push(event);
-                }
+                Output::Emit(event) => events.push(event),
                 Output::Wait(deadline) => break deadline,
             }
         };
@@ -178,9 +183,14 @@ impl Shared {
         if state.unsent < self.send_buffer || state.engine.state() != ConnectionState::Connected {
             self.sent.notify_waiters();
         }
-        let standing = Standing { state: state.engine.state(), failures: state.engine.metrics(now).failed_attempts };
+        let answers = state.answers(&events);
         let wakeups = self.queue.push(events);
-        self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
+        // After the push: whoever gets an answer finds everything that came before it in the queue.
+        for (answer, outcome) in answers {
+            // The caller may have stopped waiting; the event is in the queue anyway.
+            let _ = answer.send(outcome);
+        }
+        let standing = self.tell_standing(&state.engine);
         Turn { actions, deadline, state: standing.state, wakeups }
     }
 
@@ -196,12 +206,15 @@ impl Shared {
 }
 
 impl State {
-    fn answer(&mut self, event: &Event) {
-        if let Event::Subscribed(outcome) = event
-            && let Some(answer) = self.waiting.remove(&outcome.request)
-        {
-            // The caller may have stopped waiting; the event is in the queue anyway.
-            let _ = answer.send(outcome.clone());
+    /// The callers who wait for one of these events, each with its outcome.
+    fn answers(&mut self, events: &[Event]) -> Vec<(oneshot::Sender<SubscriptionOutcome>, SubscriptionOutcome)> {
+        if self.waiting.is_empty() {
+            return Vec::new();
         }
+        let outcomes = events.iter().filter_map(|event| match event {
+            Event::Subscribed(outcome) => Some(outcome),
+            _ => None,
+        });
+        outcomes.filter_map(|outcome| Some((self.waiting.remove(&outcome.request)?, outcome.clone()))).collect()
     }
 }

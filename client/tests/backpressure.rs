@@ -27,11 +27,12 @@ async fn a_slow_reader_stops_the_server_and_loses_nothing() {
     for number in 0..COUNT {
         server.publish("t", "n", &format!("{{\"n\":{number},\"filling\":\"{filling}\"}}"));
     }
+    // Until only pongs go out; without backpressure, until everything is out.
     let mut written = server.frames_written();
-    loop {
+    for _ in 0..50 {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let before = std::mem::replace(&mut written, server.frames_written());
-        if before == written {
+        if written - before < 20 {
             break;
         }
     }

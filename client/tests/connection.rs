@@ -48,6 +48,19 @@ async fn connects_subscribes_and_receives_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_awaited_outcome_comes_after_the_events_before_it() {
+    let server = Server::with(Behaviour { denied: Some("secret"), ..Behaviour::default() }).await;
+    let client = quick(&server).connect().await.unwrap();
+    for _ in 0..200 {
+        let id = client.publish("secret", "x", &1).await.unwrap();
+        client.subscribe(&["t"]).await.unwrap();
+        let refused =
+            |event: &Event| matches!(event, Event::ServerError(error) if error.source.correlation_id() == Some(&id));
+        assert!(client.try_next_batch(usize::MAX).iter().any(refused), "the refusal came first");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_form_carries_messages_both_ways() {
     let server = Server::start().await;
     let large = format!("{{\"text\":\"{}\"}}", "ab".repeat(4000));

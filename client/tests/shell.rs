@@ -9,7 +9,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
     process::{Command, Output, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use support::{Behaviour, Server, eventually};
@@ -104,6 +104,26 @@ async fn failures_have_a_code_a_hint_and_an_exit_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_refuses_is_told_and_the_rest_goes_on() {
+    let server = Server::with(Behaviour { denied: Some("secret"), ..Behaviour::default() }).await;
+    let (code, out, errors) = wse(&["pub", &server.url, "secret", "x"], "").await;
+    assert_eq!((code, out.as_str()), (3, ""), "{errors}");
+    assert!(errors.contains("error: PUBLISH_DENIED") && errors.contains("hint: "), "{errors}");
+    let (code, _, errors) = wse(&["sub", &server.url, "secret"], "").await;
+    assert_eq!(code, 3, "{errors}");
+    assert!(errors.contains("error: TOPIC_DENIED"), "{errors}");
+
+    let url = server.url.clone();
+    let subscriber = tokio::spawn(async move { wse(&["sub", &url, "secret", "open", "-n", "1"], "").await });
+    while !subscriber.is_finished() {
+        server.publish("open", "x", "1");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (code, out, errors) = subscriber.await.unwrap();
+    assert!(code == 0 && out.contains("open  x  1") && errors.contains("secret: TOPIC_DENIED"), "{out}{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn http_posts_the_topic_and_shows_the_answer() {
     for (status, answer, exit, expected) in [
         ("200 OK", r#"{"delivered":2,"id":"x"}"#, 0, r#"{"delivered":2"#),
@@ -136,6 +156,27 @@ fn answer_one(listener: &TcpListener, status: &str, answer: &str) -> String {
     reader.read_exact(&mut body).unwrap();
     write!(tcp, "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{answer}", answer.len()).unwrap();
     request + &String::from_utf8(body).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_pipe_ends_it_quietly() {
+    let server = Server::start().await;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wse"))
+        .args(["sub", &server.url, "t"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let finished = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !finished.is_finished() {
+        assert!(Instant::now() < deadline, "a closed pipe must end it");
+        server.publish("t", "x", "1");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let output = finished.await.unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,7 +67,10 @@ impl ClientConfig {
         }
         for name in &self.topics {
             topic::check(name).map_err(|_| {
-                ConfigError::new("topics", format!("{name:?} must have 1 to {} bytes and no control characters", topic::MAX_LEN))
+                ConfigError::new(
+                    "topics",
+                    format!("{name:?} must have 1 to {} bytes and no control characters", topic::MAX_LEN),
+                )
             })?;
         }
         self.reconnect.check()?;
@@ -227,11 +230,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(10),
-            ready: Duration::from_secs(10),
-            subscribe: Duration::from_secs(5),
-        }
+        Self { connect: Duration::from_secs(10), ready: Duration::from_secs(10), subscribe: Duration::from_secs(5) }
     }
 }
 

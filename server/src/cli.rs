@@ -17,7 +17,7 @@ Examples:
     wse-server token --sub alice --ttl 3600
 
   Publish from any program that speaks HTTP:
-    curl -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' \\
+    curl -H \"Authorization: Bearer $KEY\" \\
          -d '{\"topic\":\"news\",\"type\":\"hello\",\"payload\":{\"n\":1}}' http://127.0.0.1:5006/wse/publish
 
   Serve a web page from the same port:

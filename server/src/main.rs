@@ -79,7 +79,7 @@ fn announce(server: &Server) {
             tracing::warn!("open mode on a public address: everyone who reaches it may read and write all topics");
         }
         tracing::info!(
-            "try it: curl -H 'Content-Type: application/json' \
+            "try it: curl \
              -d '{{\"topic\":\"news\",\"type\":\"hello\",\"payload\":{{\"n\":1}}}}' http://{address}/wse/publish"
         );
     } else {

@@ -45,6 +45,9 @@ const SPARE_SOCKETS: usize = 1024;
 /// How often publications that everyone has read, and unused topics, are let go.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// Pause after a failure to accept that concerns the whole server.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 /// A running, or about to run, server. Clones are the same server.
 ///
 /// ```
@@ -142,16 +145,23 @@ impl ServerBuilder {
         let config = self.config;
         config.check().map_err(StartError::Config)?;
         let addresses = resolve(&config).await?;
-        if config.jwt_secret.is_none() && !config.allow_open {
-            if let Some(address) = addresses.iter().find(|address| !is_loopback(address.ip())) {
+        let exposed = addresses.iter().find(|address| !is_loopback(address.ip()));
+        match exposed {
+            Some(address) if config.jwt_secret.is_none() && !config.allow_open => {
                 return Err(StartError::OpenToOthers { address: *address });
             }
+            _ => {}
         }
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         Ok(Server::new(config, self.handler, listener, addr))
     }
+}
+
+/// Whether a failure to accept says nothing about the next client.
+fn is_about_one_client(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
 /// Whether only programs on this machine can reach an address.
@@ -226,10 +236,11 @@ impl Server {
                 _ = sweep.tick() => self.inner.hub.sweep(self.now()),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => listen::spawn(self, stream, &routes),
+                    Err(error) if is_about_one_client(&error) => tracing::debug!(%error, "client left early"),
                     Err(error) => {
-                        // Out of file descriptors, or a client that is gone already: the next try may work.
+                        // Out of file descriptors, most likely: some may be free in a moment.
                         tracing::warn!(%error, "accept failed");
-                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
             }

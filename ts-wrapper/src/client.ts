@@ -54,6 +54,9 @@ interface Waiter {
   reject(error: WseError): void;
 }
 
+/** Pause before the WebAssembly module is fetched again. */
+const RELOAD_AFTER_MS = 2000;
+
 const NO_DIAGNOSTICS: WseDiagnostics = Object.freeze({
   online: true,
   endpoint: undefined,
@@ -128,12 +131,7 @@ export class WseClient {
     if (this.#engine) this.#engine.connect();
     else {
       this.#setState(ConnectionState.Connecting);
-      this.#load().then(
-        (engine) => {
-          if (this.#wanted) engine.connect();
-        },
-        (error: WseError) => this.#giveUp(error),
-      );
+      this.#loadAndConnect();
     }
     return outcome;
   }
@@ -468,13 +466,30 @@ export class WseClient {
     this.#endStreams(error);
   }
 
-  /** The engine could not be made. */
-  #giveUp(error: WseError): void {
-    if (!this.#wanted) return;
+  #loadAndConnect(): void {
+    this.#load().then(
+      (engine) => {
+        if (this.#wanted) engine.connect();
+      },
+      (error: WseError) => {
+        if (this.#wanted) this.#loadFailed(error);
+      },
+    );
+  }
+
+  /** The engine could not be made: for good when a setting is wrong, for a while when the module did not come. */
+  #loadFailed(error: WseError): void {
     this.#note(error);
     const { code, retryable, message: detail } = error;
-    this.#setState(ConnectionState.Failed);
-    this.#deliver({ event: { type: "disconnected", disconnect: { code, retryable, detail } } });
+    if (retryable) {
+      setTimeout(() => {
+        if (this.#wanted && !this.#engine) this.#loadAndConnect();
+      }, RELOAD_AFTER_MS);
+    } else {
+      this.#setState(ConnectionState.Failed);
+    }
+    const disconnect = { code, retryable, detail, ...(retryable ? { retryInMs: RELOAD_AFTER_MS } : {}) };
+    this.#deliver({ event: { type: "disconnected", disconnect } });
   }
 
   #endStreams(error?: WseError): void {

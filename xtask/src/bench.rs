@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{
     args::Args,
     lint, npm, python, setup,
-    sh::{cargo, command, run as sh_run, target},
+    sh::{cargo, command, root, run as sh_run, target},
 };
 
 /// `cargo xtask bench [OPTIONS]`: release builds of everything that is measured, then the benchmark itself.
@@ -18,6 +18,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let wheel = python::wheel(python::Profile::Release, &target().join("bench/wheels"))?;
     let python = python::with_wheel("venv-bench", &python::base()?, &wheel, &[])?;
     let mut bench = command(target().join("release/wse-bench"), "");
-    bench.args(args.into_rest()).env("WSE_SERVER_BIN", target().join("release/wse-server"));
-    sh_run(bench.env("WSE_BENCH_PYTHON", python).env("WSE_CHROMIUM", setup::browser()?))
+    bench.arg("--python").arg(python).arg("--npm-package").arg(root().join(npm::PACKAGE));
+    bench.arg("--out").arg(target().join("bench/results.json")).args(args.into_rest());
+    sh_run(bench.env("WSE_CHROMIUM", setup::browser()?))
 }

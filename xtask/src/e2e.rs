@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Published packages of the same protocol, as foreign peers.
-const FOREIGN_CLIENT: &str = "wse-client==2.5.1";
+const FOREIGN_CLIENT: &str = "wse-client[crypto,msgpack]==2.5.1";
 const FOREIGN_SERVER: &str = "wse-server==2.5.1";
 /// Versions of Python that have wheels of the foreign server.
 const FOREIGN_SERVER_PYTHONS: [&str; 2] = ["3.12", "3.13"];

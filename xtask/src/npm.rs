@@ -70,3 +70,9 @@ pub(crate) fn browser_tests(server: &Path) -> Result<()> {
     let chromium = setup::browser()?;
     run(script(PACKAGE, "test:browser").env("WSE_SERVER_BIN", server).env("WSE_CHROMIUM", chromium))
 }
+
+/// The packed package, installed in empty projects: Node, server rendering, TypeScript, a Vite build in Chromium.
+pub(crate) fn packaging_tests(server: &Path) -> Result<()> {
+    let chromium = setup::browser()?;
+    run(script(PACKAGE, "test:packaging").env("WSE_SERVER_BIN", server).env("WSE_CHROMIUM", chromium))
+}

@@ -18,7 +18,9 @@ pub(crate) const VERSIONS: [&str; 4] = ["3.10", "3.11", "3.12", "3.13"];
 pub(crate) const PACKAGE: &str = "python/wse-client";
 
 const MATURIN: &str = "maturin==1.16.0";
-const PYTEST: [&str; 2] = ["pytest==8.4.2", "pytest-timeout==2.4.0"];
+const PYTEST: [&str; 3] = ["pytest==8.4.2", "pytest-timeout==2.4.0", "uvloop==0.23.0"];
+
+const TYPING: [&str; 3] = ["mypy==2.4.1", "typing_extensions==4.16.0", "pytest==8.4.2"];
 
 /// The interpreter of a version (`"3.12"`), if the machine has a working one: on the `PATH`, or under `~/.pyenv/versions`.
 pub(crate) fn find(version: &str) -> Option<PathBuf> {
@@ -151,4 +153,11 @@ pub(crate) fn clean_demo() -> Result<()> {
 /// The debug wheel of this tree, in `target/wheels`.
 pub(crate) fn dev_wheel() -> Result<PathBuf> {
     wheel(Profile::Dev, &target().join("wheels"))
+}
+
+/// The types of the package: `mypy --strict`, and the stubs against the built extension.
+pub(crate) fn types(wheel: &Path) -> Result<()> {
+    let inside = with_wheel("venv-typing", &base()?, wheel, &TYPING)?;
+    run(command(&inside, PACKAGE).args(["-m", "mypy"]))?;
+    run(command(&inside, PACKAGE).args(["-m", "mypy.stubtest", "wse_client._core"]))
 }

@@ -74,6 +74,7 @@ fn web(report: &mut Report, package: bool, server: Option<&Path>) {
     };
     report.step("demo page", npm::demo);
     report.step("chromium", || npm::browser_tests(server));
+    report.step("npm packaging", || npm::packaging_tests(server));
 }
 
 fn pytest(report: &mut Report, wheel: Option<&Path>, server: Option<&Path>) {
@@ -81,6 +82,7 @@ fn pytest(report: &mut Report, wheel: Option<&Path>, server: Option<&Path>) {
         report.blocked("pytest", "build wheel or build programs");
         return;
     };
+    report.step("python types", || python::types(wheel));
     for version in python::VERSIONS {
         let name = format!("pytest on Python {version}");
         match python::find(version) {

@@ -34,7 +34,7 @@ use wse_client::{
         rng::Seed,
         server::{self, Admission, Identity, Input, Output, Peer, PeerConfig, UpgradeParams},
         time::{Moment, WallTime},
-        topic,
+        topic::{self, Acl},
     },
 };
 
@@ -47,13 +47,15 @@ pub struct Behaviour {
     /// Tokens that are let in; `None`: everybody.
     pub tokens: Option<Vec<&'static str>>,
     pub tls: Option<tokio_rustls::TlsAcceptor>,
-    /// Never read after the upgrade.
+    /// False: never read after the upgrade, nor speak.
     pub reads: bool,
+    /// What every client may not do, by topic.
+    pub denied: Option<&'static str>,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { speaks: true, http_status: None, tokens: None, tls: None, reads: true }
+        Self { speaks: true, http_status: None, tokens: None, tls: None, reads: true, denied: None }
     }
 }
 
@@ -182,6 +184,7 @@ async fn accept(listener: TcpListener, inner: Arc<Inner>) {
     let mut connections = JoinSet::new();
     loop {
         let (tcp, _) = listener.accept().await.unwrap();
+        tcp.set_nodelay(true).unwrap();
         let inner = Arc::clone(&inner);
         connections.spawn(async move {
             match inner.behaviour.tls.clone() {
@@ -255,7 +258,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<S> {
             Some(tokens) => upgrade.token.as_ref().is_some_and(|token| tokens.iter().any(|known| known == token)),
         };
         let admission = if admitted {
-            Admission::Granted(Identity { user_id: "tester".into(), ..Identity::default() })
+            let acl = Acl { allow: vec![], deny: inner.behaviour.denied.iter().map(|topic| (*topic).into()).collect() };
+            Admission::Granted(Identity { user_id: "tester".into(), subscribe: acl.clone(), publish: acl })
         } else {
             Admission::Denied { code: Code::AuthFailed, message: "the token is not valid here".into() }
         };

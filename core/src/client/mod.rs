@@ -172,7 +172,8 @@ impl Client {
 
     /// Drops the present connection or attempt and dials at once.
     pub fn reconnect(&mut self, now: Moment) {
-        if self.state == ConnectionState::Closed || self.state == ConnectionState::Idle {
+        if matches!(self.state, ConnectionState::Idle | ConnectionState::Failed | ConnectionState::Closed) {
+            // A fresh start: failures before it count no more.
             self.connect(now);
             return;
         }

@@ -114,6 +114,14 @@ impl Peer {
         self.send_error(code, message, true, refused_id, now);
     }
 
+    /// Tells the client why, then closes: for input that the driver refuses before it becomes a frame.
+    pub fn fail(&mut self, code: Code, message: &str, close: Close, now: Moment) {
+        if !self.over {
+            self.send_error(code, message, false, None, now);
+            self.close(close, now);
+        }
+    }
+
     pub(super) fn send_message(&mut self, message: &Outgoing, now: Moment) -> Result<String, SendError> {
         check_outgoing(message, &self.config.limits)?;
         if self.over {

@@ -37,43 +37,47 @@ pub fn decode(frame: &Frame, limits: &Limits, opener: Option<&mut Opener>) -> Re
         let detail = format!("{size} bytes, at most {} are allowed", limits.max_frame);
         return Err(DecodeError::new(Code::MessageTooLarge, detail));
     }
-    let mut message = match frame {
-        Frame::Text(bytes) => text(bytes, limits, Origin::Text),
-        Frame::Binary(bytes) if bytes.starts_with(b"E:") => sealed(bytes, limits, opener),
-        Frame::Binary(bytes) => binary(bytes, limits, Origin::Binary),
-    }?;
-    message.wire_len = size;
-    Ok(message)
+    let incoming = Incoming { limits, wire_len: size, encrypted: false };
+    match frame {
+        Frame::Text(bytes) => text(bytes, &incoming, Origin::Text),
+        Frame::Binary(bytes) if bytes.starts_with(b"E:") => sealed(bytes, &incoming, opener),
+        Frame::Binary(bytes) => binary(bytes, &incoming, Origin::Binary),
+    }
+}
+
+/// What is known of a frame before it is taken apart.
+pub(super) struct Incoming<'a> {
+    pub(super) limits: &'a Limits,
+    pub(super) wire_len: usize,
+    pub(super) encrypted: bool,
 }
 
 /// `E:`: what is inside may be anything but another `E:`, so nesting ends here.
-fn sealed(frame: &Bytes, limits: &Limits, opener: Option<&mut Opener>) -> Result<Message, DecodeError> {
+fn sealed(frame: &Bytes, incoming: &Incoming<'_>, opener: Option<&mut Opener>) -> Result<Message, DecodeError> {
     let opener = opener.ok_or_else(|| DecodeError::new(Code::NoKey, "an encrypted frame before a key was agreed"))?;
     let plain = opener.open(frame).map_err(|code| DecodeError::new(code, "the encrypted frame does not open"))?;
-    let mut message = binary(&Bytes::from(plain), limits, Origin::Opened)?;
-    message.encrypted = true;
-    Ok(message)
+    binary(&Bytes::from(plain), &Incoming { encrypted: true, ..*incoming }, Origin::Opened)
 }
 
 /// A binary frame that is not encrypted, or the inside of one that is.
-fn binary(bytes: &Bytes, limits: &Limits, origin: Origin) -> Result<Message, DecodeError> {
+fn binary(bytes: &Bytes, incoming: &Incoming<'_>, origin: Origin) -> Result<Message, DecodeError> {
     match **bytes {
-        [b'C', b':', ..] => compressed(&bytes[2..], limits),
-        [b'M', b':', ..] => packed(bytes.slice(2..), limits),
-        [0x78, 0x01 | 0x5E | 0x9C | 0xDA, ..] => compressed(bytes, limits),
-        [0x80..=0x8F | 0xDE | 0xDF, ..] => packed(bytes.clone(), limits),
-        _ => text(bytes, limits, origin),
+        [b'C', b':', ..] => compressed(&bytes[2..], incoming),
+        [b'M', b':', ..] => packed(&bytes.slice(2..), incoming),
+        [0x78, 0x01 | 0x5E | 0x9C | 0xDA, ..] => compressed(bytes, incoming),
+        [0x80..=0x8F | 0xDE | 0xDF, ..] => packed(bytes, incoming),
+        _ => text(bytes, incoming, origin),
     }
 }
 
 /// Compressed text. It holds text only, so nothing nests in it.
-fn compressed(data: &[u8], limits: &Limits) -> Result<Message, DecodeError> {
-    text(&Bytes::from(inflate(data, limits.max_inflated)?), limits, Origin::Compressed)
+fn compressed(data: &[u8], incoming: &Incoming<'_>) -> Result<Message, DecodeError> {
+    text(&Bytes::from(inflate(data, incoming.limits.max_inflated)?), incoming, Origin::Compressed)
 }
 
-fn packed(bytes: Bytes, limits: &Limits) -> Result<Message, DecodeError> {
-    let envelope = msgpack::index(&bytes, limits.max_depth)?;
-    envelope.into_message(&bytes, PayloadEncoding::Msgpack, None, limits)
+fn packed(bytes: &Bytes, incoming: &Incoming<'_>) -> Result<Message, DecodeError> {
+    let envelope = msgpack::index(bytes, incoming.limits.max_depth)?;
+    envelope.to_message(bytes, PayloadEncoding::Msgpack, None, incoming)
 }
 
 /// Where text comes from.
@@ -101,19 +105,19 @@ impl Origin {
 }
 
 /// JSON with or without a prefix.
-fn text(bytes: &Bytes, limits: &Limits, origin: Origin) -> Result<Message, DecodeError> {
+fn text(bytes: &Bytes, incoming: &Incoming<'_>, origin: Origin) -> Result<Message, DecodeError> {
     let start = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).unwrap_or(bytes.len());
     let (prefix, skip) = match &bytes[start..] {
         [b'{', ..] => (None, 0),
         [b'U', b'{', ..] => (Some(Category::Update), 1),
         [b'S', b'{', ..] => (Some(Category::Snapshot), 1),
         [b'W', b'S', b'E', b'{', ..] => (Some(Category::System), 3),
-        rest if origin.may_be_text_ping() && is_text_ping(rest) => return ping(rest),
-        rest => return Err(no_envelope(rest, limits, origin)),
+        rest if origin.may_be_text_ping() && is_text_ping(rest) => return ping(rest, incoming),
+        rest => return Err(no_envelope(rest, incoming, origin)),
     };
     let body = if start + skip == 0 { bytes.clone() } else { bytes.slice(start + skip..) };
-    let envelope = json::index(&body, limits.max_depth)?;
-    envelope.into_message(&body, PayloadEncoding::Json, prefix, limits)
+    let envelope = json::index(&body, incoming.limits.max_depth)?;
+    envelope.to_message(&body, PayloadEncoding::Json, prefix, incoming)
 }
 
 fn is_text_ping(text: &[u8]) -> bool {
@@ -121,7 +125,7 @@ fn is_text_ping(text: &[u8]) -> bool {
     starts_with(b"PING") || starts_with(b"WSE:PING")
 }
 
-fn ping(text: &[u8]) -> Result<Message, DecodeError> {
+fn ping(text: &[u8], incoming: &Incoming<'_>) -> Result<Message, DecodeError> {
     json::check_utf8(text)?;
     Ok(Message {
         category: None,
@@ -137,17 +141,17 @@ fn ping(text: &[u8]) -> Result<Message, DecodeError> {
         signature: Member::Absent,
         version: None,
         payload: Payload::EMPTY,
-        wire_len: text.len(),
-        encrypted: false,
+        wire_len: incoming.wire_len,
+        encrypted: incoming.encrypted,
     })
 }
 
 /// Finds the right code for text that does not start like an envelope.
-fn no_envelope(text: &[u8], limits: &Limits, origin: Origin) -> DecodeError {
+fn no_envelope(text: &[u8], incoming: &Incoming<'_>, origin: Origin) -> DecodeError {
     let is_json_start = matches!(text.first(), Some(b'[' | b'"' | b'-' | b'0'..=b'9'));
     let is_word = matches!(text.trim_ascii_end(), b"true" | b"false" | b"null");
     if text.is_empty() || is_json_start || is_word {
-        return match json::index(text, limits.max_depth) {
+        return match json::index(text, incoming.limits.max_depth) {
             Ok(_) => DecodeError::new(Code::InvalidEnvelope, "the message is no object"),
             Err(error) => error,
         };

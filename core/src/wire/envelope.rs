@@ -9,7 +9,9 @@ use bytes::Bytes;
 
 use crate::error::Code;
 
-use super::{Category, DecodeError, Limits, Message, Payload, PayloadEncoding, json, message::Member};
+use super::{
+    Category, DecodeError, Limits, Message, Payload, PayloadEncoding, decode::Incoming, json, message::Member, msgpack,
+};
 
 /// A member of the envelope that means something. Long names are aliases: they count only where the
 /// short one is absent.
@@ -44,25 +46,26 @@ impl Key {
 
     /// The key with this name.
     pub(super) fn from_name(name: &[u8]) -> Option<Self> {
+        // Patterns of single bytes compile to a decision tree; literals would be compared one after the other.
         Some(match name {
-            b"t" => Self::Kind,
-            b"p" => Self::Payload,
-            b"c" => Self::Category,
-            b"id" => Self::Id,
-            b"seq" => Self::Sequence,
-            b"ts" => Self::Timestamp,
-            b"v" => Self::Version,
-            b"tp" => Self::Topic,
-            b"e" => Self::Epoch,
-            b"o" => Self::Offset,
-            b"pri" => Self::Priority,
-            b"cid" => Self::CorrelationId,
-            b"sig" => Self::Signature,
-            b"type" => Self::KindAlias,
-            b"payload" => Self::PayloadAlias,
-            b"topic" => Self::TopicAlias,
-            b"epoch" => Self::EpochAlias,
-            b"offset" => Self::OffsetAlias,
+            [b't'] => Self::Kind,
+            [b'p'] => Self::Payload,
+            [b'c'] => Self::Category,
+            [b'v'] => Self::Version,
+            [b'e'] => Self::Epoch,
+            [b'o'] => Self::Offset,
+            [b'i', b'd'] => Self::Id,
+            [b't', b's'] => Self::Timestamp,
+            [b't', b'p'] => Self::Topic,
+            [b's', b'e', b'q'] => Self::Sequence,
+            [b'p', b'r', b'i'] => Self::Priority,
+            [b'c', b'i', b'd'] => Self::CorrelationId,
+            [b's', b'i', b'g'] => Self::Signature,
+            [b't', b'y', b'p', b'e'] => Self::KindAlias,
+            [b't', b'o', b'p', b'i', b'c'] => Self::TopicAlias,
+            [b'e', b'p', b'o', b'c', b'h'] => Self::EpochAlias,
+            [b'o', b'f', b'f', b's', b'e', b't'] => Self::OffsetAlias,
+            [b'p', b'a', b'y', b'l', b'o', b'a', b'd'] => Self::PayloadAlias,
             _ => return None,
         })
     }
@@ -80,10 +83,8 @@ pub(super) enum Kind {
     Escaped,
     /// A JSON number; the span is its text.
     Number,
-    /// A msgpack integer of zero or more.
-    Unsigned(u64),
-    /// A msgpack integer below zero.
-    Negative(i64),
+    /// A msgpack integer; the span is the whole of it.
+    Integer,
     /// Anything else.
     Other,
 }
@@ -91,18 +92,35 @@ pub(super) enum Kind {
 /// One member: what it is and where. The payload is always the whole value, quotes included.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Value {
-    pub(super) kind: Kind,
-    pub(super) start: usize,
-    pub(super) end: usize,
+    kind: Kind,
+    start: u32,
+    end: u32,
 }
 
 impl Value {
+    /// A member of a body that passed [`check_size`].
+    pub(super) const fn new(kind: Kind, start: usize, end: usize) -> Self {
+        Self { kind, start: start as u32, end: end as u32 }
+    }
+
     const fn is_present(&self) -> bool {
         !matches!(self.kind, Kind::Absent)
     }
 
     const fn range(&self) -> Range<usize> {
-        self.start..self.end
+        self.start as usize..self.end as usize
+    }
+
+    const fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
+/// Checks that spans of `body` fit into [`Value`], whatever the limits are set to.
+pub(super) fn check_size(body: &[u8]) -> Result<(), DecodeError> {
+    match u32::try_from(body.len()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(DecodeError::new(Code::MessageTooLarge, "4 GiB or more")),
     }
 }
 
@@ -129,16 +147,16 @@ impl Envelope {
     ///
     /// # Errors
     /// [`Code::InvalidEnvelope`] when there is no usable type, or a string member is too long.
-    pub(super) fn into_message(
-        self,
+    pub(super) fn to_message(
+        &self,
         body: &Bytes,
         encoding: PayloadEncoding,
         prefix: Option<Category>,
-        limits: &Limits,
+        incoming: &Incoming<'_>,
     ) -> Result<Message, DecodeError> {
-        let reader = Reader { body, limits };
+        let reader = Reader { body, limits: incoming.limits };
         let kind = reader.text("t", self.either(Key::Kind, Key::KindAlias))?;
-        if kind.as_str().is_none_or(str::is_empty) {
+        if kind.is_empty() {
             return Err(DecodeError::new(Code::InvalidEnvelope, "no type: member \"t\" must be a string with content"));
         }
         let payload = self.either(Key::Payload, Key::PayloadAlias);
@@ -160,8 +178,8 @@ impl Envelope {
             } else {
                 Payload::EMPTY
             },
-            wire_len: body.len(),
-            encrypted: false,
+            wire_len: incoming.wire_len,
+            encrypted: incoming.encrypted,
         })
     }
 }
@@ -175,12 +193,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// A member that must be a string.
     fn text(&self, name: &str, value: Value) -> Result<Member, DecodeError> {
-        let member = match value.kind {
-            Kind::Text => Member::Slice(self.body.slice(value.range())),
-            Kind::Escaped => Member::Owned(json::unescape(&self.body[value.range()]).into_boxed_str()),
+        let (member, length) = match value.kind {
+            Kind::Text => (Member::Slice(self.body.slice(value.range())), value.len()),
+            Kind::Escaped => owned(json::unescape(&self.body[value.range()])),
             _ => return Ok(Member::Absent),
         };
-        let length = member.as_str().map_or(0, str::len);
         if length > self.limits.max_member {
             let detail =
                 format!("member \"{name}\" has {length} bytes, at most {} are allowed", self.limits.max_member);
@@ -193,25 +210,23 @@ impl Reader<'_> {
     fn name(&self, name: &str, value: Value) -> Result<Member, DecodeError> {
         match value.kind {
             Kind::Number => self.text(name, Value { kind: Kind::Text, ..value }),
-            Kind::Unsigned(number) => Ok(Member::Owned(number.to_string().into_boxed_str())),
-            Kind::Negative(number) => Ok(Member::Owned(number.to_string().into_boxed_str())),
+            Kind::Integer => Ok(owned(msgpack::to_json(&self.body[value.range()])).0),
             _ => self.text(name, value),
         }
     }
 
     fn unsigned(&self, value: Value) -> Option<u64> {
         match value.kind {
-            Kind::Unsigned(number) => Some(number),
             Kind::Number => self.number(value),
+            Kind::Integer => u64::try_from(msgpack::integer(&self.body[value.range()])?).ok(),
             _ => None,
         }
     }
 
     fn signed(&self, value: Value) -> Option<i64> {
         match value.kind {
-            Kind::Unsigned(number) => Some(i64::try_from(number).unwrap_or(i64::MAX)),
-            Kind::Negative(number) => Some(number),
             Kind::Number => self.number(value),
+            Kind::Integer => i64::try_from(msgpack::integer(&self.body[value.range()])?).ok(),
             _ => None,
         }
     }
@@ -227,4 +242,9 @@ impl Reader<'_> {
             _ => None,
         }
     }
+}
+
+fn owned(text: String) -> (Member, usize) {
+    let length = text.len();
+    (Member::Owned(text.into_boxed_str()), length)
 }

@@ -8,7 +8,7 @@ use crate::error::Code;
 
 use super::{
     DecodeError,
-    envelope::{Envelope, Key, Kind, Value},
+    envelope::{self, Envelope, Key, Kind, Value},
 };
 
 /// Nesting that is refused whatever the limit says.
@@ -26,6 +26,7 @@ pub(super) fn check(text: &[u8], max_depth: usize) -> Result<(), DecodeError> {
 ///
 /// `max_depth` bounds the nesting of each member; the envelope itself does not count.
 pub(super) fn index(text: &[u8], max_depth: usize) -> Result<Envelope, DecodeError> {
+    envelope::check_size(text)?;
     check_utf8(text)?;
     let mut scanner = Scanner::new(text, max_depth);
     scanner.envelope().map_err(|fault| scanner.error(fault))
@@ -133,12 +134,44 @@ pub(super) fn write_unsigned(mut number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// What is wrong at the scanner's position.
+/// What is wrong at the scanner's position. One byte, so that results travel in registers.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Fault {
-    Expected(&'static str),
+enum Fault {
+    NoValue,
+    NoEnd,
+    NoName,
+    NoColon,
+    NoQuote,
+    NoDigit,
+    NoWord,
+    NoEscape,
+    NoHexDigits,
+    ControlCharacter,
+    ObjectGoesOn,
+    ArrayGoesOn,
     TooDeep,
     NoObject,
+}
+
+impl Fault {
+    const fn expected(self) -> &'static str {
+        match self {
+            Self::NoValue => "a value",
+            Self::NoEnd => "the end",
+            Self::NoName => "a name in quotes",
+            Self::NoColon => "\":\"",
+            Self::NoQuote => "\"",
+            Self::NoDigit => "a digit",
+            Self::NoWord => "true, false or null",
+            Self::NoEscape => "an escape",
+            Self::NoHexDigits => "four hex digits",
+            Self::ControlCharacter => "an escaped control character",
+            Self::ObjectGoesOn => "\",\" or \"}\"",
+            Self::ArrayGoesOn => "\",\" or \"]\"",
+            Self::TooDeep => "less nesting",
+            Self::NoObject => "an object",
+        }
+    }
 }
 
 /// Which containers are open, one bit each: set for an object.
@@ -169,25 +202,25 @@ impl Open {
 }
 
 /// A position in JSON text.
-pub(super) struct Scanner<'a> {
+struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
     max_depth: usize,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(text: &'a [u8], max_depth: usize) -> Self {
+    fn new(text: &'a [u8], max_depth: usize) -> Self {
         Self { text, at: 0, max_depth: max_depth.min(DEEPEST) }
     }
 
     fn error(&self, fault: Fault) -> DecodeError {
         let at = self.at;
         match fault {
-            Fault::Expected(what) => DecodeError::new(Code::InvalidJson, format!("expected {what} at byte {at}")),
             Fault::TooDeep => {
                 DecodeError::new(Code::TooDeep, format!("nested deeper than {} at byte {at}", self.max_depth))
             }
             Fault::NoObject => DecodeError::new(Code::InvalidEnvelope, "the message is no object"),
+            other => DecodeError::new(Code::InvalidJson, format!("expected {} at byte {at}", other.expected())),
         }
     }
 
@@ -205,7 +238,7 @@ impl<'a> Scanner<'a> {
 
     fn finish(&mut self) -> Result<(), Fault> {
         self.skip_space();
-        if self.at == self.text.len() { Ok(()) } else { Err(Fault::Expected("the end")) }
+        if self.at == self.text.len() { Ok(()) } else { Err(Fault::NoEnd) }
     }
 
     /// Reads a whole text whose value must be an object, and notes its members.
@@ -235,7 +268,7 @@ impl<'a> Scanner<'a> {
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => break,
-                _ => return Err(Fault::Expected("\",\" or \"}\"")),
+                _ => return Err(Fault::ObjectGoesOn),
             }
             self.skip_space();
         }
@@ -262,13 +295,13 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn name_and_colon(&mut self) -> Result<(Kind, usize), Fault> {
         if self.peek() != Some(b'"') {
-            return Err(Fault::Expected("a name in quotes"));
+            return Err(Fault::NoName);
         }
         let kind = self.string()?;
         let end = self.at - 1;
         self.skip_space();
         if self.peek() != Some(b':') {
-            return Err(Fault::Expected("\":\""));
+            return Err(Fault::NoColon);
         }
         self.at += 1;
         self.skip_space();
@@ -332,8 +365,8 @@ impl<'a> Scanner<'a> {
                 }
                 Some(b'}') if is_object => {}
                 Some(b']') if !is_object => {}
-                _ if is_object => return Err(Fault::Expected("\",\" or \"}\"")),
-                _ => return Err(Fault::Expected("\",\" or \"]\"")),
+                _ if is_object => return Err(Fault::ObjectGoesOn),
+                _ => return Err(Fault::ArrayGoesOn),
             }
             self.at += 1;
             open.depth -= 1;
@@ -349,13 +382,13 @@ impl<'a> Scanner<'a> {
             Some(b't') => self.literal(b"true"),
             Some(b'f') => self.literal(b"false"),
             Some(b'n') => self.literal(b"null"),
-            _ => Err(Fault::Expected("a value")),
+            _ => Err(Fault::NoValue),
         }
     }
 
     fn literal(&mut self, word: &[u8]) -> Result<Kind, Fault> {
         if !self.text[self.at..].starts_with(word) {
-            return Err(Fault::Expected("true, false or null"));
+            return Err(Fault::NoWord);
         }
         self.at += word.len();
         Ok(Kind::Other)
@@ -364,22 +397,29 @@ impl<'a> Scanner<'a> {
     /// Reads a string from its opening quote.
     #[inline]
     fn string(&mut self) -> Result<Kind, Fault> {
-        self.at += 1;
-        let mut kind = Kind::Text;
+        let text = self.text;
+        self.at = plain_until(text, self.at + 1);
+        if text.get(self.at) == Some(&b'"') {
+            self.at += 1;
+            return Ok(Kind::Text);
+        }
+        self.escaped_string()
+    }
+
+    /// Reads the rest of a string, from its first byte that may not stand as it is.
+    #[cold]
+    fn escaped_string(&mut self) -> Result<Kind, Fault> {
         loop {
-            self.at += plain_prefix(&self.text[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(kind);
+                    return Ok(Kind::Escaped);
                 }
-                Some(b'\\') => {
-                    kind = Kind::Escaped;
-                    self.escape()?;
-                }
-                Some(_) => return Err(Fault::Expected("an escaped control character")),
-                None => return Err(Fault::Expected("\"")),
+                Some(b'\\') => self.escape()?,
+                Some(_) => return Err(Fault::ControlCharacter),
+                None => return Err(Fault::NoQuote),
             }
+            self.at = plain_until(self.text, self.at);
         }
     }
 
@@ -391,12 +431,12 @@ impl<'a> Scanner<'a> {
                 self.at += 1;
                 for _ in 0..4 {
                     if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
-                        return Err(Fault::Expected("four hex digits"));
+                        return Err(Fault::NoHexDigits);
                     }
                     self.at += 1;
                 }
             }
-            _ => return Err(Fault::Expected("an escape")),
+            _ => return Err(Fault::NoEscape),
         }
         Ok(())
     }
@@ -431,7 +471,7 @@ impl<'a> Scanner<'a> {
         while let Some(b'0'..=b'9') = self.peek() {
             self.at += 1;
         }
-        if self.at == start { Err(Fault::Expected("a digit")) } else { Ok(()) }
+        if self.at == start { Err(Fault::NoDigit) } else { Ok(()) }
     }
 }
 
@@ -439,19 +479,18 @@ impl<'a> Scanner<'a> {
 fn member(key: Key, kind: Kind, start: usize, end: usize) -> Value {
     let is_payload = matches!(key, Key::Payload | Key::PayloadAlias);
     match kind {
-        Kind::Text | Kind::Escaped if !is_payload => Value { kind, start: start + 1, end: end - 1 },
-        _ => Value { kind, start, end },
+        Kind::Text | Kind::Escaped if !is_payload => Value::new(kind, start + 1, end - 1),
+        _ => Value::new(kind, start, end),
     }
 }
 
-/// Number of leading bytes that may stand in a string as they are.
+/// Where the bytes from `at` on end that may stand in a string as they are.
 #[inline]
-fn plain_prefix(text: &[u8]) -> usize {
+fn plain_until(text: &[u8], mut at: usize) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const TOPS: u64 = ONES << 7;
-    let mut at = 0;
-    while let Some(chunk) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
+    while let Some(Ok(chunk)) = text.get(at..at + 8).map(<[u8; 8]>::try_from) {
+        let word = u64::from_le_bytes(chunk);
         // The lowest bit set in each term is exact; higher ones may be borrowed from it.
         let quote = word ^ (ONES * b'"' as u64);
         let slash = word ^ (ONES * b'\\' as u64);
@@ -602,13 +641,13 @@ mod tests {
                 for special in [b'"', b'\\', 0, 0x1F] {
                     let mut text = vec![0x7F; length];
                     text[at] = special;
-                    assert_eq!(plain_prefix(&text), at, "{special} at {at} of {length}");
+                    assert_eq!(plain_until(&text, 0), at, "{special} at {at} of {length}");
                     text[length - 1] = b'"';
-                    assert_eq!(plain_prefix(&text), at, "{special} at {at} of {length}, quoted");
+                    assert_eq!(plain_until(&text, 0), at, "{special} at {at} of {length}, quoted");
                 }
             }
-            assert_eq!(plain_prefix(&vec![0xFF; length]), length);
-            assert_eq!(plain_prefix(&vec![0x20; length]), length);
+            assert_eq!(plain_until(&vec![0xFF; length], 0), length);
+            assert_eq!(plain_until(&vec![0x20; length], 0), length);
         }
     }
 

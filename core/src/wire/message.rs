@@ -221,7 +221,15 @@ pub(super) enum Member {
 }
 
 impl Member {
-    pub(super) fn as_str(&self) -> Option<&str> {
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Absent => true,
+            Self::Slice(bytes) => bytes.is_empty(),
+            Self::Owned(text) => text.is_empty(),
+        }
+    }
+
+    fn as_str(&self) -> Option<&str> {
         match self {
             Self::Absent => None,
             Self::Slice(bytes) => std::str::from_utf8(bytes).ok(),

@@ -11,7 +11,7 @@ use crate::error::Code;
 
 use super::{
     DecodeError,
-    envelope::{Envelope, Key, Kind, Value},
+    envelope::{self, Envelope, Key, Kind, Value},
     json::{self, Token, Tokens},
 };
 
@@ -26,6 +26,7 @@ pub(super) fn check(bytes: &[u8], max_depth: usize) -> Result<(), DecodeError> {
 ///
 /// `max_depth` bounds the nesting of each member; the envelope itself does not count.
 pub(super) fn index(bytes: &[u8], max_depth: usize) -> Result<Envelope, DecodeError> {
+    envelope::check_size(bytes)?;
     let max_depth = max_depth.min(json::DEEPEST);
     let mut walker = Walker::new(bytes);
     let Item::Map(count) = walker.item()? else {
@@ -53,10 +54,18 @@ pub(super) fn index(bytes: &[u8], max_depth: usize) -> Result<Envelope, DecodeEr
 fn member(key: Key, item: Item<'_>, start: usize, end: usize) -> Value {
     let is_payload = matches!(key, Key::Payload | Key::PayloadAlias);
     match item {
-        Item::Str(text) if !is_payload => Value { kind: Kind::Text, start: end - text.len(), end },
-        Item::Unsigned(number) => Value { kind: Kind::Unsigned(number), start, end },
-        Item::Signed(number) => Value { kind: Kind::Negative(number), start, end },
-        _ => Value { kind: Kind::Other, start, end },
+        Item::Str(text) if !is_payload => Value::new(Kind::Text, end - text.len(), end),
+        Item::Unsigned(_) | Item::Signed(_) => Value::new(Kind::Integer, start, end),
+        _ => Value::new(Kind::Other, start, end),
+    }
+}
+
+/// The value of an integer.
+pub(super) fn integer(bytes: &[u8]) -> Option<i128> {
+    match Walker::new(bytes).item() {
+        Ok(Item::Unsigned(number)) => Some(number.into()),
+        Ok(Item::Signed(number)) => Some(number.into()),
+        _ => None,
     }
 }
 

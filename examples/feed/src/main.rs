@@ -58,16 +58,17 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells what happens to the connection; ends when it will not come back, or when publishing is not allowed.
+/// Tells what happens to the connection; ends when time will not heal it, or when publishing is not allowed.
 async fn watch(client: &mut Client) -> anyhow::Result<()> {
     while let Some(event) = client.next().await {
         match event {
             Event::Connected(server) => eprintln!("publishing to {}", server.endpoint),
-            Event::Disconnected(end) => eprintln!("{}: {}", end.code, end.detail),
+            Event::Disconnected(end) if end.code.is_retryable() => eprintln!("{}: {}", end.code, end.detail),
+            Event::Disconnected(end) => anyhow::bail!("{}: {}", end.code, end.detail),
             Event::ServerError(error) if error.code == "PUBLISH_DENIED" => {
                 anyhow::bail!("{}: {} (the token needs the claim wse_publish)", error.code, error.message);
             }
-            Event::ServerError(error) => eprintln!("server: {}: {}", error.code, error.message),
+            Event::ServerError(error) if error.recoverable => eprintln!("server: {}: {}", error.code, error.message),
             _ => {}
         }
     }

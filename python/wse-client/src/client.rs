@@ -92,15 +92,9 @@ impl Core {
         let Some(client) = self.running() else { return self.connect(py, operation) };
         let inbox = Arc::clone(&self.inbox);
         let (limit, give_up_after) = (self.settings.connect_timeout, self.give_up_after());
-        let before = client.metrics().connections;
         client.reconnect();
         runtime::get(py)?.spawn(async move {
-            let mut result = connected(&client, limit, give_up_after).await;
-            while result.is_ok() && client.metrics().connections == before {
-                // The old connection was still seen; the engine's task has not had its turn yet.
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                result = connected(&client, limit, give_up_after).await;
-            }
+            let result = connected(&client, limit, give_up_after).await;
             inbox.complete(operation, result);
         });
         Ok(())
@@ -171,7 +165,10 @@ impl Core {
         let inbox = Arc::clone(&self.inbox);
         runtime::get(py)?.spawn(async move {
             let result = client.send(message).await;
-            inbox.complete(operation, result.map(Done::Sent).map_err(|fault| error::parts(fault.code(), fault.to_string())));
+            inbox.complete(
+                operation,
+                result.map(Done::Sent).map_err(|fault| error::parts(fault.code(), fault.to_string())),
+            );
         });
         Ok(())
     }
@@ -218,7 +215,9 @@ impl Core {
 
     fn failure(&self) -> Option<Parts> {
         match &*self.stage() {
-            Stage::Idle => Some(error::parts(Code::NotConnected, "not connected: use `async with`, or await connect()")),
+            Stage::Idle => {
+                Some(error::parts(Code::NotConnected, "not connected: use `async with`, or await connect()"))
+            }
             Stage::Running(client) if client.is_ended() && client.state() == ConnectionState::Failed => {
                 let last = client.last_disconnect()?;
                 Some(error::parts(last.code, last.detail))
@@ -236,8 +235,7 @@ impl Core {
     }
 
     fn is_open(&self) -> bool {
-        self.process == process::id()
-            && self.running().is_some_and(|client| client.state() != ConnectionState::Closed)
+        self.process == process::id() && self.running().is_some_and(|client| client.state() != ConnectionState::Closed)
     }
 
     fn state(&self) -> &'static str {

@@ -139,7 +139,8 @@ fn number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
 }
 
 fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(number(name, value)?).map_err(|_| refuse(value, name, "a number of seconds, 0.001 or more"))
+    Duration::try_from_secs_f64(number(name, value)?)
+        .map_err(|_| refuse(value, name, "a number of seconds, 0.001 or more"))
 }
 
 fn count(name: &str, value: &Bound<'_, PyAny>, range: std::ops::RangeInclusive<usize>) -> PyResult<usize> {

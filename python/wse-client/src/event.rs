@@ -17,10 +17,14 @@ pub(crate) struct WseEvent {
     payload: PyOnceLock<Py<PyAny>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "notices are rare, and a box for each message would cost more")]
 enum Source {
     Message(Message),
     /// The server dropped messages for this client.
-    Lost { topic: Option<String>, count: Option<u64> },
+    Lost {
+        topic: Option<String>,
+        count: Option<u64>,
+    },
 }
 
 impl WseEvent {

@@ -36,7 +36,9 @@ pub(crate) enum Done {
 enum Item {
     Done(Result<Done, Parts>),
     /// The program is asked for a token.
-    Token { renew: bool },
+    Token {
+        renew: bool,
+    },
 }
 
 impl Inbox {

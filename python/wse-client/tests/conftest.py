@@ -38,7 +38,15 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(scope="session")
 def shared_server() -> Iterator[Server]:
-    with Server(server_binary()) as server:
+    """It holds enough for a reader that is far behind: whatever is missing then was lost by the client."""
+    with Server(server_binary(), "--ring-messages", "100000") as server:
+        yield server
+
+
+@pytest.fixture
+def forgetful_server() -> Iterator[Server]:
+    """A server that holds only 64 messages for readers that are behind."""
+    with Server(server_binary(), "--ring-messages", "64") as server:
         yield server
 
 

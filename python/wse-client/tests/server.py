@@ -22,8 +22,9 @@ START_LIMIT = 20.0
 class Server:
     """`with Server(binary) as server:` runs it; `kill` and `start` restart it on the same port."""
 
-    def __init__(self, binary: Path, *, secret: str | None = None) -> None:
+    def __init__(self, binary: Path, *options: str, secret: str | None = None) -> None:
         self._binary = binary
+        self._options = options
         self._secret = secret
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -43,6 +44,7 @@ class Server:
 
     def start(self) -> None:
         command = [str(self._binary), "--host", "127.0.0.1", "--port", str(self._port), "--api-key", API_KEY]
+        command += self._options
         if self._secret is not None:
             command += ["--jwt-secret", self._secret]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)

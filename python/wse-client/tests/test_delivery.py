@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from server import Server
 from wse_client import AsyncWSEClient, WSEError, WSEEvent, WSERequestError, connect
 
 MANY = 20_000
@@ -17,6 +18,14 @@ MANY = 20_000
 async def publish_numbers(client: AsyncWSEClient, topic: str, count: int) -> None:
     for number in range(count):
         await client.publish(topic, "n", number)
+
+
+async def trickle_numbers(client: AsyncWSEClient, topic: str, count: int) -> None:
+    """In small bursts, so that a reader often has to wait."""
+    for number in range(count):
+        await client.publish(topic, "n", number)
+        if number % 4 == 3:
+            await asyncio.sleep(0.001)
 
 
 async def read_numbers(client: AsyncWSEClient, count: int) -> list[Any]:
@@ -66,12 +75,34 @@ async def test_a_slow_reader_loses_nothing(url: str, topic: str) -> None:
         assert got == list(range(count))
 
 
+async def test_what_the_server_had_to_drop_is_told(forgetful_server: Server, topic: str) -> None:
+    count = 12_000
+    async with connect(forgetful_server.url, topics=[topic], queue_size=1) as reader:
+        async with connect(forgetful_server.url) as writer:
+            for number in range(count):
+                await writer.publish(topic, "n", {"number": number, "filling": "x" * 900})
+            await writer.publish(topic, "end")
+        got: list[int] = []
+        lost = 0
+        async for event in reader:
+            if event.type == "n":
+                got.append(event.payload["number"])
+            elif event.type == "lost":
+                assert event.payload["topic"] == topic
+                lost += event.payload["count"]
+            else:
+                break
+        assert lost > 0 and len(got) + lost == count
+        assert got == sorted(set(got))
+        assert reader.metrics.messages_lost == lost
+
+
 @pytest.mark.smoke
 async def test_cancelling_a_reader_loses_nothing(url: str, topic: str) -> None:
     count = 2000
     chance = random.Random(5)
     async with connect(url, topics=[topic]) as reader, connect(url) as writer:
-        sending = asyncio.create_task(publish_numbers(writer, topic, count))
+        sending = asyncio.create_task(trickle_numbers(writer, topic, count))
         got: list[Any] = []
         cancelled = 0
         while len(got) < count:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import uuid
 from datetime import date, datetime, timezone
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from server import Server
 from wse_client import connect
 
 FORMS: dict[str, dict[str, Any]] = {
@@ -91,23 +93,12 @@ async def test_what_has_a_form_of_its_own(url: str, topic: str) -> None:
         assert (await anext(client)).payload == expected | {"bytes": b"\x00\xff"}
 
 
-async def test_big_numbers_of_others_stay_numbers(url: str, topic: str) -> None:
-    """Written by hand: a peer in another language may send integers beyond 64 bits."""
-    import json
-    import urllib.request
-
-    from server import API_KEY
-
-    big = 123456789012345678901234567890
-    body = json.dumps({"topic": topic, "type": "big", "payload": {"n": big, "minus": -big, "text": "\ud83d\ude00"}})
-    async with connect(url, topics=[topic]) as client:
-        request = urllib.request.Request(
-            url.replace("ws://", "http://") + "/publish", body.encode(), {"Authorization": f"Bearer {API_KEY}"}
-        )
-        import asyncio
-
-        await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=10).close())
-        assert (await anext(client)).payload == {"n": big, "minus": -big, "text": "\U0001f600"}
+async def test_big_numbers_of_others_stay_numbers(shared_server: Server, topic: str) -> None:
+    """A peer in another language may send integers beyond 64 bits."""
+    payload = {"n": 123456789012345678901234567890, "minus": -(2**64), "edge": 2**64, "text": "\U0001f600"}
+    async with connect(shared_server.url, topics=[topic]) as client:
+        await asyncio.to_thread(shared_server.publish, topic, "big", payload)
+        assert (await anext(client)).payload == payload
 
 
 def _loop() -> list[Any]:

@@ -34,8 +34,14 @@ struct Body {
     topic: String,
     #[serde(rename = "type")]
     kind: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     payload: Option<Box<RawValue>>,
     message: Option<Box<RawValue>>,
+}
+
+/// A payload that is `null` is a payload, not the lack of one.
+fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(value).map(Some)
 }
 
 #[derive(Serialize)]
@@ -47,7 +53,6 @@ pub(super) struct Answer {
 
 pub(super) async fn publish(State(server): State<Server>, request: Request) -> Result<Json<Answer>, ApiError> {
     check_key(&server, request.headers())?;
-    check_content_type(request.headers())?;
     let body = read_body(&server, request).await?;
     let (topic, message) = parse(&server, &body)?;
     let published = server.publish(&topic, message).map_err(refused)?;
@@ -63,7 +68,7 @@ fn check_key(server: &Server, headers: &HeaderMap) -> Result<(), ApiError> {
             "send the API key as Authorization: Bearer KEY or X-API-Key: KEY",
         )),
         ApiKeyCheck::Wrong => Err(ApiError::new(StatusCode::UNAUTHORIZED, Code::AuthFailed, "the API key is wrong")),
-        ApiKeyCheck::NotConfigured if server.is_open() && server.is_on_loopback() => Ok(()),
+        ApiKeyCheck::NotConfigured if server.is_open() && server.is_on_loopback() => check_page(headers),
         ApiKeyCheck::NotConfigured => Err(ApiError::new(
             StatusCode::FORBIDDEN,
             Code::PublishDenied,
@@ -72,15 +77,17 @@ fn check_key(server: &Server, headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// Pages of other origins can send forms and plain text without being asked; JSON they cannot.
-fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
+/// A page of another origin may not publish on a server that asks for no key: browsers name the page's origin
+/// with every such request, other programs name none.
+fn check_page(headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let page = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+    if page.is_some() && page == own {
         return Ok(());
     }
-    let message = "the body must be JSON, sent with Content-Type: application/json";
-    Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidRequest, message))
+    let message = "pages of other origins may not publish here: start the server with --api-key KEY, and send the key";
+    Err(ApiError::new(StatusCode::FORBIDDEN, Code::OriginNotAllowed, message))
 }
 
 /// Reads the whole body, in bounded time and space.

@@ -94,8 +94,8 @@ struct Connection {
     state: State,
     /// When the engine wants to be woken.
     engine_timer: Option<Moment>,
-    /// Last time that a write took something, or that there was nothing to write.
-    write_progress: Moment,
+    /// Since when the socket takes nothing of what waits.
+    blocked_since: Option<Moment>,
     reads_paused: bool,
     /// More is queued for this connection alone than it may hold.
     overflow: bool,
@@ -143,7 +143,7 @@ impl Connection {
             writer: Writer::default(),
             state: State::Open,
             engine_timer: None,
-            write_progress: now,
+            blocked_since: None,
             reads_paused: false,
             overflow: false,
             backlog: VecDeque::new(),
@@ -193,12 +193,15 @@ impl Connection {
 
     /// Sets the timer when it has to fire earlier than it would; one that fires too early does no harm.
     fn arm(&self, timer: std::pin::Pin<&mut Sleep>, armed: &mut Option<Moment>) {
-        let stalled = (!self.writer.is_empty()).then(|| self.write_progress + STALLED);
-        let linger = match self.state {
+        let next = match self.state {
+            State::Open => {
+                let stalled = self.blocked_since.map(|since| since + STALLED);
+                self.engine_timer.into_iter().chain(stalled).min()
+            }
             State::Closing { until, .. } => Some(until),
-            State::Open | State::Over => None,
+            State::Over => None,
         };
-        let Some(next) = [self.engine_timer, stalled, linger].into_iter().flatten().min() else { return };
+        let Some(next) = next else { return };
         if armed.is_none_or(|at| next < at) {
             timer.reset(self.server.clock().instant(next));
             *armed = Some(next);
@@ -219,7 +222,7 @@ impl Connection {
         match self.state {
             State::Open => {
                 self.peer.handle(Input::Wake, now);
-                if !self.writer.is_empty() && now.since(self.write_progress) >= STALLED {
+                if self.blocked_since.is_some_and(|since| now.since(since) >= STALLED) {
                     self.give_up_on_slow_reader(now);
                 }
                 self.drain(now);
@@ -301,6 +304,7 @@ impl Connection {
         self.server.counters().slow_consumers.one();
         tracing::warn!(connection = self.link.id(), user = %self.link.identity().user_id, "slow consumer, closing");
         self.overflow = false;
+        self.blocked_since = None;
         self.writer.abandon();
         self.peer.close(Close::new(close::TRY_LATER, Code::SlowConsumer.as_str()), now);
     }

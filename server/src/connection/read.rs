@@ -4,12 +4,7 @@ use std::{cell::RefCell, io};
 
 use bytes::BytesMut;
 use tokio::net::TcpStream;
-use wse_client_core::{
-    error::{Code, close},
-    io::Close,
-    server::Input,
-    time::Moment,
-};
+use wse_client_core::{error::close, io::Close, server::Input, time::Moment};
 
 use super::{
     Connection, State,
@@ -104,11 +99,13 @@ impl Connection {
     fn on_violation(&mut self, violation: Violation, now: Moment) {
         self.server.counters().protocol_violations.one();
         tracing::debug!(connection = self.link.id(), close = violation.close, why = violation.reason, "violation");
-        if violation.close != close::PROTOCOL {
-            self.peer.tell_error(violation.code, violation.reason, None, now);
+        if violation.close == close::PROTOCOL {
+            // A client that cannot frame messages is not sent any more of them.
+            self.peer.close(Close::new(violation.close, violation.reason), now);
+        } else {
+            let close = Close::new(violation.close, violation.code.as_str());
+            self.peer.fail(violation.code, violation.reason, close, now);
         }
-        let reason = if violation.code == Code::InvalidRequest { violation.reason } else { violation.code.as_str() };
-        self.peer.close(Close::new(violation.close, reason), now);
         self.drain(now);
     }
 }

@@ -23,16 +23,17 @@ impl Connection {
                 self.pull(now);
             }
             if self.writer.is_empty() {
-                self.write_progress = now;
+                self.blocked_since = None;
                 self.pause_reads(now);
                 return false;
             }
             match self.writer.write_to(stream) {
                 Ok(written) => {
-                    self.write_progress = now;
+                    self.blocked_since = None;
                     self.server.counters().bytes_sent.add(written);
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    self.blocked_since.get_or_insert(now);
                     self.pause_reads(now);
                     return false;
                 }

@@ -1,7 +1,9 @@
 // Node: the module lies beside this file.
 import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { setModuleFinder } from "../engine.js";
 
-setModuleFinder(() => readFile(new URL("./wse_bg.wasm", import.meta.url)));
+// By its text: under jsdom `URL` is another class, which `readFile` does not take.
+setModuleFinder(() => readFile(fileURLToPath(new URL("./wse_bg.wasm", import.meta.url).href)));
 
 export * from "../index.js";

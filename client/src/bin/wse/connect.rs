@@ -49,7 +49,8 @@ pub(crate) fn narrate(event: &Event) {
             let next = end.retry_in.map_or_else(String::new, |pause| format!("; next attempt in {pause:.1?}"));
             eprintln!("{}: {}{next}", end.code, end.detail);
         }
-        Event::ServerError(error) => eprintln!("server: {}: {}", error.code, error.message),
+        // One that ends the connection is told again, by the disconnect.
+        Event::ServerError(error) if error.recoverable => eprintln!("server: {}: {}", error.code, error.message),
         Event::Rejected(error) => eprintln!("unreadable message: {error}"),
         Event::Lost { topic, count } => {
             let count = count.map_or_else(|| "some".to_owned(), |count| count.to_string());

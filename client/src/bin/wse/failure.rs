@@ -9,19 +9,26 @@ use wse_client::{Code, ConfigError, Disconnect, SendError, SubscribeError};
 pub(crate) struct Failure {
     code: Option<String>,
     message: String,
+    hint: Option<&'static str>,
     exit: u8,
 }
 
 impl Failure {
     /// Something on this machine, such as a file that cannot be read.
     pub(crate) fn local(message: impl Into<String>) -> Self {
-        Self { code: None, message: message.into(), exit: 2 }
+        Self { code: None, message: message.into(), hint: None, exit: 2 }
     }
 
     /// Something with a code of the protocol's table, known to this version or not.
     pub(crate) fn coded(code: impl Into<String>, message: impl Into<String>) -> Self {
         let code = code.into();
-        Self { exit: exit_of(&code), code: Some(code), message: message.into() }
+        Self { exit: exit_of(&code), hint: hint(&code), code: Some(code), message: message.into() }
+    }
+
+    /// The same with another hint, where the usual one does not fit.
+    pub(crate) const fn hinting(mut self, hint: Option<&'static str>) -> Self {
+        self.hint = hint;
+        self
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
@@ -31,10 +38,11 @@ impl Failure {
     /// Writes the line, and a hint where one is certain.
     pub(crate) fn report(&self) {
         match &self.code {
+            _ if self.exit == 0 => {}
             Some(code) => eprintln!("error: {code}: {}", self.message),
             None => eprintln!("error: {}", self.message),
         }
-        if let Some(hint) = self.code.as_deref().and_then(hint) {
+        if let Some(hint) = self.hint {
             eprintln!("hint: {hint}");
         }
     }
@@ -61,7 +69,7 @@ fn exit_of(code: &str) -> u8 {
 fn hint(code: &str) -> Option<&'static str> {
     Some(match code {
         "AUTH_REQUIRED" => "give a token with --token or WSE_TOKEN",
-        "AUTH_FAILED" => "the token is wrong, expired or for another server; with --http, the API key is",
+        "AUTH_FAILED" => "get a fresh token for this server: `wse-server token` makes one",
         "TOPIC_DENIED" => "the token's claim wse_topics does not allow this topic",
         "PUBLISH_DENIED" => "the token's claim wse_publish does not allow this topic",
         "CONNECT_FAILED" => "is the server running there? --wait keeps trying",
@@ -96,13 +104,21 @@ impl From<SubscribeError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self { code: None, message: error.to_string(), exit: 1 }
+        // Whoever read our output has enough of it, as in `wse sub … | head`: no failure.
+        let exit = u8::from(error.kind() != io::ErrorKind::BrokenPipe);
+        Self { code: None, message: error.to_string(), hint: None, exit }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reader_that_has_enough_is_no_failure() {
+        assert_eq!(Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)).exit, 0);
+        assert_eq!(Failure::from(io::Error::from(io::ErrorKind::StorageFull)).exit, 1);
+    }
 
     #[test]
     fn exit_codes_tell_wrong_usage_from_refusals_and_from_the_network() {

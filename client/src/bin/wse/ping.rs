@@ -16,13 +16,14 @@ use crate::{
 pub(crate) async fn run(args: PingArgs) -> Result<(), Failure> {
     let silence = args.interval.max(Duration::from_secs(5));
     let mut client = open(builder(&args.connect)?.heartbeat(args.interval, silence), args.connect.wait).await?;
-    if let Some(server) = client.server() {
-        introduce(&server)?;
-    }
     let mut trips = Vec::new();
     while (trips.len() as u64) < args.count {
         match client.next().await {
             Some(Event::Latency(trip)) => {
+                // The server's hello, with its version, is there by the first answer.
+                if let (true, Some(server)) = (trips.is_empty(), client.server()) {
+                    introduce(&server)?;
+                }
                 trips.push(trip);
                 writeln!(io::stdout(), "round trip {}: {}", trips.len(), milliseconds(trip))?;
             }

@@ -60,7 +60,9 @@ async fn publish(client: &mut Client, args: &PubArgs, payload: Payload) -> Resul
 /// Waits until the server has judged the message. A server answers in order and only refusals are answered, so the
 /// answer to a request that changes nothing comes after the refusal, or there is none.
 async fn settled(client: &mut Client, id: &str) -> Result<(), Failure> {
-    client.unsubscribe(&[BARRIER]).await?;
+    if !client.unsubscribe(&[BARRIER]).await?.confirmed {
+        eprintln!("the server does not confirm anything; the message was sent");
+    }
     for event in client.try_next_batch(usize::MAX) {
         match event {
             Event::ServerError(error) if error.source.correlation_id() == Some(id) => {
@@ -123,7 +125,9 @@ fn post(agent: &ureq::Agent, url: &str, args: &PubArgs, text: &str) -> Result<()
     if let Some(key) = &args.api_key {
         request = request.header("Authorization", format!("Bearer {key}"));
     }
-    let failed = |error: ureq::Error| Failure::coded("CONNECT_FAILED", format!("{url}: {error}"));
+    let failed = |error: ureq::Error| {
+        Failure::coded("CONNECT_FAILED", format!("{url}: {error}")).hinting(Some("is the server running there?"))
+    };
     let mut response = request.send(body).map_err(failed)?;
     let answer = response.body_mut().read_to_string().map_err(failed)?;
     if !response.status().is_success() {
@@ -150,7 +154,9 @@ fn refusal(status: u16, answer: &str) -> Failure {
         }
         .to_owned()
     });
-    Failure::coded(code, format!("HTTP {status}: {}", named("message").unwrap_or_else(|| answer.trim().to_owned())))
+    let hint = matches!(status, 401 | 403).then_some("give the server's API key with --api-key or WSE_API_KEY");
+    let message = named("message").unwrap_or_else(|| answer.trim().to_owned());
+    Failure::coded(code, format!("HTTP {status}: {message}")).hinting(hint)
 }
 
 #[cfg(test)]

@@ -44,10 +44,8 @@ pub(crate) async fn run(args: SubArgs) -> Result<(), Failure> {
                 other => narrate(&other),
             }
         }
-        match io::stdout().lock().write_all(&lines).and_then(|()| io::stdout().flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => left = 0,
-            written => written?,
-        }
+        io::stdout().lock().write_all(&lines)?;
+        io::stdout().flush()?;
         if left == 0 {
             client.close().await;
             return Ok(());

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Final, final
 
+__all__ = ["Core", "WSEEvent", "__version__", "quiesce"]
+
 __version__: Final[str]
 
 @final

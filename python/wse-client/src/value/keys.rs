@@ -36,6 +36,8 @@ pub(crate) fn cached_str<'py>(py: Python<'py>, text: &str) -> Bound<'py, PyStrin
 
 /// FNV-1a: a few cycles per byte, and nothing here is worth an attack (a collision costs one allocation).
 fn slot_of(text: &str) -> usize {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     (hash ^ (hash >> 32)) as usize % SLOTS
 }

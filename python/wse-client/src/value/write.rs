@@ -183,7 +183,9 @@ impl<'py> Node<'_, 'py> {
         if self.check(value.is_instance(known.date.bind(py)))? || self.check(value.is_instance(known.time.bind(py)))? {
             return self.text(value.call_method0("isoformat").and_then(|text| text.str()), s);
         }
-        if self.check(value.is_instance(known.decimal.bind(py)))? || self.check(value.is_instance(known.uuid.bind(py)))? {
+        if self.check(value.is_instance(known.decimal.bind(py)))?
+            || self.check(value.is_instance(known.uuid.bind(py)))?
+        {
             return self.text(value.str(), s);
         }
         let why = format!("is of type {}, which has no form in JSON", type_name(value));

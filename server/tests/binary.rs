@@ -1,0 +1,121 @@
+//! The binary: flags, the token command, signals.
+
+mod common;
+
+use std::{
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use common::{Client, PATIENCE, SECRET};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wse-server"));
+    command.args(arguments).kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WSE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+async fn run(arguments: &[&str]) -> (Output, String) {
+    let output = timeout(PATIENCE, command(arguments).output()).await.expect("ends in time").expect("runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, text)
+}
+
+/// Starts a server and reads its log up to the address.
+async fn start(mut command: Command) -> (Child, String, BufReader<tokio::process::ChildStderr>) {
+    let mut child = command.spawn().expect("starts");
+    let mut log = BufReader::new(child.stderr.take().expect("piped"));
+    let address = timeout(PATIENCE, async {
+        loop {
+            let mut line = String::new();
+            assert!(log.read_line(&mut line).await.expect("readable") > 0, "ended without an address");
+            if let Some((_, rest)) = line.split_once("ws://") {
+                return rest.split('/').next().expect("an address").to_owned();
+            }
+        }
+    })
+    .await
+    .expect("listens in time");
+    (child, address, log)
+}
+
+#[tokio::test]
+async fn a_token_of_the_command_opens_the_door_and_a_signal_closes_it_in_order() {
+    let arguments = ["token", "--secret", SECRET, "--sub", "bob", "--ttl", "60", "--publish-allow", "a,b"];
+    let (output, _) = run(&arguments).await;
+    assert!(output.status.success());
+    let token = String::from_utf8(output.stdout).expect("text").trim().to_owned();
+
+    let mut server = command(&["--port", "0", "--jwt-secret", SECRET]);
+    server.env("WSE_LOG", "debug");
+    let (mut child, address, mut log) = start(server).await;
+    let request = format!("ws://{address}/wse?token={token}").into_client_request().expect("a request");
+    let mut client = Client::connect(request).await;
+    let ready = client.message().await;
+    assert_eq!(common::payload(&ready)["details"]["user_id"], "bob");
+
+    let pid = child.id().expect("running").to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.expect("runs").success());
+    assert_eq!(client.closed().await.code, 1001);
+    drop(client);
+    let status = timeout(PATIENCE, child.wait()).await.expect("ends in time").expect("waited for");
+    assert!(status.success(), "{status}");
+    let mut rest = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut log, &mut rest).await.expect("text");
+    assert!(rest.contains("token in the URL"), "the warning is missing: {rest}");
+    assert!(!rest.contains(&token), "the token is in the log");
+}
+
+#[tokio::test]
+async fn wrong_settings_end_with_a_message_that_helps() {
+    for (arguments, words) in [
+        (&["--jwt-secret", "short"][..], &["jwt_secret", "32"][..]),
+        (&["--host", "0.0.0.0", "--port", "0"], &["--jwt-secret", "--allow-open"]),
+        (&["--prot", "1"], &["--port"]),
+        (&["--port", "70000"], &["70000"]),
+        (&["--allowed-origins", "example.com"], &["allowed_origins", "https://"]),
+        (&["--static", "/no/such/folder"], &["/no/such/folder"]),
+        (&["--log", "not a=filter=x"], &["--log"]),
+        (&["token", "--secret", "short", "--sub", "u"], &["32"]),
+        (&["token", "--secret", SECRET], &["--sub"]),
+    ] {
+        let (output, text) = run(arguments).await;
+        assert!(!output.status.success(), "{arguments:?}");
+        for word in words {
+            assert!(text.contains(word), "{arguments:?}: {word} is missing in {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn settings_come_from_the_environment_too() {
+    let mut server = command(&[]);
+    server.env("WSE_PORT", "0").env("WSE_JWT_SECRET", SECRET);
+    let (_child, address, _log) = start(server).await;
+    let request = format!("ws://{address}/wse").into_client_request().expect("a request");
+    assert_eq!(Client::connect(request).await.error_and_close().await.1.code, 4401);
+
+    let mut token = command(&["token", "--sub", "carol"]);
+    let output = token.env("WSE_JWT_SECRET", SECRET).env("WSE_PORT", "0").output().await.expect("runs");
+    let token = String::from_utf8(output.stdout).expect("text");
+    let request = format!("ws://{address}/wse?token={}", token.trim()).into_client_request().expect("a request");
+    assert_eq!(Client::connect(request).await.message().await.kind(), "server_ready");
+}
+
+#[tokio::test]
+async fn help_teaches() {
+    let output = timeout(Duration::from_secs(5), command(&["--help"]).output()).await.expect("in time").expect("runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    for word in ["Examples:", "WSE_JWT_SECRET", "--static", "wse-server token", "/wse/publish"] {
+        assert!(text.contains(word), "{word}");
+    }
+}

@@ -1,0 +1,154 @@
+//! The load generator's WebSocket: as little as possible, so that what is measured is the server.
+//!
+//! Frames are encoded before the clock starts and written in big pieces; what arrives is counted frame by
+//! frame without being parsed further than its header.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+const READ_SIZE: usize = 256 * 1024;
+
+/// The reading half of a connection.
+pub(crate) struct Reader {
+    socket: OwnedReadHalf,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+/// Opens a connection and upgrades it.
+pub(crate) async fn connect(addr: SocketAddr) -> Result<(Reader, OwnedWriteHalf)> {
+    let mut stream = TcpStream::connect(addr).await.context("connect")?;
+    stream.set_nodelay(true)?;
+    let request = format!(
+        "GET /wse HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut buffer = vec![0; READ_SIZE];
+    let mut end = 0;
+    let head = loop {
+        let read = stream.read(&mut buffer[end..]).await?;
+        ensure!(read > 0, "the server closed during the upgrade");
+        end += read;
+        if let Some(at) = buffer[..end].windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+    };
+    let status = String::from_utf8_lossy(&buffer[..head]);
+    ensure!(status.starts_with("HTTP/1.1 101"), "upgrade refused: {}", status.lines().next().unwrap_or(""));
+    let (socket, writer) = stream.into_split();
+    Ok((Reader { socket, buffer, start: head, end }, writer))
+}
+
+impl Reader {
+    /// Waits for at least one whole frame and hands every whole frame of the read to `visit`.
+    pub(crate) async fn read_frames(&mut self, mut visit: impl FnMut(&[u8])) -> Result<()> {
+        loop {
+            let mut seen = false;
+            while let Some((header, length)) = self.next_header()? {
+                let from = self.start + header;
+                if from + length > self.end {
+                    break;
+                }
+                visit(&self.buffer[from..from + length]);
+                self.start = from + length;
+                seen = true;
+            }
+            if seen {
+                return Ok(());
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// Waits for the first frame that contains `text`.
+    pub(crate) async fn wait_for(&mut self, text: &str) -> Result<()> {
+        let mut found = false;
+        while !found {
+            self.read_frames(|frame| {
+                found |= frame.windows(text.len()).any(|window| window == text.as_bytes());
+            })
+            .await
+            .with_context(|| format!("while waiting for {text:?}"))?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of the buffer and keeps the socket open.
+    pub(crate) fn into_socket(self) -> OwnedReadHalf {
+        self.socket
+    }
+
+    fn next_header(&self) -> Result<Option<(usize, usize)>> {
+        let bytes = &self.buffer[self.start..self.end];
+        let [first, second, rest @ ..] = bytes else { return Ok(None) };
+        if first & 0x0f == 8 {
+            bail!("the server closed the connection");
+        }
+        ensure!(first & 0x80 != 0, "the server sent a fragment");
+        Ok(match second & 0x7f {
+            126 => match rest {
+                [a, b, ..] => Some((4, usize::from(u16::from_be_bytes([*a, *b])))),
+                _ => None,
+            },
+            127 => match rest.first_chunk::<8>() {
+                Some(length) => Some((10, usize::try_from(u64::from_be_bytes(*length))?)),
+                None => None,
+            },
+            short => Some((2, usize::from(short))),
+        })
+    }
+
+    async fn fill(&mut self) -> Result<()> {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end == self.buffer.len() {
+            self.buffer.resize(self.end * 2, 0);
+        }
+        let read = self.socket.read(&mut self.buffer[self.end..]).await?;
+        ensure!(read > 0, "the server closed the connection");
+        self.end += read;
+        Ok(())
+    }
+}
+
+/// One masked client frame.
+pub(crate) fn client_frame(text: bool, payload: &[u8]) -> Vec<u8> {
+    const MASK: [u8; 4] = [0x5a, 0x17, 0xc3, 0x88];
+    let mut frame = Vec::with_capacity(payload.len() + 14);
+    frame.push(if text { 0x81 } else { 0x82 });
+    match payload.len() {
+        length @ 0..126 => frame.push(0x80 | length as u8),
+        length @ 126..0x1_0000 => {
+            frame.push(0x80 | 126);
+            frame.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend((length as u64).to_be_bytes());
+        }
+    }
+    frame.extend(MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
+}
+
+/// Subscribes a connection to one topic and waits for the answer.
+pub(crate) async fn subscribe(reader: &mut Reader, writer: &mut OwnedWriteHalf, topic: &str) -> Result<()> {
+    let request =
+        format!(r#"WSE{{"t":"subscription_update","p":{{"action":"subscribe","topics":["{topic}"]}},"v":1}}"#);
+    writer.write_all(&client_frame(true, request.as_bytes())).await?;
+    reader.wait_for("\"subscription_update\"").await
+}

@@ -1,0 +1,256 @@
+import { describe, expect, it } from "vitest";
+import type { WseEvent, WseMessage } from "wse-client";
+import { freshTopic, makeClient, publish, until } from "./helpers.js";
+import { makeToken, startServer } from "./run-server.mjs";
+
+describe("a client of the real server", () => {
+  it("loads, connects and tells its states in order", async () => {
+    const client = makeClient();
+    const states: string[] = [];
+    client.onEvent((event) => event.type === "stateChanged" && states.push(event.to));
+    expect(client.connectionState).toBe("idle");
+    const server = await client.connect();
+    expect(server).toMatchObject({ encrypted: false });
+    expect(server.connectionId).toBeTruthy();
+    expect(client.isConnected).toBe(true);
+    client.close();
+    expect(client.connectionState).toBe("closed");
+    expect(states).toEqual(["connecting", "connected", "closed"]);
+  });
+
+  it.each(["json", "text", "msgpack"] as const)("gets what is published, as %s, compressed and not", async (encoding) => {
+    const topic = freshTopic();
+    const client = makeClient({ encoding });
+    const got: WseMessage[] = [];
+    client.on("news", (message) => got.push(message));
+    await client.connect();
+    await client.subscribe([topic]);
+    const payloads = [{ n: 1, text: "schön 🚀" }, { long: "x".repeat(5000) }, { n: 0.1, deep: [[[]]], none: null }];
+    for (const payload of payloads) expect(await publish(topic, "news", payload)).toBe(1);
+    await until("three messages", () => got.length === 3);
+    expect(got.map((message) => message.payload)).toEqual(payloads);
+    expect(got[0]).toMatchObject({ type: "news", topic });
+    expect(got[0]!.id).toMatch(/^[0-9a-f-]{36}$/);
+    expect(got[0]!.payload).toBe(got[0]!.payload);
+  });
+
+  it("publishes, and hears itself over an encrypted connection", async () => {
+    const topic = freshTopic();
+    const client = makeClient({ security: { encryption: true } });
+    const server = await client.connect();
+    expect(server.encrypted).toBe(true);
+    await client.subscribe([topic]);
+    const messages = client.messages();
+    const id = client.send({ type: "chat", topic, payload: { text: "secret" } });
+    const { value } = await messages.next();
+    expect(value).toMatchObject({ type: "chat", topic, id });
+    expect(value.payload).toEqual({ text: "secret" });
+  });
+
+  it("subscribes and unsubscribes", async () => {
+    const [one, two] = [freshTopic(), freshTopic()];
+    const client = makeClient();
+    await client.connect();
+    expect(await client.subscribe([one, two])).toMatchObject({ accepted: [one, two], refused: [], confirmed: true });
+    expect(client.topics).toEqual([one, two]);
+    expect(await publish(one, "x", {})).toBe(1);
+    expect(await client.unsubscribe([one])).toMatchObject({ action: "unsubscribe", confirmed: true });
+    expect(await publish(one, "x", {})).toBe(0);
+    expect(await publish(two, "x", {})).toBe(1);
+    await expect(client.subscribe([""])).rejects.toMatchObject({ code: "INVALID_TOPIC", retryable: false });
+  });
+
+  it("comes back after its connection is cut, subscribed, without a message twice", async () => {
+    const topic = freshTopic();
+    const client = makeClient();
+    const events: WseEvent[] = [];
+    client.onEvent((event) => events.push(event));
+    await client.connect();
+    await client.subscribe([topic]);
+    client.dropConnection();
+    await until("connected again", () => client.isConnected && client.metrics.connections === 2);
+    await until("subscribed again", async () => (await publish(topic, "after", {})) === 1);
+    await until("the message", () => events.some((event) => event.type === "message" && event.message.type === "after"));
+    const ends = events.filter((event) => event.type === "disconnected");
+    expect(ends).toHaveLength(1);
+    expect(ends[0]).toMatchObject({ disconnect: { code: "CONNECTION_CLOSED", closeCode: 4000 } });
+    expect(ends[0]!.type === "disconnected" && ends[0]!.disconnect.retryInMs).toBeTypeOf("number");
+    const ids = events.flatMap((event) => (event.type === "message" ? [event.message.id] : []));
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  it("hands over together what arrived together", async () => {
+    const topic = freshTopic();
+    const client = makeClient();
+    await client.connect();
+    await client.subscribe([topic]);
+    let changes = 0;
+    let received = 0;
+    client.store.subscribe(() => (changes += 1));
+    client.on("burst", () => (received += 1));
+    for (let i = 0; i < 200; i++) client.send({ type: "burst", topic, payload: { i } });
+    await until("all", () => received === 200);
+    expect(changes).toBeLessThan(100);
+    expect(client.store.getSnapshot().lastMessage?.payload).toEqual({ i: 199 });
+    expect(client.metrics).toMatchObject({ messagesSent: 200, connections: 1, messagesLost: 0 });
+  });
+
+  it("refuses what cannot be sent, and says why", async () => {
+    const client = makeClient();
+    expect(() => client.send({ type: "x" })).toThrowError(expect.objectContaining({ code: "NOT_CONNECTED", retryable: true }));
+    await client.connect();
+    const cyclic: Record<string, unknown> = {};
+    cyclic.self = cyclic;
+    for (const [message, code] of [
+      [{ type: "" }, "INVALID_REQUEST"],
+      [{ type: "server_ready" }, "INVALID_REQUEST"],
+      [{ type: "x", payload: cyclic }, "INVALID_REQUEST"],
+      [{ type: "x", payload: 1n }, "INVALID_REQUEST"],
+      [{ type: "x", payload: () => 1 }, "INVALID_REQUEST"],
+      [{ type: "x", topic: "a*" }, "INVALID_TOPIC"],
+      [{ type: "x", payload: noise(2 << 20) }, "MESSAGE_TOO_LARGE"],
+    ] as const) {
+      expect(() => client.send(message), message.type).toThrowError(expect.objectContaining({ code }));
+    }
+    expect(client.isConnected).toBe(true);
+  });
+
+  it("survives a handler that throws, and one that calls back in", async () => {
+    const topic = freshTopic();
+    const client = makeClient();
+    await client.connect();
+    await client.subscribe([topic]);
+    const errors: unknown[] = [];
+    const before = console.error;
+    console.error = (error: unknown) => errors.push(error);
+    let second = 0;
+    client.on("first", () => {
+      client.send({ type: "second", topic });
+      throw new Error("of the application");
+    });
+    client.on("second", () => {
+      second += 1;
+      client.close();
+    });
+    client.send({ type: "first", topic });
+    await until("closed by the handler", () => client.connectionState === "closed");
+    console.error = before;
+    expect(second).toBe(1);
+    expect(errors).toEqual([expect.objectContaining({ message: "of the application" })]);
+  });
+
+  it("ends iterators on close, and tells a reader that is too slow", async () => {
+    const topic = freshTopic();
+    const client = makeClient();
+    await client.connect();
+    await client.subscribe([topic]);
+    const slow = client.messages({ limit: 2 });
+    const stopped = new AbortController();
+    const aborted = client.messages({ signal: stopped.signal });
+    const all: unknown[] = [];
+    const reading = (async () => {
+      for await (const message of client) all.push(message.payload);
+    })();
+    for (let i = 0; i < 5; i++) client.send({ type: "n", topic, payload: i });
+    await until("all five", () => all.length === 5);
+    stopped.abort();
+    expect([(await slow.next()).value.payload, (await slow.next()).value.payload]).toEqual([0, 1]);
+    await expect(slow.next()).rejects.toMatchObject({ code: "SLOW_CONSUMER" });
+    expect(await slow.next()).toEqual({ done: true, value: undefined });
+    const read: unknown[] = [];
+    for await (const message of aborted) read.push(message.payload);
+    expect(read).toEqual([0, 1, 2, 3, 4]);
+    client.close();
+    await reading;
+  });
+
+  it("can be closed while it loads, freed, and used again", async () => {
+    const client = makeClient();
+    const first = client.connect();
+    client.close();
+    await expect(first).rejects.toMatchObject({ code: "CONNECTION_CLOSED" });
+    expect(client.connectionState).toBe("closed");
+    await client.connect();
+    client.free();
+    client.free();
+    expect(client.connectionState).toBe("closed");
+    await client.connect();
+    expect(client.isConnected).toBe(true);
+  });
+
+  it("gives up after maxRetries, with a reason", async () => {
+    const gone = await startServer();
+    await gone.stop();
+    const client = makeClient({ endpoints: [gone.url], reconnection: { maxRetries: 2, initialDelay: 5, maxDelay: 10 } });
+    await expect(client.connect()).rejects.toMatchObject({ name: "WseError" });
+    expect(client.connectionState).toBe("failed");
+    expect(client.diagnostics?.lastDisconnect?.code).toMatch(/RETRIES_EXHAUSTED|CONNECT_FAILED/);
+  });
+
+  it("stops waiting when the signal says so", async () => {
+    const client = makeClient({ endpoints: ["ws://127.0.0.1:9/"] });
+    await expect(client.connect({ signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ name: "WseError" });
+  });
+});
+
+describe("tokens", () => {
+  const secret = "0123456789abcdef0123456789abcdef";
+
+  it("asks the provider at each attempt, and again with renew after a refusal", async () => {
+    const server = await startServer(["--jwt-secret", secret]);
+    try {
+      const good = await makeToken(secret, "alice", "--ttl", "60");
+      const asked: boolean[] = [];
+      const client = makeClient({
+        endpoints: [server.url],
+        token: async ({ renew }) => {
+          asked.push(renew);
+          return renew ? good : "not.a.token";
+        },
+      });
+      expect((await client.connect()).userId).toBe("alice");
+      expect(asked).toEqual([false, true]);
+      client.dropConnection();
+      await until("asked again", () => asked.length === 3);
+    } finally {
+      await server.stop();
+    }
+  });
+
+  it("tells a refused string token, and takes a better one", async () => {
+    const server = await startServer(["--jwt-secret", secret]);
+    try {
+      const client = makeClient({ endpoints: [server.url], token: "not.a.token" });
+      void client.connect();
+      await until("refused", () => client.diagnostics?.lastError?.code === "AUTH_FAILED");
+      client.setToken(await makeToken(secret, "bob", "--ttl", "60"));
+      await until("connected", () => client.isConnected);
+      expect(client.server?.userId).toBe("bob");
+    } finally {
+      await server.stop();
+    }
+  });
+
+  it("keeps trying while the provider fails", async () => {
+    let calls = 0;
+    const client = makeClient({
+      token: () => {
+        calls += 1;
+        if (calls === 1) throw new Error("the session service is down");
+        return calls === 2 ? (5 as unknown as string) : null;
+      },
+    });
+    const seen: string[] = [];
+    client.onEvent((event) => event.type === "disconnected" && seen.push(`${event.disconnect.code} ${event.disconnect.detail}`));
+    await client.connect();
+    expect(seen).toEqual([
+      expect.stringMatching(/^TOKEN_PROVIDER_FAILED .*the session service is down/),
+      expect.stringMatching(/^TOKEN_PROVIDER_FAILED .*number/),
+    ]);
+  });
+});
+
+/** Text that does not compress below the limit. */
+function noise(bytes: number): string {
+  return Array.from({ length: bytes / 8 }, () => Math.random().toString(36).slice(2, 10).padEnd(8, "x")).join("");
+}
