@@ -1,5 +1,7 @@
 //! When something goes wrong: every client says the same, and the others do not notice.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail, ensure};
 use futures_util::{SinkExt, StreamExt, future::try_join_all};
 use tokio::time::{sleep, timeout};
@@ -52,21 +54,28 @@ async fn join_all_kinds(place: &Place, settings: &Settings) -> Result<Vec<Player
     try_join_all(Kind::ALL.map(|kind| Player::join(place, kind, settings))).await
 }
 
-/// Publishes until all are there again, then expects every one to get the mark of this round.
+/// Publishes until every client has heard something of this round. What is published while a client is away does not
+/// reach it, and the server may take a moment to see that it is away.
 async fn publish_until_heard(server: &Server, players: &mut [Player], round: usize) -> Result<()> {
-    let expected = players.len() as u64;
-    let returned = async {
-        while server.publish(TOPIC, "knock", "{}").await?.delivered < expected {
-            sleep(std::time::Duration::from_millis(50)).await;
+    let payload = format!("{{\"round\":{round}}}");
+    let publishing = async {
+        loop {
+            server.publish(TOPIC, "knock", &payload).await?;
+            sleep(Duration::from_millis(50)).await;
         }
-        anyhow::Ok(())
     };
-    timeout(STEP, returned).await.context("not everyone came back")??;
-    let mark = server.publish(TOPIC, "mark", &format!("{{\"round\":{round}}}")).await?;
-    for player in players {
-        while player.next().await?.id != mark.id {}
+    let hearing = try_join_all(players.iter_mut().map(|player| async move {
+        let name = player.kind.name();
+        let heard = async {
+            while player.next().await?.payload["round"] != round {}
+            anyhow::Ok(())
+        };
+        timeout(STEP, heard).await.with_context(|| format!("{name} did not come back"))?
+    }));
+    tokio::select! {
+        ended = publishing => ended,
+        heard = hearing => heard.map(|_| ()),
     }
-    Ok(())
 }
 
 async fn good_token(place: &Place) -> Result<()> {
