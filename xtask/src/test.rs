@@ -67,11 +67,11 @@ fn web(report: &mut Report, package: bool, server: Option<&Path>) {
         return;
     }
     report.step("typescript types", npm::types);
-    report.step("vitest", || sh_run(&mut npm::script(npm::PACKAGE, "test")));
     let Some(server) = server else {
-        report.blocked("chromium", "build programs");
+        report.blocked("vitest, chromium", "build programs");
         return;
     };
+    report.step("vitest", || sh_run(npm::script(npm::PACKAGE, "test").env("WSE_SERVER_BIN", server)));
     report.step("demo page", npm::demo);
     report.step("chromium", || npm::browser_tests(server));
     report.step("npm packaging", || npm::packaging_tests(server));

@@ -1,13 +1,14 @@
 //! The published packages of the same protocol, version 2.5.1, as the other end.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
 use crate::{
     place::Place,
-    player::{Kind, Mode, Player, Settings},
+    player::{Kind, Mode, Player, STEP, Settings},
     proxy::Proxy,
     runner::Runner,
     server::{self, Server, free_address},
@@ -58,6 +59,15 @@ async fn foreign_client(place: &Place, mode: Mode, token: bool) -> Result<()> {
     ensure!(connected["ready"] == true, "never ready: {connected}");
     ensure!(connected["encrypted"] == (mode == Mode::Encrypted), "encrypted is {}", connected["encrypted"]);
 
+    // The package does not wait for the answer to its subscription.
+    let subscribed = async {
+        while server.publish(TOPIC, "knock", "{}").await?.delivered == 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::Ok(())
+    };
+    timeout(STEP, subscribed).await.context("never subscribed")??;
+    ensure!(peer.expect("message").await?["type"] == "knock", "the first message is another one");
     let payloads = [
         json!({"n": 1, "text": "ž🦀"}),
         json!({"n": 2, "large": "swordfish ".repeat(500)}),
