@@ -82,7 +82,8 @@ fn start(server: &Path, page: &Path, port: u16) -> Result<[(&'static str, Runnin
         thread::sleep(Duration::from_millis(50));
     }
     let feed = Running::start(&mut feeder(port))?;
-    Ok([("wse-server", serving), ("wse-feed", feed)])
+    // Ended in this order: the feed does not see its server go away.
+    Ok([("wse-feed", feed), ("wse-server", serving)])
 }
 
 fn feeder(port: u16) -> Command {
