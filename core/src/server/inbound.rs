@@ -152,7 +152,7 @@ impl Peer {
         }
         let mut request =
             SubscriptionRequest { topics: Vec::new(), refused: Vec::new(), id: id.map(str::to_owned), from_url };
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = std::collections::BTreeSet::new();
         for name in topics {
             if !seen.insert(name.clone()) {
                 continue;
