@@ -160,7 +160,7 @@ async fn the_upgrade_can_be_refused_with_an_http_status() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_close_code_leads_back_or_to_a_typed_end() {
     let server = Server::start().await;
-    for code in [1000, 1001, 1008, 1009, 1011, 1012, 1013, 4300, 4401, 4429, 4999] {
+    for code in [1000, 1001, 1002, 1007, 1008, 1009, 1011, 1012, 1013, 4300, 4401, 4429, 4999] {
         let mut client = quick(&server).topics(["t"]).connect().await.unwrap();
         events_until(&mut client, "the outcome", |event| matches!(event, Event::Subscribed(_))).await;
         server.close_all(code);

@@ -32,6 +32,8 @@
 //! # Ok::<(), wse_client_core::config::ConfigError>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod channel;
 pub mod client;
 pub mod config;

@@ -142,6 +142,8 @@ fn every_close_code_leads_somewhere() {
     let expected = [
         (close::NORMAL, Code::ConnectionClosed, ConnectionState::Reconnecting),
         (close::GOING_AWAY, Code::ConnectionClosed, ConnectionState::Reconnecting),
+        (close::PROTOCOL, Code::ConnectionClosed, ConnectionState::Reconnecting),
+        (close::INVALID_DATA, Code::ConnectionClosed, ConnectionState::Reconnecting),
         (close::NO_STATUS, Code::ConnectionClosed, ConnectionState::Reconnecting),
         (close::ABNORMAL, Code::ConnectionClosed, ConnectionState::Reconnecting),
         (close::POLICY, Code::ConnectionClosed, ConnectionState::Reconnecting),

@@ -68,12 +68,12 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "WSE_JWT_AUDIENCE", value_name = "AUDIENCE")]
     jwt_audience: Option<String>,
 
-    /// Key for POST /wse/publish, 16 bytes or more. Without it that works only on an open server on loopback.
+    /// Key for POST /wse/publish; make it 16 random bytes or more. Without it that works only on an open server on loopback.
     #[arg(long, env = "WSE_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Option<String>,
 
     /// Allow running without a secret on an address that others can reach.
-    #[arg(long, env = "WSE_ALLOW_OPEN")]
+    #[arg(long, env = "WSE_ALLOW_OPEN", value_parser = clap::builder::FalseyValueParser::new())]
     allow_open: bool,
 
     /// Origins from which browsers may connect, separated by commas, like https://app.example.com [default: all].
@@ -139,8 +139,8 @@ pub(crate) struct TokenFlags {
     #[arg(long, value_name = "USER")]
     sub: String,
 
-    /// Seconds that the token is valid.
-    #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
+    /// Seconds that the token is valid, at most ten years.
+    #[arg(long, default_value_t = 3600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
     ttl: u64,
 
     /// The `iss` to write.

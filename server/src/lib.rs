@@ -40,7 +40,7 @@ mod server;
 mod sync;
 
 pub use auth::{TokenClaims, TokenError, make_token};
-pub use config::Config;
+pub use config::{Config, SHORT_API_KEY};
 pub use counters::Stats;
 pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, SendRefused};
 pub use server::{PublishError, Published, Server, ServerBuilder, StartError};

@@ -69,6 +69,9 @@ fn announce(server: &Server) {
         "wse-server {} is listening",
         wse_server::VERSION
     );
+    if server.config().api_key.as_ref().is_some_and(|key| key.expose().len() < wse_server::SHORT_API_KEY) {
+        tracing::warn!("the API key is short and can be guessed: make one with `openssl rand -hex 16`");
+    }
     if server.is_open() {
         if server.is_on_loopback() {
             tracing::info!(

@@ -14,6 +14,9 @@ use wse_client_core::{
 
 use crate::{config::Settings, convert, driver::Driver, error, global};
 
+/// Bytes that may wait in the host's socket before a message is refused. 16 MiB.
+const MAX_BUFFERED: u32 = 16 << 20;
+
 /// One logical connection. Events are pulled: `wake` is called once when some wait, `takeEvents` takes them all.
 #[wasm_bindgen]
 pub struct WasmClient {
@@ -68,6 +71,10 @@ impl WasmClient {
         correlation_id: Option<String>,
         priority: Option<i32>,
     ) -> Result<String, JsValue> {
+        if self.driver.buffered_bytes() > MAX_BUFFERED {
+            let message = format!("more than {MAX_BUFFERED} bytes wait for the network");
+            return Err(error::error(Code::QueueFull, &message));
+        }
         let payload = Payload::from_json(payload).map_err(|refused| error::from_payload(&refused))?;
         let mut message = Outgoing::new(kind, payload);
         message.topic = topic;

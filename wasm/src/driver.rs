@@ -78,6 +78,11 @@ impl Driver {
         }
     }
 
+    /// Bytes that the host has taken and not written yet.
+    pub(crate) fn buffered_bytes(&self) -> u32 {
+        self.socket.borrow().as_ref().map_or(0, Socket::buffered_bytes)
+    }
+
     /// Takes the events that wait.
     pub(crate) fn take_events(&self) -> VecDeque<Event> {
         self.woken.set(false);

@@ -87,6 +87,11 @@ impl Socket {
         };
     }
 
+    /// Bytes that the host has taken and not written yet.
+    pub(crate) fn buffered_bytes(&self) -> u32 {
+        self.socket.buffered_amount()
+    }
+
     /// Closes, or stops dialling.
     pub(crate) fn close(&self, close: &Close) {
         // Browsers let a page use 1000 and 3000–4999 only; the others go out without a code.

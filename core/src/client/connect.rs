@@ -215,7 +215,7 @@ impl Client {
     }
 
     pub(super) fn on_server_ready(&mut self, message: &Message, now: Moment) {
-        let outer: ServerReady = message.payload().parse().unwrap_or_default();
+        let outer: ServerReady = message.payload().parse_control().unwrap_or_default();
         let inner = outer.details.map(|details| *details).unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
@@ -228,7 +228,7 @@ impl Client {
     }
 
     pub(super) fn on_server_hello(&mut self, message: &Message, now: Moment) {
-        let hello: ServerHello = message.payload().parse().unwrap_or_default();
+        let hello: ServerHello = message.payload().parse_control().unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
         link.info.connection_id = hello.connection_id.or(link.info.connection_id.take());

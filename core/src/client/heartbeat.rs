@@ -59,7 +59,7 @@ impl Client {
     }
 
     pub(super) fn on_ping(&mut self, message: &Message, now: Moment) {
-        let payload: serde_json::Value = message.payload().parse().unwrap_or_default();
+        let payload: serde_json::Value = message.payload().parse_control().unwrap_or_default();
         let server_timestamp = payload.get("timestamp").or_else(|| payload.get("server_time"));
         let client_timestamp = self.wall.at(now).as_unix_ms();
         if self.may_send_control() {

@@ -88,7 +88,7 @@ impl Client {
     }
 
     fn on_server_error(&mut self, message: Message) {
-        let payload: ErrorPayload = message.payload().parse().unwrap_or_default();
+        let payload: ErrorPayload = message.payload().parse_control().unwrap_or_default();
         if let Some(link) = &mut self.link {
             link.last_error = Some((payload.code.clone(), payload.message.clone()));
         }
@@ -101,7 +101,7 @@ impl Client {
     }
 
     fn on_lost(&mut self, message: &Message) {
-        let lost: LostPayload = message.payload().parse().unwrap_or_default();
+        let lost: LostPayload = message.payload().parse_control().unwrap_or_default();
         self.metrics.messages_lost += lost.count.unwrap_or(0);
         self.emit(Event::Lost { topic: lost.topic, count: lost.count });
     }

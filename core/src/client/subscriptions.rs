@@ -187,7 +187,7 @@ impl Client {
     }
 
     pub(super) fn on_subscription_answer(&mut self, message: &Message) {
-        let answer: Answer = message.payload().parse().unwrap_or_default();
+        let answer: Answer = message.payload().parse_control().unwrap_or_default();
         let refused: Vec<(String, String)> = answer
             .failed_topics
             .into_iter()

@@ -123,7 +123,7 @@ impl Peer {
     }
 
     pub(super) fn on_hello(&mut self, message: &Message, now: Moment) {
-        let hello: ClientHello = message.payload().parse().unwrap_or_default();
+        let hello: ClientHello = message.payload().parse_control().unwrap_or_default();
         self.hello_seen = true;
         self.full_duplex |= hello.features.full_duplex;
         if let Some(version) = hello.client_version {

@@ -104,7 +104,7 @@ impl Peer {
     }
 
     fn on_ping(&mut self, message: &Message, now: Moment) {
-        let ping: PingPayload = message.payload().parse().unwrap_or_default();
+        let ping: PingPayload = message.payload().parse_control().unwrap_or_default();
         let server_timestamp = self.wall.at(now).as_unix_ms();
         // A float or a missing stamp counts as zero, as published servers answer it.
         let client_timestamp = ping.timestamp.as_u64().unwrap_or(0);
@@ -116,7 +116,7 @@ impl Peer {
 
     fn on_subscription(&mut self, message: &Message, now: Moment) {
         let id = message.id();
-        let Ok(request) = message.payload().parse::<RequestPayload>() else {
+        let Ok(request) = message.payload().parse_control::<RequestPayload>() else {
             return self.send_error(Code::InvalidSubscription, "topics must be a list of names", true, id, now);
         };
         let action = match request.action.as_deref() {
@@ -152,7 +152,7 @@ impl Peer {
         }
         let mut request =
             SubscriptionRequest { topics: Vec::new(), refused: Vec::new(), id: id.map(str::to_owned), from_url };
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = std::collections::BTreeSet::new();
         for name in topics {
             if !seen.insert(name.clone()) {
                 continue;

@@ -184,6 +184,12 @@ impl Payload {
         }
     }
 
+    /// Parses the payload of a message of the protocol itself. Those hold no binary strings, so msgpack is read
+    /// by way of JSON: one parser for each shape instead of two, which is a good part of the browser's module.
+    pub(crate) fn parse_control<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        serde_json::from_str(&self.to_json()).map_err(PayloadError::Json)
+    }
+
     /// Parses the payload into `T`.
     ///
     /// # Errors

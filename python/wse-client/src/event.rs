@@ -85,6 +85,17 @@ impl WseEvent {
     }
 
     #[getter]
+    fn payload_json(&self, py: Python<'_>) -> PyResult<String> {
+        match &self.source {
+            Source::Message(message) => Ok(message.payload().to_json().into_owned()),
+            Source::Lost { .. } => {
+                let json = py.import("json")?;
+                json.call_method1("dumps", (self.payload(py)?,))?.extract()
+            }
+        }
+    }
+
+    #[getter]
     fn id(&self) -> Option<&str> {
         self.message()?.id()
     }

@@ -60,7 +60,7 @@ pub(crate) async fn run(host: &Host, subscribers: usize, total: u64, rate: Optio
     let cpu = host.cpu_seconds()? - cpu_before;
     drain.abort();
     let way = rate.map_or("flat out".to_owned(), |rate| format!("{rate} a second"));
-    let work = format!("fan-out 175 B to {subscribers} subscribers, {way}");
+    let work = format!("fan-out to {subscribers} subscribers, {way}");
     let expected = total * subscribers as u64;
     let latency_ms = rate.and_then(|_| percentiles(sum.latencies_ms));
     Ok(Row { latency_ms, ..Row::new(work, total, expected, sum.received, sum.wrong, cpu) })

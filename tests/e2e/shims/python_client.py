@@ -34,7 +34,7 @@ async def obey(client: wse_client.AsyncWSEClient) -> None:
 
 async def listen(client: wse_client.AsyncWSEClient) -> None:
     async for event in client:
-        say(event="message", type=event.type, id=event.id, topic=event.topic, payload=event.payload)
+        say(event="message", type=event.type, id=event.id, topic=event.topic, payload=event.payload, text=event.payload_json)
 
 
 async def main() -> None:

@@ -2,6 +2,8 @@
 //!
 //! Data goes to stdout, everything about the connection to stderr.
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod connect;
 mod failure;

@@ -26,6 +26,10 @@ class WSEEvent:
             ValueError: A msgpack payload that Python cannot hold, for example a map with a map as key.
         """
     @property
+    def payload_json(self) -> str:
+        """The payload as JSON text, byte for byte as it was published; msgpack is rewritten, binary strings as hex."""
+
+    @property
     def id(self) -> str | None:
         """The message's id."""
     @property
