@@ -82,7 +82,7 @@ async fn connect(uri: &Uri) -> io::Result<TcpStream> {
         .map_err(|error| io::Error::new(error.kind(), format!("cannot reach {host} port {port}: {error}")))
 }
 
-/// The token goes out in both forms that servers of this protocol read. Source: PROTOCOL.md §5.
+/// The token goes out in both forms that servers of this protocol read. Source: PROTOCOL.md §4.2.
 fn upgrade_request(url: &str, token: Option<&Secret>) -> Result<Request, Fault> {
     let mut request = url.into_client_request().map_err(|error| fault(&error))?;
     let headers = request.headers_mut();

@@ -1,4 +1,4 @@
-//! `POST /wse/publish`: a message to a topic from any program that speaks HTTP. Source: PROTOCOL.md §10.
+//! `POST /wse/publish`: a message to a topic from any program that speaks HTTP. Source: PROTOCOL.md §6.2.
 //!
 //! ```text
 //! {"topic": "t", "type": "k", "payload": {…}}      type and payload; payload may be left out

@@ -1,4 +1,4 @@
-//! Where a token may be: cookie, `Authorization`, query, in this order. Source: PROTOCOL.md §4.1.
+//! Where a token may be: cookie, `Authorization`, query, in this order. Source: PROTOCOL.md §4.2.
 
 use http::{HeaderMap, header};
 use wse_client_core::security::Secret;
