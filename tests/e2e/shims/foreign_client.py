@@ -7,7 +7,11 @@ import json
 import sys
 from typing import Any
 
+import wse_client.connection
 from wse_client import AsyncWSEClient
+
+# It pings every 15 seconds; no test wants to wait that long for the first one.
+wse_client.connection.HEARTBEAT_INTERVAL = 0.5
 
 
 def say(**line: Any) -> None:

@@ -81,6 +81,7 @@ async fn foreign_client(place: &Place, mode: Mode, token: bool) -> Result<()> {
         ensure!(message["type"] == "update" && message["payload"] == *payload, "expected {payload}, got {message}");
     }
     check_foreign_wire(mode, &proxy)?;
+    pongs(&mut peer).await?;
     if !token {
         sends(place, &server, &mut peer).await?;
     }
@@ -101,6 +102,20 @@ async fn sends(place: &Place, server: &Server, peer: &mut Shim) -> Result<()> {
         ensure!(got.kind == "chat" && got.payload == json!({"n": n, "text": "ž🦀"}), "got {got:?}");
     }
     listener.leave().await
+}
+
+/// The published client pings by its own clock, and shows a round trip only when a PONG came that it could read.
+async fn pongs(peer: &mut Shim) -> Result<()> {
+    let measured = async {
+        loop {
+            peer.order(&json!({"do": "stats"})).await?;
+            if peer.expect("stats").await?["latency"].as_f64().is_some_and(|latency| latency > 0.0) {
+                return anyhow::Ok(());
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(STEP, measured).await.context("no PONG that it could read")?
 }
 
 fn check_foreign_wire(mode: Mode, proxy: &Proxy) -> Result<()> {
