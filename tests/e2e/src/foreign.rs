@@ -82,18 +82,16 @@ async fn foreign_client(place: &Place, mode: Mode, token: bool) -> Result<()> {
     }
     check_foreign_wire(mode, &proxy)?;
     pongs(&mut peer).await?;
-    if !token {
-        sends(place, &server, &mut peer).await?;
-    }
+    let mut listening = Settings::new(server.address, Mode::Plain, &["client:*:messages"]);
+    listening.token.clone_from(&settings.token);
+    sends(Player::join(place, Kind::Rust, &listening).await?, &mut peer).await?;
     peer.order(&json!({"do": "close"})).await?;
     peer.expect("closed").await?;
     peer.finish().await
 }
 
 /// What the published client sends has no topic: it reaches the server's application, which publishes it under the user's name.
-async fn sends(place: &Place, server: &Server, peer: &mut Shim) -> Result<()> {
-    let listening = Settings::new(server.address, Mode::Plain, &["client:*:messages"]);
-    let mut listener = Player::join(place, Kind::Rust, &listening).await?;
+async fn sends(mut listener: Player, peer: &mut Shim) -> Result<()> {
     for n in 0..3 {
         peer.order(&json!({"do": "send", "type": "chat", "payload": {"n": n, "text": "ž🦀"}})).await?;
     }
