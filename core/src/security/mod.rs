@@ -3,7 +3,9 @@
 mod exchange;
 mod seal;
 mod secret;
+mod sign;
 
 pub use exchange::{Dialect, KeyPair};
 pub use seal::{Opener, Role, Sealer, channel};
 pub use secret::Secret;
+pub use sign::{SignatureForm, canonical_json, sign, sign_envelope, verify, verify_envelope};
