@@ -37,8 +37,10 @@
 mod channel;
 pub mod client;
 pub mod config;
+pub mod delivery;
 pub mod error;
 pub mod io;
+pub mod record;
 pub mod resilience;
 pub mod rng;
 pub mod security;

@@ -51,9 +51,21 @@ enum Timer {
     Retry,
     /// A subscription request gets no answer.
     Subscription,
+    /// Queued messages may go out: a token, a full batch window, or an expired message.
+    Outbound,
+    /// A gap is asked about again.
+    Recovery,
+    /// Messages held for a gap in `seq` are let go.
+    Reorder,
+    /// A typed request gets no answer.
+    Request,
+    /// The key of the connection is to be renewed.
+    Rotation,
+    /// The network is judged again.
+    Quality,
 }
 
-const TIMERS: [Timer; 8] = [
+const TIMERS: [Timer; 14] = [
     Timer::Dial,
     Timer::Ready,
     Timer::Grace,
@@ -62,6 +74,12 @@ const TIMERS: [Timer; 8] = [
     Timer::Stable,
     Timer::Retry,
     Timer::Subscription,
+    Timer::Outbound,
+    Timer::Recovery,
+    Timer::Reorder,
+    Timer::Request,
+    Timer::Rotation,
+    Timer::Quality,
 ];
 
 /// One logical connection to one of several equal servers, kept up until [`Client::close`].
@@ -80,7 +98,7 @@ pub struct Client {
     renew_token: bool,
     backoff: Backoff,
     subscriptions: Subscriptions,
-    timers: Timers<Timer, 8>,
+    timers: Timers<Timer, 14>,
     outputs: VecDeque<Output>,
     metrics: Metrics,
     last_disconnect: Option<Disconnect>,
@@ -265,6 +283,12 @@ impl Client {
                 Timer::Stable => self.backoff.reset(),
                 Timer::Retry => self.start_attempt(now),
                 Timer::Subscription => self.on_subscription_timeout(now),
+                Timer::Outbound => {}
+                Timer::Recovery => {}
+                Timer::Reorder => {}
+                Timer::Request => {}
+                Timer::Rotation => {}
+                Timer::Quality => {}
             }
         }
     }

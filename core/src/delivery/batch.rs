@@ -1,0 +1,1 @@
+//! Several small messages in one frame.

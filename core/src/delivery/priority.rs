@@ -1,0 +1,1 @@
+//! A bounded queue with five levels and a drop order.

@@ -1,0 +1,1 @@
+//! A bounded flight recorder of inputs and decisions, and its replay.

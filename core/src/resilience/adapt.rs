@@ -1,0 +1,1 @@
+//! What to turn down on a poor network.

@@ -1,0 +1,1 @@
+//! Latency, jitter and quality of a connection.
