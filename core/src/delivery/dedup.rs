@@ -61,8 +61,12 @@ impl DedupWindow {
 
 /// SipHash-2-4. Source: Aumasson and Bernstein, "SipHash: a fast short-input PRF".
 fn keyed_hash([k0, k1]: [u64; 2], text: &[u8]) -> u64 {
-    let mut v =
-        [k0 ^ 0x736f_6d65_7073_6575, k1 ^ 0x646f_7261_6e64_6f6d, k0 ^ 0x6c79_6765_6e65_7261, k1 ^ 0x7465_6462_7974_6573];
+    let mut v = [
+        k0 ^ 0x736f_6d65_7073_6575,
+        k1 ^ 0x646f_7261_6e64_6f6d,
+        k0 ^ 0x6c79_6765_6e65_7261,
+        k1 ^ 0x7465_6462_7974_6573,
+    ];
     let mut chunks = text.chunks_exact(8);
     for chunk in &mut chunks {
         compress(&mut v, u64::from_le_bytes(chunk.try_into().expect("eight bytes")));

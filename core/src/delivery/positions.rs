@@ -411,10 +411,10 @@ mod tests {
         assert_eq!(positions.iter().count(), 3);
         assert!(positions.knows("t9") && !positions.knows("t0"));
         let mut positions = at(u64::MAX);
-        assert_eq!(positions.check("t", "b", u64::MAX, NOW), Verdict::NewEpoch(vec![
-            lost("a", u64::MAX, None),
-            lost("b", 0, Some(u64::MAX - 1)),
-        ]));
+        assert_eq!(
+            positions.check("t", "b", u64::MAX, NOW),
+            Verdict::NewEpoch(vec![lost("a", u64::MAX, None), lost("b", 0, Some(u64::MAX - 1)),])
+        );
         assert_eq!(lost("a", 0, Some(u64::MAX)).count(), Some(u64::MAX));
         positions.check("t", &"e".repeat(100), 1, NOW);
     }
