@@ -89,7 +89,7 @@ export type WseEvent =
   /** What becomes of the missed publications of a topic: `count` of them follow. */
   | { type: "recovery"; topic: string; outcome: "recovered" | "partial" | "lost"; count: number }
   /** Messages that will never come; of a recoverable topic with their range of offsets, `to` absent when unknown. */
-  | { type: "lost"; topic: string | undefined; count: number | undefined; epoch?: string; from?: number; to?: number }
+  | { type: "lost"; topic: string | undefined; count: number | undefined; epoch?: string | undefined; from?: number | undefined; to?: number | undefined }
   | { type: "latency"; ms: number };
 
 /** @internal A wire event with the number of the request that it ends, if it ends one. */

@@ -72,7 +72,7 @@ impl Native {
                         text: Some(text),
                     });
                 }
-                Event::Lost { topic, count } => bail!("lost {count:?} messages of {topic:?}"),
+                Event::Lost { topic, count, .. } => bail!("lost {count:?} messages of {topic:?}"),
                 Event::Rejected(error) => bail!("a frame was refused: {error}"),
                 Event::ServerError(error) => bail!("the server says {} {}", error.code, error.message),
                 _ => {}
