@@ -205,8 +205,9 @@ impl World {
     fn recover(&mut self, request: &mut server::SubscriptionRequest) -> Vec<(String, (String, u64), u64)> {
         let Some(history) = self.history.as_mut().filter(|_| request.recover) else { return Vec::new() };
         let mut again = Vec::new();
-        let names: std::collections::BTreeSet<String> = (request.topics.iter().cloned())
+        let names: std::collections::BTreeSet<String> = (request.topics.iter())
             .filter(|name| !topic::is_pattern(name))
+            .cloned()
             .chain(request.positions.keys().cloned())
             .collect();
         for name in names {
