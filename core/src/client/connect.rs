@@ -382,7 +382,7 @@ impl Client {
     fn attempt_failed(&mut self, code: Code, close: Option<Close>, detail: String, now: Moment) {
         self.forget_link();
         self.endpoint = self.endpoint.wrapping_add(1);
-        let Some(pause) = self.backoff.next_pause(&mut self.rng) else {
+        let Some(pause) = self.backoff.next_pause(None, &mut self.rng) else {
             self.give_up(Code::RetriesExhausted, close, format!("gave up: {detail}"));
             return;
         };
