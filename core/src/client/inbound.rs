@@ -102,7 +102,7 @@ impl Client {
 
     fn on_lost(&mut self, message: &Message) {
         let lost: LostPayload = message.payload().parse_control().unwrap_or_default();
-        self.metrics.messages_lost += lost.count.unwrap_or(0);
+        self.metrics.messages_lost = self.metrics.messages_lost.saturating_add(lost.count.unwrap_or(0));
         self.emit(Event::Lost { topic: lost.topic, count: lost.count });
     }
 }
