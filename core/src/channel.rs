@@ -1,12 +1,16 @@
 //! What both ends share about one open connection: how messages are written, and the agreed key.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     client::{Outgoing, SendError},
     error::Code,
     io::Frame,
-    security::{Opener, Sealer},
+    security::Keyring,
+    time::Moment,
     topic,
     wire::{self, Category, Compression, DecodeError, Encoding, Head, Limits, Message, Payload, Priority},
 };
@@ -22,7 +26,32 @@ const RESERVED: &[&str] = &[
     "PING",
     "pong",
     "PONG",
+    "key_rotation_request",
+    "key_rotation_response",
 ];
+
+/// How long the end that answered a rotation waits for the first frame under the new key.
+pub(crate) const ROTATION_OVERLAP: Duration = Duration::from_secs(90);
+
+/// Frames under one key after which it is renewed. Source: NIST SP 800-38D §8.3.
+pub(crate) const ROTATE_AFTER_FRAMES: u64 = 1 << 32;
+
+/// `key_rotation_request`.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct RotationRequest {
+    pub(crate) public_key: String,
+}
+
+/// `key_rotation_response`.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct RotationResponse {
+    pub(crate) success: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) new_public_key: Option<String>,
+    pub(crate) timestamp: String,
+}
 
 /// How messages are written on one connection, and the keys once they are agreed.
 pub(crate) struct Channel {
@@ -30,7 +59,7 @@ pub(crate) struct Channel {
     pub(crate) encoding: Encoding,
     /// Compression of application messages, if the other end reads it.
     pub(crate) compression: Option<Compression>,
-    keys: Option<(Sealer, Opener)>,
+    keys: Option<Keyring>,
     next_sequence: u64,
 }
 
@@ -40,7 +69,7 @@ impl Channel {
     }
 
     /// From here on every frame is sealed.
-    pub(crate) fn agree(&mut self, keys: (Sealer, Opener)) {
+    pub(crate) fn agree(&mut self, keys: Keyring) {
         self.keys = Some(keys);
     }
 
@@ -48,8 +77,17 @@ impl Channel {
         self.keys.is_some()
     }
 
-    pub(crate) fn decode(&mut self, frame: &Frame, limits: &Limits) -> Result<Message, DecodeError> {
-        wire::decode(frame, limits, self.keys.as_mut().map(|(_, opener)| opener))
+    /// The keys, once they are agreed.
+    pub(crate) const fn keys(&mut self) -> Option<&mut Keyring> {
+        self.keys.as_mut()
+    }
+
+    pub(crate) fn decode(&mut self, frame: &Frame, limits: &Limits, now: Moment) -> Result<Message, DecodeError> {
+        let opener = self.keys.as_mut().map(|keys| {
+            keys.opener().set_now(now);
+            keys.opener()
+        });
+        wire::decode(frame, limits, opener)
     }
 
     /// A message of the protocol itself: text, sealed if a key was agreed.
@@ -81,8 +119,7 @@ impl Channel {
 
     /// Seals a ready frame.
     pub(crate) fn seal(&mut self, plain: &[u8]) -> Result<Bytes, Code> {
-        let (sealer, _) = self.keys.as_mut().ok_or(Code::NoKey)?;
-        sealer.seal(plain)
+        self.keys.as_mut().ok_or(Code::NoKey)?.seal(plain)
     }
 
     fn seal_if_agreed(&mut self, frame: Frame) -> Result<Frame, Code> {

@@ -85,6 +85,9 @@ impl ClientConfig {
                 return Err(ConfigError::new(name, "must be at least 1 ms"));
             }
         }
+        if self.security.rotate_after.is_some_and(|length| length < Duration::from_secs(1)) {
+            return Err(ConfigError::new("security.rotate_after", "must be at least 1 s"));
+        }
         Ok(())
     }
 }
@@ -181,10 +184,19 @@ impl ReconnectConfig {
 }
 
 /// Encryption of messages.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SecurityConfig {
     /// Agree on a key and encrypt every message. Default false. With true, a server that cannot is refused.
     pub encryption: bool,
+    /// Age at which the key of a connection is renewed in mid-session, with servers that can. Default 1 h; `None`:
+    /// only before its counter is used up. Source: PROTOCOL.md §5.4.
+    pub rotate_after: Option<Duration>,
+}
+
+impl Default for SecurityConfig {
+    fn default() -> Self {
+        Self { encryption: false, rotate_after: Some(Duration::from_secs(60 * 60)) }
+    }
 }
 
 /// Form and size of messages.

@@ -28,6 +28,7 @@ impl Client {
         self.ping_sent = Some(now);
         self.send_control("ping", &Ping { timestamp }, now);
         self.timers.set(Timer::Ping, now + self.config.heartbeat.interval);
+        self.rotate_used_key(now);
         self.expect_life(now);
     }
 

@@ -31,7 +31,7 @@ impl Client {
         let limits = self.config.limits;
         let Some(link) = self.link.as_mut().filter(|link| link.socket == socket) else { return };
         self.metrics.bytes_received += frame.len() as u64;
-        let decoded = link.channel.decode(frame, &limits);
+        let decoded = link.channel.decode(frame, &limits, now);
         self.note_life();
         match decoded {
             Ok(message) => self.on_message(message, now),
@@ -56,6 +56,8 @@ impl Client {
             "subscription_update" => self.on_subscription_answer(&message),
             "error" => self.on_server_error(message),
             "lost" => self.on_lost(&message),
+            "key_rotation_request" => self.on_rotation_request(&message, now),
+            "key_rotation_response" => self.on_rotation_response(&message, now),
             "heartbeat" => {}
             _ => {
                 self.metrics.messages_received += 1;

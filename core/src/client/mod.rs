@@ -5,6 +5,7 @@
 //! inbound.rs        what frames of the server mean
 //! outbound.rs       messages of the application, control messages
 //! subscriptions.rs  wanted topics and requests under way
+//! rotation.rs       fresh keys in mid-session
 //! heartbeat.rs      pings, and the decision that the server went silent
 //! ```
 
@@ -12,6 +13,7 @@ mod connect;
 mod heartbeat;
 mod inbound;
 mod outbound;
+mod rotation;
 mod subscriptions;
 mod types;
 
@@ -25,7 +27,7 @@ use crate::{
     io::Close,
     resilience::Backoff,
     rng::{Rng, Seed},
-    security::Secret,
+    security::{RotateError, Secret},
     time::{Moment, Timers, WallClock, WallTime},
 };
 
@@ -171,6 +173,16 @@ impl Client {
         self.request_topics(SubscriptionAction::Unsubscribe, owned(topics), now)
     }
 
+    /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.
+    ///
+    /// [`Event::KeysRotated`] follows. It happens by itself too, as `security.rotate_after` says.
+    ///
+    /// # Errors
+    /// [`RotateError`]; nothing changed then.
+    pub fn rotate_keys(&mut self, now: Moment) -> Result<(), RotateError> {
+        self.start_rotation(now)
+    }
+
     /// Replaces the token for the next attempt. A client that waits or failed for its token tries at once.
     /// With a token provider this does nothing: the provider is asked anyway.
     pub fn set_token(&mut self, token: Option<Secret>, now: Moment) {
@@ -287,7 +299,7 @@ impl Client {
                 Timer::Recovery => {}
                 Timer::Reorder => {}
                 Timer::Request => {}
-                Timer::Rotation => {}
+                Timer::Rotation => self.on_rotation_due(now),
                 Timer::Quality => {}
             }
         }

@@ -114,6 +114,8 @@ pub enum Event {
         /// How many messages, when the server counted them.
         count: Option<u64>,
     },
+    /// The keys of the connection were renewed.
+    KeysRotated,
     /// A round trip was measured.
     Latency(Duration),
 }

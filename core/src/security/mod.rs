@@ -1,11 +1,13 @@
 //! Keys and ciphers: ECDH P-256 → HKDF-SHA256 → AES-256-GCM. Source: PROTOCOL.md §5.
 
 mod exchange;
+mod keyring;
 mod seal;
 mod secret;
 mod sign;
 
-pub use exchange::{Dialect, KeyPair};
+pub use exchange::{Dialect, KeyPair, hkdf_sha256};
+pub use keyring::{Keyring, Request, RotateError};
 pub use seal::{Opener, Role, Sealer, channel};
 pub use secret::Secret;
 pub use sign::{SignatureForm, canonical_json, sign, sign_envelope, verify, verify_envelope};

@@ -52,7 +52,7 @@ impl Peer {
     pub(super) fn on_frame(&mut self, frame: &Frame, now: Moment) {
         self.last_inbound = now;
         let limits = self.config.limits;
-        match self.channel.decode(frame, &limits) {
+        match self.channel.decode(frame, &limits, now) {
             Ok(message) if self.accepts(&message) => self.on_message(message, now),
             Ok(message) => {
                 let detail = "this connection agreed on encryption".to_owned();
@@ -98,6 +98,9 @@ impl Peer {
             "ping" | "PING" => self.on_ping(&message, now),
             "pong" | "PONG" => {}
             "client_hello" => self.on_hello(&message, now),
+            "encryption_request" => self.on_encryption_request(&message, now),
+            "key_rotation_request" => self.on_rotation_request(&message, now),
+            "key_rotation_response" => self.on_rotation_response(&message, now),
             "subscription" | "subscription_update" => self.on_subscription(&message, now),
             _ => self.on_application_message(message, now),
         }

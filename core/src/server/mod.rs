@@ -4,12 +4,14 @@
 //! upgrade.rs    the query of the upgrade request
 //! handshake.rs  admission, server_ready, hello, key agreement
 //! inbound.rs    what frames of the client mean
+//! rotation.rs   fresh keys in mid-session
 //! outbound.rs   messages to this client alone
 //! ```
 
 mod handshake;
 mod inbound;
 mod outbound;
+mod rotation;
 mod types;
 mod upgrade;
 
@@ -27,6 +29,7 @@ use crate::{
     error::{Code, close},
     io::{Close, Frame},
     rng::{Rng, Seed},
+    security::RotateError,
     time::{Moment, Timers, WallClock, WallTime},
     wire::Encoding,
 };
@@ -37,6 +40,8 @@ enum Timer {
     Ping,
     /// The earliest moment at which the client can have been silent for too long.
     Idle,
+    /// The client did not change to the new key.
+    Rotation,
 }
 
 /// One accepted connection: who it is, what it may receive, and in which form.
@@ -60,7 +65,7 @@ pub struct Peer {
     rejected: u32,
     last_inbound: Moment,
     reads_paused: bool,
-    timers: Timers<Timer, 2>,
+    timers: Timers<Timer, 3>,
     outputs: VecDeque<Output>,
     /// The connection is over; nothing more goes out.
     over: bool,
@@ -94,7 +99,7 @@ impl Peer {
             rejected: 0,
             last_inbound: now,
             reads_paused: false,
-            timers: Timers::new([Timer::Ping, Timer::Idle]),
+            timers: Timers::new([Timer::Ping, Timer::Idle, Timer::Rotation]),
             outputs: VecDeque::new(),
             over: false,
         };
@@ -144,6 +149,15 @@ impl Peer {
         self.channel.seal(frame).map(Frame::Binary)
     }
 
+    /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.
+    /// [`Event::KeysRotated`] follows.
+    ///
+    /// # Errors
+    /// [`RotateError`]; nothing changed then.
+    pub fn rotate_keys(&mut self, now: Moment) -> Result<(), RotateError> {
+        self.start_rotation(now)
+    }
+
     /// How shared frames must look for this connection.
     pub const fn delivery(&self) -> Delivery {
         let encrypted = self.channel.is_encrypted();
@@ -191,6 +205,7 @@ impl Peer {
             match timer {
                 Timer::Ping => self.ping(now),
                 Timer::Idle => self.check_idle(now),
+                Timer::Rotation => self.on_overlap_over(now),
             }
         }
     }

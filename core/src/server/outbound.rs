@@ -154,6 +154,7 @@ impl Peer {
             now,
         );
         self.timers.set(Timer::Ping, now + self.config.ping_interval);
+        self.rotate_used_key(now);
     }
 
     pub(super) fn send_error(

@@ -115,6 +115,8 @@ pub enum Event {
     Publish(Message),
     /// A message for the application.
     Message(Message),
+    /// The keys of the connection were renewed.
+    KeysRotated,
     /// A frame was refused; the client has been told.
     Rejected(DecodeError),
     /// The connection is over. Always the last event, exactly once.
