@@ -5,6 +5,8 @@ mod keyring;
 mod seal;
 mod secret;
 mod sign;
+#[cfg(test)]
+mod standards;
 
 pub use exchange::{Dialect, KeyPair, hkdf_sha256};
 pub use keyring::{Keyring, Request, RotateError};

@@ -96,6 +96,10 @@ impl Sealer {
         }
         let nonce = Nonce { prefix: self.prefix, counter: self.counter };
         self.counter += 1;
+        self.seal_with(nonce, plain)
+    }
+
+    fn seal_with(&self, nonce: Nonce, plain: &[u8]) -> Result<Bytes, Code> {
         let mut frame = Vec::with_capacity(HEAD_LEN + plain.len() + TAG_LEN);
         frame.extend_from_slice(MARKER);
         frame.extend_from_slice(&nonce.to_bytes());
@@ -106,6 +110,12 @@ impl Sealer {
             .map_err(|_| Code::KeyExchangeFailed)?;
         frame.extend_from_slice(&tag);
         Ok(frame.into())
+    }
+
+    /// Seals with a nonce of the test's choice.
+    #[cfg(test)]
+    pub(super) fn seal_as(&self, nonce: [u8; NONCE_LEN], plain: &[u8]) -> Bytes {
+        self.seal_with(Nonce::from_bytes(nonce), plain).expect("seals")
     }
 }
 
