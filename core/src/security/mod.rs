@@ -2,14 +2,18 @@
 
 mod exchange;
 mod keyring;
+mod replay;
 mod seal;
 mod secret;
 mod sign;
+mod signing;
 #[cfg(test)]
 mod standards;
 
 pub use exchange::{Dialect, KeyPair, hkdf_sha256};
 pub use keyring::{Keyring, Request, RotateError};
+pub use replay::ReplayWindow;
 pub use seal::{Opener, Role, Sealer, channel};
 pub use secret::Secret;
 pub use sign::{SignatureForm, canonical_json, sign, sign_envelope, verify, verify_envelope};
+pub use signing::{Signing, SigningConfig, SigningForm, Subject, Verification};

@@ -114,7 +114,7 @@ pub(super) fn mac(key: &[u8], text: &[u8]) -> Hmac<Sha256> {
     mac
 }
 
-fn sha256_hex(text: &str) -> String {
+pub(super) fn sha256_hex(text: &str) -> String {
     hex(&Sha256::digest(text))
 }
 
