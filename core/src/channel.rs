@@ -9,8 +9,9 @@ use crate::{
     client::{Outgoing, SendError},
     error::Code,
     io::Frame,
-    security::Keyring,
-    time::Moment,
+    security::{Keyring, Signing, Subject},
+    signed,
+    time::{Moment, WallTime},
     topic,
     wire::{self, Category, Compression, DecodeError, Encoding, Head, Limits, Message, Payload, Priority},
 };
@@ -60,12 +61,13 @@ pub(crate) struct Channel {
     /// Compression of application messages, if the other end reads it.
     pub(crate) compression: Option<Compression>,
     keys: Option<Keyring>,
+    signing: Option<Signing>,
     next_sequence: u64,
 }
 
 impl Channel {
-    pub(crate) const fn new(encoding: Encoding, compression: Option<Compression>) -> Self {
-        Self { encoding, compression, keys: None, next_sequence: 0 }
+    pub(crate) const fn new(encoding: Encoding, compression: Option<Compression>, signing: Option<Signing>) -> Self {
+        Self { encoding, compression, keys: None, signing, next_sequence: 0 }
     }
 
     /// From here on every frame is sealed.
@@ -82,12 +84,24 @@ impl Channel {
         self.keys.as_mut()
     }
 
-    pub(crate) fn decode(&mut self, frame: &Frame, limits: &Limits, now: Moment) -> Result<Message, DecodeError> {
+    /// Opens, decodes and checks the signature of a frame that came at `now`, which is `wall` in civil time.
+    pub(crate) fn decode(
+        &mut self,
+        frame: &Frame,
+        limits: &Limits,
+        now: Moment,
+        wall: WallTime,
+    ) -> Result<Message, DecodeError> {
         let opener = self.keys.as_mut().map(|keys| {
             keys.opener().set_now(now);
             keys.opener()
         });
-        wire::decode(frame, limits, opener)
+        let message = wire::decode(frame, limits, opener)?;
+        match &mut self.signing {
+            Some(signing) => check_signature(signing, &message, wall)?,
+            None => {}
+        }
+        Ok(message)
     }
 
     /// A message of the protocol itself: text, sealed if a key was agreed.
@@ -97,17 +111,27 @@ impl Channel {
     }
 
     /// A message of the application, with the next sequence number.
-    pub(crate) fn application(&mut self, message: &Outgoing, id: &str, timestamp: &str) -> Result<Frame, Code> {
-        let head = Head {
+    pub(crate) fn application(&mut self, message: &Outgoing, id: &str, wall: WallTime) -> Result<Frame, Code> {
+        let timestamp = wall.to_string();
+        let mut head = Head {
             kind: &message.kind,
             id: Some(id),
             sequence: Some(self.next_sequence),
-            timestamp: Some(timestamp),
+            timestamp: Some(&timestamp),
             priority: (message.priority != Priority::default()).then_some(message.priority),
             correlation_id: message.correlation_id.as_deref(),
             topic: message.topic.as_deref(),
             ..Head::default()
         };
+        let subject = Subject { kind: &message.kind, is_publication: message.topic.is_some() };
+        let signature = match self.signing.as_mut().filter(|signing| signing.selects(subject)) {
+            Some(signing) => {
+                let canonical = signed::of_outgoing(&head, &message.payload).ok_or(Code::TooDeep)?;
+                Some(signing.sign(&canonical, wall))
+            }
+            None => None,
+        };
+        head.signature = signature.as_deref();
         let frame = wire::encode(&head, &message.payload, self.encoding, self.compression.as_ref());
         self.seal_if_agreed(frame)
     }
@@ -128,6 +152,19 @@ impl Channel {
         }
         self.seal(frame.bytes()).map(Frame::Binary)
     }
+}
+
+fn check_signature(signing: &mut Signing, message: &Message, wall: WallTime) -> Result<(), DecodeError> {
+    let subject = Subject { kind: message.kind(), is_publication: message.topic().is_some() };
+    let canonical = || signed::of_message(message);
+    let payload = || message.payload().to_json().into_owned();
+    signing.check(subject, message.signature(), canonical, payload, wall).map_err(|code| {
+        let detail = match message.signature() {
+            Some(_) => "the signature is wrong, too old or was used before",
+            None => "a message of this type must be signed",
+        };
+        DecodeError { code, detail: detail.to_owned() }
+    })
 }
 
 /// Checks what an application wants to send, before anything is written.

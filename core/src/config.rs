@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     error::Code,
-    security::Secret,
+    security::{Secret, SigningConfig},
     topic,
     wire::{Compression, Encoding, Limits},
 };
@@ -84,6 +84,9 @@ impl ClientConfig {
             if length < Duration::from_millis(1) {
                 return Err(ConfigError::new(name, "must be at least 1 ms"));
             }
+        }
+        if self.security.signing.as_ref().is_some_and(|signing| !signing.is_usable()) {
+            return Err(ConfigError::new("security.signing.key", "must have at least 32 bytes"));
         }
         if self.security.rotate_after.is_some_and(|length| length < Duration::from_secs(1)) {
             return Err(ConfigError::new("security.rotate_after", "must be at least 1 s"));
@@ -191,11 +194,13 @@ pub struct SecurityConfig {
     /// Age at which the key of a connection is renewed in mid-session, with servers that can. Default 1 h; `None`:
     /// only before its counter is used up. Source: PROTOCOL.md §5.4.
     pub rotate_after: Option<Duration>,
+    /// Signing of messages with a key that the server knows. Default none. Source: PROTOCOL.md §5.3.
+    pub signing: Option<SigningConfig>,
 }
 
 impl Default for SecurityConfig {
     fn default() -> Self {
-        Self { encryption: false, rotate_after: Some(Duration::from_secs(60 * 60)) }
+        Self { encryption: false, rotate_after: Some(Duration::from_secs(60 * 60)), signing: None }
     }
 }
 

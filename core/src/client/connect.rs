@@ -13,7 +13,7 @@ use crate::{
         close::{self, Reaction},
     },
     io::{Close, SocketId},
-    security::{Dialect, KeyPair, Keyring, Role, Secret},
+    security::{Dialect, KeyPair, Keyring, Role, Secret, Signing},
     time::Moment,
     wire::{Encoding, Message},
 };
@@ -75,6 +75,7 @@ struct ClientFeatures {
     msgpack: bool,
     full_duplex: bool,
     bound_keys: bool,
+    message_signing: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -178,10 +179,12 @@ impl Client {
         self.timers.set(Timer::Grace, now + LEGACY_GRACE);
         self.phase = Phase::Greeting;
         let key_pair = self.config.security.encryption.then(|| KeyPair::generate(&mut self.rng));
+        let signing = self.config.security.signing.clone();
+        let signing = signing.map(|config| Signing::new(config, Role::Client, &mut self.rng));
         self.link = Some(Link {
             socket,
             // Until the server says that it reads more, JSON text is what every server reads.
-            channel: Channel::new(Encoding::Text, None),
+            channel: Channel::new(Encoding::Text, None, signing),
             info: ServerInfo { endpoint: self.endpoint().to_owned(), ..ServerInfo::default() },
             full_duplex: false,
             key_pair,
@@ -209,6 +212,7 @@ impl Client {
                 msgpack: performance.encoding == Encoding::Msgpack,
                 full_duplex: true,
                 bound_keys: true,
+                message_signing: self.config.security.signing.is_some(),
             },
             encryption_public_key: link.key_pair.as_ref().map(KeyPair::public_base64),
         };

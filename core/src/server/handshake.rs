@@ -21,6 +21,7 @@ struct Features {
     msgpack: bool,
     full_duplex: bool,
     bound_keys: bool,
+    message_signing: bool,
     batching: bool,
     recovery: bool,
 }
@@ -120,6 +121,7 @@ impl Peer {
             msgpack: true,
             full_duplex: true,
             bound_keys: true,
+            message_signing: self.config.signing.is_some(),
             batching: false,
             recovery: false,
         }

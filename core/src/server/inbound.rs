@@ -52,7 +52,7 @@ impl Peer {
     pub(super) fn on_frame(&mut self, frame: &Frame, now: Moment) {
         self.last_inbound = now;
         let limits = self.config.limits;
-        match self.channel.decode(frame, &limits, now) {
+        match self.channel.decode(frame, &limits, now, self.wall.at(now)) {
             Ok(message) if self.accepts(&message) => self.on_message(message, now),
             Ok(message) => {
                 let detail = "this connection agreed on encryption".to_owned();

@@ -29,7 +29,7 @@ use crate::{
     error::{Code, close},
     io::{Close, Frame},
     rng::{Rng, Seed},
-    security::RotateError,
+    security::{Role, RotateError, Signing},
     time::{Moment, Timers, WallClock, WallTime},
     wire::Encoding,
 };
@@ -85,14 +85,16 @@ impl Peer {
         wall: WallTime,
     ) -> Self {
         let compression = config.compression.filter(|_| params.compression);
+        let mut rng = Rng::new(seed);
+        let signing = config.signing.clone().map(|config| Signing::new(config, Role::Server, &mut rng));
         let mut peer = Self {
-            channel: Channel::new(params.encoding, compression),
+            channel: Channel::new(params.encoding, compression, signing),
             config,
             params,
             connection_id,
             identity: None,
             wall: WallClock::new(wall, now),
-            rng: Rng::new(seed),
+            rng,
             full_duplex: false,
             hello_seen: false,
             sealed_seen: false,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     error::Code,
     io::{Close, Frame},
+    security::SigningConfig,
     time::Moment,
     topic::Acl,
     wire::{Compression, DecodeError, Encoding, Limits, Message},
@@ -21,6 +22,8 @@ pub struct PeerConfig {
     pub compression: Option<Compression>,
     /// Whether clients that ask for it are given encryption. Default true.
     pub encryption: bool,
+    /// Signing of messages with a key that clients know. Default none. Source: PROTOCOL.md §5.3.
+    pub signing: Option<SigningConfig>,
     /// Time between pings of the server. Default 25 s.
     pub ping_interval: Duration,
     /// Silence that ends a connection. Must be longer than `ping_interval`. Default 90 s.
@@ -36,6 +39,7 @@ impl Default for PeerConfig {
             limits: Limits::default(),
             compression: Some(Compression::default()),
             encryption: true,
+            signing: None,
             ping_interval: Duration::from_secs(25),
             idle_timeout: Duration::from_secs(90),
             max_rejected: 100,

@@ -1,5 +1,7 @@
 //! A `Client` tied to a `Peer`; a test decides when each single frame arrives.
 
+#![allow(dead_code, reason = "each test file uses its own part")]
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use wse_client_core::{
