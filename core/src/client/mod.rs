@@ -3,12 +3,14 @@
 //! ```text
 //! connect.rs        token, socket, greeting, ready; loss, backoff, the next attempt
 //! inbound.rs        what frames of the server mean
+//! arrivals.rs       once, in order, or a word about what is missing
 //! outbound.rs       messages of the application, control messages
 //! subscriptions.rs  wanted topics and requests under way
 //! rotation.rs       fresh keys in mid-session
 //! heartbeat.rs      pings, and the decision that the server went silent
 //! ```
 
+mod arrivals;
 mod connect;
 mod heartbeat;
 mod inbound;
@@ -23,12 +25,14 @@ use std::collections::VecDeque;
 
 use crate::{
     config::{ClientConfig, ConfigError, Credentials},
+    delivery::{DedupWindow, Positions, ReorderWindow},
     error::Code,
     io::Close,
     resilience::Backoff,
     rng::{Rng, Seed},
     security::{RotateError, Secret},
     time::{Moment, Timers, WallClock, WallTime},
+    wire::Message,
 };
 
 use connect::{Link, Phase};
@@ -100,6 +104,11 @@ pub struct Client {
     renew_token: bool,
     backoff: Backoff,
     subscriptions: Subscriptions,
+    positions: Positions,
+    seen: DedupWindow,
+    reorder: ReorderWindow<Message>,
+    /// Empty; kept for its memory.
+    released: Vec<Message>,
     timers: Timers<Timer, 14>,
     outputs: VecDeque<Output>,
     metrics: Metrics,
@@ -116,9 +125,9 @@ impl Client {
     /// A setting that cannot be used.
     pub fn new(config: ClientConfig, seed: Seed, now: Moment, wall: WallTime) -> Result<Self, ConfigError> {
         config.check()?;
+        let mut rng = Rng::new(seed);
         Ok(Self {
             wall: WallClock::new(wall, now),
-            rng: Rng::new(seed),
             state: ConnectionState::Idle,
             phase: Phase::Resting,
             link: None,
@@ -127,6 +136,11 @@ impl Client {
             renew_token: false,
             backoff: Backoff::new(config.reconnect.clone()),
             subscriptions: Subscriptions::new(&config.topics),
+            positions: Positions::new(Positions::DEFAULT_CAPACITY.max(config.limits.max_topics)),
+            seen: DedupWindow::new(config.delivery.dedup_window, rng.bytes()),
+            reorder: ReorderWindow::new(config.delivery.reorder),
+            released: Vec::new(),
+            rng,
             timers: Timers::new(TIMERS),
             outputs: VecDeque::new(),
             metrics: Metrics::default(),
@@ -296,8 +310,8 @@ impl Client {
                 Timer::Retry => self.start_attempt(now),
                 Timer::Subscription => self.on_subscription_timeout(now),
                 Timer::Outbound => {}
-                Timer::Recovery => {}
-                Timer::Reorder => {}
+                Timer::Recovery => self.on_recovery_timeout(now),
+                Timer::Reorder => self.on_reorder_timeout(now),
                 Timer::Request => {}
                 Timer::Rotation => self.on_rotation_due(now),
                 Timer::Quality => {}

@@ -11,7 +11,10 @@ use crate::{
     wire::Message,
 };
 
-use super::{Event, Identity, Output, Peer, Timer};
+use super::{
+    Event, Identity, Output, Peer, Timer,
+    inbound::{Action, RequestedTopics},
+};
 
 /// What this server does. Only what is true.
 #[derive(Serialize, Clone, Copy)]
@@ -99,7 +102,13 @@ impl Peer {
         self.identity = Some(identity);
         let topics = std::mem::take(&mut self.params.topics);
         if !topics.is_empty() {
-            self.request_topics(crate::client::SubscriptionAction::Subscribe, topics, None, true, now);
+            self.request_topics(
+                Action::Subscribe,
+                RequestedTopics { topics, ..RequestedTopics::default() },
+                None,
+                true,
+                now,
+            );
         }
     }
 
@@ -123,7 +132,7 @@ impl Peer {
             bound_keys: true,
             message_signing: self.config.signing.is_some(),
             batching: false,
-            recovery: false,
+            recovery: self.config.recovery,
         }
     }
 
