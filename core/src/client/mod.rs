@@ -197,6 +197,15 @@ impl Client {
         self.start_rotation(now)
     }
 
+    /// Keeps a token that lets this client subscribe to one topic; it goes with each later request for the topic.
+    /// `None` forgets it. Source: PROTOCOL.md §5.6.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] when the topic is not valid, or there are more tokens than topics allowed.
+    pub fn set_channel_token(&mut self, topic: &str, token: Option<Secret>) -> Result<(), SubscribeError> {
+        self.keep_channel_token(topic, token)
+    }
+
     /// Replaces the token for the next attempt. A client that waits or failed for its token tries at once.
     /// With a token provider this does nothing: the provider is asked anyway.
     pub fn set_token(&mut self, token: Option<Secret>, now: Moment) {

@@ -36,6 +36,7 @@ struct RequestPayload {
     topics: Topics,
     recover: bool,
     recovery: BTreeMap<String, Position>,
+    channel_tokens: BTreeMap<String, String>,
 }
 
 /// What a request is about, before anything is checked.
@@ -160,7 +161,12 @@ impl Peer {
         }
         let recover = self.config.recovery && request.recover;
         let requested = RequestedTopics { topics, recover, positions: request.recovery };
+        let own = self.admit_by_token(&request.channel_tokens, now);
         self.request_topics(action, requested, id, false, now);
+        // A token counts for the request that brought it.
+        if let Some(identity) = &mut self.identity {
+            identity.subscribe.allow.truncate(own);
+        }
     }
 
     /// Sorts the topics of a request into those to act on and those refused already.

@@ -4,6 +4,7 @@
 //! upgrade.rs    the query of the upgrade request
 //! handshake.rs  admission, server_ready, hello, key agreement
 //! inbound.rs    what frames of the client mean
+//! tokens.rs     tokens for this connection and for single topics
 //! rotation.rs   fresh keys in mid-session
 //! outbound.rs   messages to this client alone
 //! ```
@@ -12,6 +13,7 @@ mod handshake;
 mod inbound;
 mod outbound;
 mod rotation;
+mod tokens;
 mod types;
 mod upgrade;
 

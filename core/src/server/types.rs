@@ -6,7 +6,7 @@ use crate::{
     delivery::{Position, TopicRecovery},
     error::Code,
     io::{Close, Frame},
-    security::SigningConfig,
+    security::{Secret, SigningConfig},
     time::Moment,
     topic::Acl,
     wire::{Compression, DecodeError, Encoding, Limits, Message},
@@ -25,6 +25,9 @@ pub struct PeerConfig {
     pub encryption: bool,
     /// Signing of messages with a key that clients know. Default none. Source: PROTOCOL.md §5.3.
     pub signing: Option<SigningConfig>,
+    /// The key of session and channel tokens, which only the server knows; 32 bytes of randomness are right.
+    /// Default none: no tokens are given out, and none is taken. Source: PROTOCOL.md §5.6.
+    pub token_key: Option<Secret>,
     /// Time between pings of the server. Default 25 s.
     pub ping_interval: Duration,
     /// Silence that ends a connection. Must be longer than `ping_interval`. Default 90 s.
@@ -43,6 +46,7 @@ impl Default for PeerConfig {
             compression: Some(Compression::default()),
             encryption: true,
             signing: None,
+            token_key: None,
             ping_interval: Duration::from_secs(25),
             idle_timeout: Duration::from_secs(90),
             recovery: false,

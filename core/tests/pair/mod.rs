@@ -11,6 +11,7 @@ use wse_client_core::{
     rng::Seed,
     server::{self, Admission, Identity, Peer, PeerConfig, UpgradeParams},
     time::{Moment, WallTime},
+    topic::Acl,
     wire::{Message, Payload},
 };
 
@@ -34,7 +35,12 @@ pub(crate) struct Pair {
 impl Pair {
     /// Both ends, connected and with nothing under way.
     pub(crate) fn connected(config: ClientConfig, peer_config: PeerConfig, seed: u64) -> Self {
-        let mut pair = Self::dialling(config, peer_config, seed);
+        Self::connected_with(config, peer_config, seed, Acl::default())
+    }
+
+    /// The same, with topics that the user may subscribe to.
+    pub(crate) fn connected_with(config: ClientConfig, peer_config: PeerConfig, seed: u64, acl: Acl) -> Self {
+        let mut pair = Self::dialling(config, peer_config, seed, acl);
         pair.client.handle(client::Input::Opened(pair.socket), pair.now);
         pair.settle();
         assert!(pair.client.server().is_some(), "{:?}", pair.client_events);
@@ -42,7 +48,7 @@ impl Pair {
         pair
     }
 
-    fn dialling(config: ClientConfig, peer_config: PeerConfig, seed: u64) -> Self {
+    fn dialling(config: ClientConfig, peer_config: PeerConfig, seed: u64, acl: Acl) -> Self {
         let now = Moment::from_millis(1000);
         let wall = WallTime::from_unix_ms(1_771_601_400_000);
         let mut client = Client::new(config, Seed::from_u64(seed), now, wall).expect("config");
@@ -55,7 +61,7 @@ impl Pair {
             }
         };
         let params = UpgradeParams::parse(url.split_once('?').map_or("", |(_, query)| query)).expect("our own query");
-        let admission = Admission::Granted(Identity { user_id: "user".into(), ..Identity::default() });
+        let admission = Admission::Granted(Identity { user_id: "user".into(), subscribe: acl, ..Identity::default() });
         let peer =
             Peer::new(Arc::new(peer_config), params, admission, "c-1".into(), Seed::from_u64(seed + 1000), now, wall);
         Self {
