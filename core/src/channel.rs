@@ -97,9 +97,8 @@ impl Channel {
             keys.opener()
         });
         let message = wire::decode(frame, limits, opener)?;
-        match &mut self.signing {
-            Some(signing) => check_signature(signing, &message, wall)?,
-            None => {}
+        if let Some(signing) = &mut self.signing {
+            check_signature(signing, &message, wall)?;
         }
         Ok(message)
     }

@@ -146,7 +146,7 @@ impl KeyPair {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Seed;
+    use crate::{rng::Seed, security::sign::hex};
 
     fn rng(seed: u64) -> Rng {
         Rng::new(Seed::from_u64(seed))
@@ -195,6 +195,18 @@ mod tests {
         let (_, mut opener) =
             server.agree(&client.public_base64(), Dialect::V2, Role::Server, &mut rng(4)).expect("agreed");
         assert_eq!(opener.open(&sealer.seal(b"x").expect("seals")), Err(Code::DecryptFailed));
+    }
+
+    /// Computed with Python's `cryptography` from the text of PROTOCOL.md §5.1.
+    #[test]
+    fn bound_keys_are_those_of_another_implementation() {
+        let pair = |byte| KeyPair::from_secret_bytes(&[byte; 32]).expect("a secret");
+        let (client, server) = (pair(0x11), pair(0x22));
+        let public = |pair: &KeyPair| pair.secret.public_key().to_sec1_bytes();
+        let shared = client.shared_secret(&public(&server)).expect("a point");
+        let keys = Dialect::Bound.derive(&shared, Role::Client, &public(&client), &public(&server)).expect("derives");
+        assert_eq!(hex(&keys.seal), "4469003991baf9941fb653ff85ce122b54163f1d7b602a8952454db412157597");
+        assert_eq!(hex(&keys.open), "e78ce726816e96c84a25fd54ea9655d0c6d3ba5f947c71a56edd549c776fbe29");
     }
 
     #[test]
