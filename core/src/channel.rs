@@ -22,6 +22,7 @@ const RESERVED: &[&str] = &[
     "PING",
     "pong",
     "PONG",
+    "batch",
 ];
 
 /// How messages are written on one connection, and the keys once they are agreed.
@@ -60,18 +61,20 @@ impl Channel {
 
     /// A message of the application, with the next sequence number.
     pub(crate) fn application(&mut self, message: &Outgoing, id: &str, timestamp: &str) -> Result<Frame, Code> {
-        let head = Head {
-            kind: &message.kind,
-            id: Some(id),
-            sequence: Some(self.next_sequence),
-            timestamp: Some(timestamp),
-            priority: (message.priority != Priority::default()).then_some(message.priority),
-            correlation_id: message.correlation_id.as_deref(),
-            topic: message.topic.as_deref(),
-            ..Head::default()
-        };
+        let head = head_of(message, id, timestamp, self.next_sequence);
         let frame = wire::encode(&head, &message.payload, self.encoding, self.compression.as_ref());
         self.seal_if_agreed(frame)
+    }
+
+    /// Several messages of the application (id, stamp, message) in one `batch`, with the next sequence numbers.
+    pub(crate) fn batch(&mut self, messages: &[(&str, &str, &Outgoing)]) -> Result<Frame, Code> {
+        let numbered = (self.next_sequence..).zip(messages);
+        let joined: Vec<(Head<'_>, &Payload)> = numbered
+            .map(|(sequence, (id, timestamp, message))| (head_of(message, id, timestamp, sequence), &message.payload))
+            .collect();
+        let payload = wire::batch::join(&joined, self.encoding);
+        let head = Head { kind: wire::batch::KIND, ..Head::default() };
+        self.seal_if_agreed(wire::encode(&head, &payload, self.encoding, self.compression.as_ref()))
     }
 
     /// Counts the last application message; call it once it was accepted.
@@ -90,6 +93,19 @@ impl Channel {
             return Ok(frame);
         }
         self.seal(frame.bytes()).map(Frame::Binary)
+    }
+}
+
+fn head_of<'a>(message: &'a Outgoing, id: &'a str, timestamp: &'a str, sequence: u64) -> Head<'a> {
+    Head {
+        kind: &message.kind,
+        id: Some(id),
+        sequence: Some(sequence),
+        timestamp: Some(timestamp),
+        priority: (message.priority != Priority::default()).then_some(message.priority),
+        correlation_id: message.correlation_id.as_deref(),
+        topic: message.topic.as_deref(),
+        ..Head::default()
     }
 }
 

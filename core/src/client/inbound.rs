@@ -7,7 +7,7 @@ use crate::{
     error::Code,
     io::{Frame, SocketId},
     time::Moment,
-    wire::{DecodeError, Message},
+    wire::{DecodeError, Message, batch},
 };
 
 use super::{Client, Event, ServerError};
@@ -60,9 +60,25 @@ impl Client {
             "error" => self.on_server_error(message),
             "lost" => self.on_lost(&message),
             "heartbeat" => {}
+            batch::KIND => self.on_batch(&message, now),
             _ => self.on_application_message(message, now),
         }
         self.note_alive(now);
+    }
+
+    /// Each message in it counts like one that came alone.
+    fn on_batch(&mut self, message: &Message, now: Moment) {
+        match batch::split(message, &self.config.limits) {
+            Ok(items) => {
+                for item in items {
+                    match item {
+                        Ok(item) => self.on_message(item, now),
+                        Err(error) => self.reject(error),
+                    }
+                }
+            }
+            Err(error) => self.reject(error),
+        }
     }
 
     /// After a key was agreed nothing may come in the clear. A server that seals its control messages too

@@ -126,7 +126,7 @@ impl Peer {
             encryption: self.config.encryption,
             msgpack: true,
             full_duplex: true,
-            batching: false,
+            batching: true,
             recovery: self.config.recovery,
         }
     }
