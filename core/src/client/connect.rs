@@ -51,6 +51,8 @@ pub(super) struct Link {
     pub(super) full_duplex: bool,
     /// The server keeps a history of topics.
     pub(super) recovery: bool,
+    /// The server reads `batch`.
+    pub(super) batching: bool,
     key_pair: Option<KeyPair>,
     alive: bool,
     said_ready: bool,
@@ -90,6 +92,7 @@ struct ServerHello {
 struct ServerFeatures {
     full_duplex: bool,
     recovery: bool,
+    batching: bool,
 }
 
 /// `server_ready`: published servers put the members in `details`, some in the payload itself.
@@ -184,6 +187,7 @@ impl Client {
             info: ServerInfo { endpoint: self.endpoint().to_owned(), ..ServerInfo::default() },
             full_duplex: false,
             recovery: false,
+            batching: false,
             key_pair,
             alive: false,
             said_ready: false,
@@ -226,6 +230,7 @@ impl Client {
         link.info.connection_id = outer.connection_id.or(inner.connection_id).or(link.info.connection_id.take());
         link.info.user_id = outer.user_id.or(inner.user_id);
         link.recovery |= outer.features.recovery || inner.features.recovery;
+        link.batching |= outer.features.batching || inner.features.batching;
         if outer.features.full_duplex || inner.features.full_duplex {
             self.speak_fully();
         }
@@ -238,6 +243,7 @@ impl Client {
         link.said_ready = true;
         link.info.connection_id = hello.connection_id.or(link.info.connection_id.take());
         link.recovery |= hello.features.recovery;
+        link.batching |= hello.features.batching;
         if hello.features.full_duplex {
             self.speak_fully();
         }
@@ -305,6 +311,7 @@ impl Client {
         let info = self.link.as_ref().map(|link| link.info.clone()).unwrap_or_default();
         self.emit(Event::Connected(info));
         self.resubscribe(now);
+        self.flush(now);
     }
 
     pub(super) fn on_grace_over(&mut self, now: Moment) {
@@ -415,6 +422,7 @@ impl Client {
         }
         self.subscriptions.disconnected();
         self.end_arrivals();
+        self.hold_or_drop_waiting();
     }
 
     pub(super) fn is_current(&self, socket: SocketId) -> bool {

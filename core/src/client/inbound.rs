@@ -57,10 +57,14 @@ impl Client {
             "ping" | "PING" => self.on_ping(&message, now),
             "pong" | "PONG" => self.on_pong(now),
             "subscription_update" => self.on_subscription_answer(&message),
-            "error" => self.on_server_error(message),
+            "error" => self.on_server_error(message, now),
             "lost" => self.on_lost(&message),
             "heartbeat" => {}
             batch::KIND => self.on_batch(&message, now),
+            "rate_limit_warning" => {
+                self.on_rate_limit_warning(&message, now);
+                self.on_application_message(message, now);
+            }
             _ => self.on_application_message(message, now),
         }
         self.note_alive(now);
@@ -103,8 +107,11 @@ impl Client {
         control
     }
 
-    fn on_server_error(&mut self, message: Message) {
+    fn on_server_error(&mut self, message: Message, now: Moment) {
         let payload: ErrorPayload = message.payload().parse_control().unwrap_or_default();
+        if payload.code == Code::RateLimited.as_str() {
+            self.on_rate_limited(&message, now);
+        }
         if let Some(link) = &mut self.link {
             link.last_error = Some((payload.code.clone(), payload.message.clone()));
         }

@@ -4,7 +4,8 @@
 //! connect.rs        token, socket, greeting, ready; loss, backoff, the next attempt
 //! inbound.rs        what frames of the server mean
 //! arrivals.rs       once, in order, or a word about what is missing
-//! outbound.rs       messages of the application, control messages
+//! outbound.rs       messages of the application, at once or from the queue; control messages
+//! pacing.rs         sending no faster than the server takes
 //! subscriptions.rs  wanted topics and requests under way
 //! heartbeat.rs      pings, and the decision that the server went silent
 //! ```
@@ -14,6 +15,7 @@ mod connect;
 mod heartbeat;
 mod inbound;
 mod outbound;
+mod pacing;
 mod subscriptions;
 mod types;
 
@@ -34,6 +36,7 @@ use crate::{
 };
 
 use connect::{Link, Phase};
+use outbound::Outbox;
 use subscriptions::Subscriptions;
 
 /// Everything that can be waited for.
@@ -102,6 +105,7 @@ pub struct Client {
     renew_token: bool,
     backoff: Backoff,
     subscriptions: Subscriptions,
+    outbox: Outbox,
     positions: Positions,
     seen: DedupWindow,
     reorder: ReorderWindow<Message>,
@@ -134,6 +138,7 @@ impl Client {
             renew_token: false,
             backoff: Backoff::new(config.reconnect.clone()),
             subscriptions: Subscriptions::new(&config.topics),
+            outbox: Outbox::new(&config, now),
             positions: Positions::new(Positions::DEFAULT_CAPACITY.max(config.limits.max_topics)),
             seen: DedupWindow::new(config.delivery.dedup_window, rng.bytes()),
             reorder: ReorderWindow::new(config.delivery.reorder),
@@ -159,12 +164,16 @@ impl Client {
         }
     }
 
-    /// Sends a message on the present connection and gives its id.
+    /// Sends a message and gives its id.
+    ///
+    /// While the client connects, or the rate is limited, the message waits in a bounded queue, and goes out by
+    /// priority as soon as it can: with this id, its `seq` assigned when it is written. If it never can,
+    /// [`Event::Dropped`] says so. An id that waits already is not queued a second time.
     ///
     /// # Errors
-    /// [`SendError`]; nothing was sent then.
+    /// [`SendError`]; the message was neither sent nor kept then.
     pub fn send(&mut self, message: Outgoing, now: Moment) -> Result<String, SendError> {
-        self.send_message(&message, now)
+        self.send_message(message, now)
     }
 
     /// Asks for topics (exact names, or patterns with `*` and `?`), now and after every reconnect.
@@ -230,6 +239,7 @@ impl Client {
         }
         self.abandon(close.clone());
         self.phase = Phase::Resting;
+        self.drop_waiting(DropReason::Closed);
         self.end_requests();
         self.set_state(ConnectionState::Closed);
         self.tell_disconnected(Disconnect {
@@ -279,7 +289,12 @@ impl Client {
             Phase::Ready { since } => Some(now.since(since)),
             Phase::Resting | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Waiting => None,
         };
-        Metrics { failed_attempts: self.backoff.failures(), connected_for, ..self.metrics.clone() }
+        Metrics {
+            failed_attempts: self.backoff.failures(),
+            connected_for,
+            queue: self.outbox.metrics(),
+            ..self.metrics.clone()
+        }
     }
 
     fn fire_timers(&mut self, now: Moment) {
@@ -297,7 +312,7 @@ impl Client {
                 Timer::Stable => self.backoff.reset(),
                 Timer::Retry => self.start_attempt(now),
                 Timer::Subscription => self.on_subscription_timeout(now),
-                Timer::Outbound => {}
+                Timer::Outbound => self.flush(now),
                 Timer::Recovery => self.on_recovery_timeout(now),
                 Timer::Reorder => self.on_reorder_timeout(now),
                 Timer::Request => {}

@@ -110,8 +110,7 @@ impl<S: OfflineStore> OfflineQueue<S> {
             .map(|(key, waiting)| (key, waiting.priority, waiting.size, waiting.since, waiting.id.clone()))
             .collect();
         let next_key = places.iter().map(|place| place.0 + 1).max().unwrap_or(0);
-        let mut queue =
-            Self { store, order: PriorityQueue::new(limits), ids: BTreeSet::new(), max_age, next_key };
+        let mut queue = Self { store, order: PriorityQueue::new(limits), ids: BTreeSet::new(), max_age, next_key };
         let mut dropped = Vec::new();
         for (key, priority, size, since, id) in places {
             if !queue.ids.insert(id) {
@@ -130,10 +129,7 @@ impl<S: OfflineStore> OfflineQueue<S> {
     ///
     /// # Errors
     /// [`NotQueued`] with the message; nothing was dropped then.
-    pub fn push(
-        &mut self,
-        waiting: Waiting<S::Message>,
-    ) -> Result<Vec<Waiting<S::Message>>, NotQueued<S::Message>> {
+    pub fn push(&mut self, waiting: Waiting<S::Message>) -> Result<Vec<Waiting<S::Message>>, NotQueued<S::Message>> {
         if self.ids.contains(&waiting.id) {
             return Err(NotQueued::Duplicate(waiting));
         }
@@ -163,6 +159,12 @@ impl<S: OfflineStore> OfflineQueue<S> {
     /// Takes out the message to send next. From here on the queue knows nothing of it.
     pub fn pop(&mut self) -> Option<Waiting<S::Message>> {
         let place = self.order.pop()?;
+        self.remove(&place)
+    }
+
+    /// Takes out the message to send next, because it never can be.
+    pub fn drop_front(&mut self) -> Option<Waiting<S::Message>> {
+        let place = self.order.drop_front()?;
         self.remove(&place)
     }
 
@@ -239,6 +241,9 @@ mod tests {
         let out: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(ids(&out), ["b", "a", "c"]);
         assert_eq!((queue.len(), queue.bytes(), queue.next_expiry()), (0, 0, None));
+        queue.push(waiting("d", Priority::Low, 0)).expect("room");
+        assert_eq!(queue.drop_front().map(|waiting| waiting.id).as_deref(), Some("d"));
+        assert_eq!(queue.counters(Priority::Low), LevelCounters { queued: 3, sent: 2, dropped: 1, refused: 0 });
     }
 
     #[test]

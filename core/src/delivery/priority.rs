@@ -105,11 +105,16 @@ impl<T> PriorityQueue<T> {
 
     /// Takes out the next message to send.
     pub fn pop(&mut self) -> Option<T> {
-        let level = self.levels.iter().rposition(|entries| !entries.is_empty())?;
-        let entry = self.levels[level].pop_front()?;
-        self.bytes -= entry.size;
+        let (level, item) = self.take_front()?;
         self.counters[level].sent += 1;
-        Some(entry.item)
+        Some(item)
+    }
+
+    /// Takes out the next message because it never can be sent.
+    pub fn drop_front(&mut self) -> Option<T> {
+        let (level, item) = self.take_front()?;
+        self.counters[level].dropped += 1;
+        Some(item)
     }
 
     /// The message that [`PriorityQueue::pop`] would give.
@@ -159,6 +164,13 @@ impl<T> PriorityQueue<T> {
     /// What became of the messages of one level.
     pub const fn counters(&self, priority: Priority) -> LevelCounters {
         self.counters[priority as usize]
+    }
+
+    fn take_front(&mut self) -> Option<(usize, T)> {
+        let level = self.levels.iter().rposition(|entries| !entries.is_empty())?;
+        let entry = self.levels[level].pop_front()?;
+        self.bytes -= entry.size;
+        Some((level, entry.item))
     }
 
     const fn has_room(&self, items: usize, bytes: usize, size: usize) -> bool {

@@ -67,7 +67,8 @@ pub(crate) fn split(batch: &Message, limits: &Limits) -> Result<Vec<Result<Messa
         PayloadEncoding::Json => json::items_of(payload.bytes(), "messages", limits.max_batch),
         PayloadEncoding::Msgpack => msgpack::items_of(payload.bytes(), "messages", limits.max_batch),
     };
-    let spans = spans.ok_or_else(|| DecodeError::new(Code::InvalidEnvelope, "a batch without an array \"messages\""))?;
+    let spans =
+        spans.ok_or_else(|| DecodeError::new(Code::InvalidEnvelope, "a batch without an array \"messages\""))?;
     if spans.len() > limits.max_batch {
         let detail = format!("a batch of more than {} messages", limits.max_batch);
         return Err(DecodeError::new(Code::InvalidRequest, detail));
@@ -111,11 +112,19 @@ mod tests {
 
     #[test]
     fn what_was_joined_comes_apart_in_every_encoding() {
-        let payloads =
-            [Payload::from_json(r#"{"n":1}"#), Payload::from_msgpack(b"\xc4\x01\x07".as_slice()), Payload::from_json("[]")];
+        let payloads = [
+            Payload::from_json(r#"{"n":1}"#),
+            Payload::from_msgpack(b"\xc4\x01\x07".as_slice()),
+            Payload::from_json("[]"),
+        ];
         let payloads = payloads.map(|payload| payload.expect("valid"));
-        let heads = [("a", Some(4)), ("x_snapshot", Some(5)), ("b\"c", None)]
-            .map(|(kind, sequence)| Head { kind, sequence, id: Some("m"), topic: Some("t"), ..Head::default() });
+        let heads = [("a", Some(4)), ("x_snapshot", Some(5)), ("b\"c", None)].map(|(kind, sequence)| Head {
+            kind,
+            sequence,
+            id: Some("m"),
+            topic: Some("t"),
+            ..Head::default()
+        });
         let messages: Vec<_> = heads.into_iter().zip(&payloads).collect();
         for encoding in [Encoding::Text, Encoding::Binary, Encoding::Msgpack] {
             let batch = batch_of(&join(&messages, encoding), encoding);
