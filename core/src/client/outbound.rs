@@ -146,7 +146,9 @@ impl Client {
     }
 
     fn next_frame(&mut self, now: Moment) -> Next {
-        let Some(front) = self.outbox.waiting.front().filter(|_| self.is_ready()) else { return Next::Nothing };
+        let Some(front) = self.outbox.waiting.front().filter(|_| self.is_ready() && self.link.is_some()) else {
+            return Next::Nothing;
+        };
         let count = match self.outbox.batcher.as_ref().filter(|_| self.batches()) {
             None => 1,
             Some(batcher) => {
