@@ -76,6 +76,7 @@ struct ClientFeatures {
     encryption: bool,
     msgpack: bool,
     full_duplex: bool,
+    batching: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -211,6 +212,7 @@ impl Client {
                 encryption: link.key_pair.is_some(),
                 msgpack: performance.encoding == Encoding::Msgpack,
                 full_duplex: true,
+                batching: true,
             },
             encryption_public_key: link.key_pair.as_ref().map(KeyPair::public_base64),
         };
