@@ -280,7 +280,7 @@ mod tests {
                 Ok(dropped) => out.extend(dropped.into_iter().map(|(_, item)| item)),
                 Err(refused) => out.push(refused.item),
             }
-            if roll % 3 == 0 {
+            if roll.is_multiple_of(3) {
                 out.extend(queue.pop());
             }
             assert!(queue.len() <= 7 && queue.bytes() <= 40);
