@@ -73,9 +73,9 @@ impl Client {
             "subscription_update" => self.on_subscription_answer(&message),
             "error" => self.on_server_error(message),
             "lost" => self.on_lost(&message),
+            "draining" => self.on_draining(&message),
             "key_rotation_request" => self.on_rotation_request(&message, now),
             "key_rotation_response" => self.on_rotation_response(&message, now),
-            "draining" => self.on_draining(&message),
             "heartbeat" => {}
             _ => self.on_application_message(message, now),
         }

@@ -6,8 +6,8 @@
 //! arrivals.rs       once, in order, or a word about what is missing
 //! outbound.rs       messages of the application, control messages
 //! subscriptions.rs  wanted topics and requests under way
-//! rotation.rs       fresh keys in mid-session
 //! network.rs        what the host says about the network, and how well it does
+//! rotation.rs       fresh keys in mid-session
 //! heartbeat.rs      pings, and the decision that the server went silent
 //! ```
 
