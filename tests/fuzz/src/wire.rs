@@ -89,6 +89,7 @@ fn again(message: &Message, encoding: Encoding) {
     assert_eq!(copy.correlation_id(), message.correlation_id());
     assert_eq!(copy.topic(), message.topic());
     assert_eq!(copy.epoch(), message.epoch());
+    assert_eq!(copy.signature(), message.signature());
     assert_eq!(copy.offset(), message.offset());
     let same_encoding = (copy.payload().encoding() == PayloadEncoding::Json) == (encoding != Encoding::Msgpack);
     assert!(same_encoding, "the payload is in the other encoding");
