@@ -18,29 +18,16 @@ use crate::{
     wire::{Encoding, Message},
 };
 
-use super::{Action, Client, ConnectionState, Disconnect, Event, Fault, Input, Output, ServerInfo, Timer};
+use super::{
+    Action, Client, Disconnect, Event, Fault, Input, Output, ServerInfo, Timer,
+    lifecycle::{Cause, Phase, Rest},
+};
 
 /// How long a server that answers but never says `server_ready` is waited for.
 const LEGACY_GRACE: Duration = Duration::from_secs(2);
 
 /// How long a connection must hold before earlier failures are forgotten.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
-
-/// What is going on, with the data that exists only then.
-pub(super) enum Phase {
-    /// Nothing; `connect()` starts anew.
-    Resting,
-    /// The application was asked for a token.
-    FetchingToken,
-    /// A socket is being opened.
-    Opening { socket: SocketId },
-    /// The socket is open, the server is not ready yet.
-    Greeting,
-    /// Messages flow.
-    Ready { since: Moment },
-    /// The next attempt is on the clock.
-    Waiting,
-}
 
 /// One open socket and what was agreed on it.
 pub(super) struct Link {
@@ -57,6 +44,22 @@ pub(super) struct Link {
     grace_over: bool,
     /// The last `error` of the server: it explains the close that follows.
     pub(super) last_error: Option<(String, String)>,
+}
+
+impl Link {
+    /// What decides how this connection goes on, in one line for a checker.
+    pub(super) fn flags(&self) -> String {
+        format!(
+            "key={} sealed={} full={} alive={} ready={} grace={} error={:?}",
+            self.key_pair.is_some(),
+            self.channel.is_encrypted(),
+            self.full_duplex,
+            self.alive,
+            self.said_ready,
+            self.grace_over,
+            self.last_error.as_ref().map(|(code, _)| code),
+        )
+    }
 }
 
 #[derive(Serialize)]
@@ -107,14 +110,16 @@ impl Client {
     pub(super) fn start_attempt(&mut self, now: Moment) {
         self.timers.clear(Timer::Retry);
         self.timers.set(Timer::Dial, now + self.config.timeouts.connect);
+        let resting = matches!(self.phase(), Phase::Resting(_));
+        let cause = if resting { Cause::Connect } else { Cause::PauseOver };
         match &self.config.credentials {
-            Credentials::None => self.dial(None, now),
+            Credentials::None => self.dial(None, cause, now),
             Credentials::Token(token) => {
                 let token = token.clone();
-                self.dial(Some(token), now);
+                self.dial(Some(token), cause, now);
             }
             Credentials::Provider => {
-                self.phase = Phase::FetchingToken;
+                self.enter(Phase::FetchingToken, cause);
                 let renew = std::mem::take(&mut self.renew_token);
                 self.outputs.push_back(Output::Act(Action::FetchToken { renew }));
             }
@@ -122,19 +127,19 @@ impl Client {
     }
 
     pub(super) fn on_token(&mut self, answer: Result<Option<Secret>, String>, now: Moment) {
-        if !matches!(self.phase, Phase::FetchingToken) {
+        if !matches!(self.phase(), Phase::FetchingToken) {
             return;
         }
         match answer {
-            Ok(token) => self.dial(token, now),
-            Err(detail) => self.attempt_failed(Code::TokenProviderFailed, None, detail, now),
+            Ok(token) => self.dial(token, Cause::TokenGiven, now),
+            Err(detail) => self.attempt_failed(Cause::TokenFailed, Code::TokenProviderFailed, None, detail, now),
         }
     }
 
-    fn dial(&mut self, token: Option<Secret>, now: Moment) {
+    fn dial(&mut self, token: Option<Secret>, cause: Cause, now: Moment) {
         self.last_socket += 1;
         let socket = SocketId(self.last_socket);
-        self.phase = Phase::Opening { socket };
+        self.enter(Phase::Opening { socket }, cause);
         self.timers.set(Timer::Dial, now + self.config.timeouts.connect);
         let (url, token) = self.url_for(token);
         self.outputs.push_back(Output::Act(Action::Open { socket, url, token }));
@@ -169,13 +174,13 @@ impl Client {
     }
 
     pub(super) fn on_opened(&mut self, socket: SocketId, now: Moment) {
-        if !matches!(self.phase, Phase::Opening { socket: current } if current == socket) {
+        if !matches!(self.phase(), Phase::Opening { socket: current } if current == socket) {
             return;
         }
         self.timers.clear(Timer::Dial);
         self.timers.set(Timer::Ready, now + self.config.timeouts.ready);
         self.timers.set(Timer::Grace, now + LEGACY_GRACE);
-        self.phase = Phase::Greeting;
+        self.enter(Phase::Greeting, Cause::Opened);
         let key_pair = self.config.security.encryption.then(|| KeyPair::generate(&mut self.rng));
         self.link = Some(Link {
             socket,
@@ -285,23 +290,23 @@ impl Client {
     }
 
     fn advance_greeting(&mut self, now: Moment) {
-        if !matches!(self.phase, Phase::Greeting) {
+        if !matches!(self.phase(), Phase::Greeting) {
             return;
         }
         let Some(link) = &self.link else { return };
         let greeted = link.said_ready || (link.alive && link.grace_over);
+        let cause = if link.said_ready { Cause::Greeted } else { Cause::GraceOver };
         if greeted && self.may_send_control() {
-            self.become_ready(now);
+            self.become_ready(cause, now);
         }
     }
 
-    fn become_ready(&mut self, now: Moment) {
+    fn become_ready(&mut self, cause: Cause, now: Moment) {
         self.timers.clear(Timer::Ready);
         self.timers.clear(Timer::Grace);
         self.timers.set(Timer::Stable, now + STABLE_AFTER);
-        self.phase = Phase::Ready { since: now };
+        self.enter(Phase::Ready { since: now }, cause);
         self.metrics.connections += 1;
-        self.set_state(ConnectionState::Connected);
         let info = self.link.as_ref().map(|link| link.info.clone()).unwrap_or_default();
         self.emit(Event::Connected(info));
         self.resubscribe(now);
@@ -321,17 +326,18 @@ impl Client {
 
     pub(super) fn on_dial_timeout(&mut self, now: Moment) {
         let timeout = self.config.timeouts.connect;
-        match self.phase {
+        match self.phase() {
             Phase::FetchingToken => {
                 let detail = format!("the token provider did not answer within {timeout:?}");
-                self.attempt_failed(Code::TokenProviderFailed, None, detail, now);
+                self.attempt_failed(Cause::TimedOut, Code::TokenProviderFailed, None, detail, now);
             }
             Phase::Opening { socket } => {
                 let close = Close::new(close::GOING_AWAY, "connect timeout");
                 self.outputs.push_back(Output::Act(Action::Close { socket, close }));
-                self.attempt_failed(Code::Timeout, None, format!("no connection within {timeout:?}"), now);
+                let detail = format!("no connection within {timeout:?}");
+                self.attempt_failed(Cause::TimedOut, Code::Timeout, None, detail, now);
             }
-            Phase::Resting | Phase::Greeting | Phase::Ready { .. } | Phase::Waiting => {}
+            Phase::Resting(_) | Phase::Greeting | Phase::Ready { .. } | Phase::Waiting => {}
         }
     }
 
@@ -346,7 +352,7 @@ impl Client {
             (false, Some(_)) => Code::ConnectionClosed,
             (false, None) => Code::ConnectFailed,
         };
-        self.attempt_failed(code, None, fault.detail, now);
+        self.attempt_failed(Cause::SocketFailed, code, None, fault.detail, now);
     }
 
     pub(super) fn on_closed(&mut self, socket: SocketId, close: Close, now: Moment) {
@@ -361,12 +367,12 @@ impl Client {
             (None, reason) => reason.to_owned(),
         };
         match close::reaction(close.code) {
-            Reaction::Reconnect => self.attempt_failed(code, Some(close), detail, now),
+            Reaction::Reconnect => self.attempt_failed(Cause::SocketClosed, code, Some(close), detail, now),
             Reaction::RenewToken => {
                 self.renew_token = true;
-                self.attempt_failed(code, Some(close), detail, now);
+                self.attempt_failed(Cause::SocketClosed, code, Some(close), detail, now);
             }
-            Reaction::Stop => self.give_up(code, Some(close), detail),
+            Reaction::Stop => self.give_up(Cause::Refused, code, Some(close), detail),
         }
     }
 
@@ -376,26 +382,24 @@ impl Client {
             let close = Close::new(close::POLICY, code.as_str());
             self.outputs.push_back(Output::Act(Action::Close { socket: link.socket, close }));
         }
-        self.attempt_failed(code, None, detail.to_owned(), now);
+        self.attempt_failed(Cause::of_drop(code), code, None, detail.to_owned(), now);
     }
 
-    fn attempt_failed(&mut self, code: Code, close: Option<Close>, detail: String, now: Moment) {
+    fn attempt_failed(&mut self, cause: Cause, code: Code, close: Option<Close>, detail: String, now: Moment) {
         self.forget_link();
         self.endpoint = self.endpoint.wrapping_add(1);
         let Some(pause) = self.backoff.next_pause(&mut self.rng) else {
-            self.give_up(Code::RetriesExhausted, close, format!("gave up: {detail}"));
+            self.give_up(Cause::RetriesExhausted, Code::RetriesExhausted, close, format!("gave up: {detail}"));
             return;
         };
-        self.phase = Phase::Waiting;
         self.timers.set(Timer::Retry, now + pause);
-        self.set_state(ConnectionState::Reconnecting);
+        self.enter(Phase::Waiting, cause);
         self.tell_disconnected(Disconnect { code, close, detail, retry_in: Some(pause) });
     }
 
-    fn give_up(&mut self, code: Code, close: Option<Close>, detail: String) {
+    fn give_up(&mut self, cause: Cause, code: Code, close: Option<Close>, detail: String) {
         self.forget_link();
-        self.phase = Phase::Resting;
-        self.set_state(ConnectionState::Failed);
+        self.enter(Phase::Resting(Rest::Failed), cause);
         self.tell_disconnected(Disconnect { code, close, detail, retry_in: None });
     }
 
@@ -418,8 +422,8 @@ impl Client {
     }
 
     pub(super) fn is_current(&self, socket: SocketId) -> bool {
-        match (&self.phase, &self.link) {
-            (Phase::Opening { socket: current }, _) => *current == socket,
+        match (self.phase(), &self.link) {
+            (Phase::Opening { socket: current }, _) => current == socket,
             (_, Some(link)) => link.socket == socket,
             (_, None) => false,
         }
@@ -427,8 +431,8 @@ impl Client {
 
     /// Closes whatever is under way without telling of a failure.
     pub(super) fn abandon(&mut self, close: Close) {
-        let socket = match (&self.phase, &self.link) {
-            (Phase::Opening { socket }, _) => Some(*socket),
+        let socket = match (self.phase(), &self.link) {
+            (Phase::Opening { socket }, _) => Some(socket),
             (_, Some(link)) => Some(link.socket),
             (_, None) => None,
         };

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! connect.rs        token, socket, greeting, ready; loss, backoff, the next attempt
+//! lifecycle.rs      the table of stages and transitions, and the one way through it
 //! inbound.rs        what frames of the server mean
 //! arrivals.rs       once, in order, or a word about what is missing
 //! outbound.rs       messages of the application, control messages
@@ -13,6 +14,7 @@ mod arrivals;
 mod connect;
 mod heartbeat;
 mod inbound;
+pub mod lifecycle;
 mod outbound;
 mod subscriptions;
 mod types;
@@ -33,7 +35,8 @@ use crate::{
     wire::Message,
 };
 
-use connect::{Link, Phase};
+use connect::Link;
+use lifecycle::{Cause, Lifecycle, Phase, Rest};
 use subscriptions::Subscriptions;
 
 /// Everything that can be waited for.
@@ -94,8 +97,7 @@ pub struct Client {
     config: ClientConfig,
     wall: WallClock,
     rng: Rng,
-    state: ConnectionState,
-    phase: Phase,
+    lifecycle: Lifecycle,
     link: Option<Link>,
     last_socket: u64,
     endpoint: usize,
@@ -126,8 +128,7 @@ impl Client {
         let mut rng = Rng::new(seed);
         Ok(Self {
             wall: WallClock::new(wall, now),
-            state: ConnectionState::Idle,
-            phase: Phase::Resting,
+            lifecycle: Lifecycle::new(),
             link: None,
             last_socket: 0,
             endpoint: 0,
@@ -152,9 +153,8 @@ impl Client {
 
     /// Starts to connect; does nothing while connected or connecting. After a failure or a close it starts anew.
     pub fn connect(&mut self, now: Moment) {
-        if matches!(self.phase, Phase::Resting) {
+        if matches!(self.phase(), Phase::Resting(_)) {
             self.backoff.reset();
-            self.set_state(ConnectionState::Connecting);
             self.start_attempt(now);
         }
     }
@@ -196,7 +196,7 @@ impl Client {
             .last_disconnect
             .as_ref()
             .is_some_and(|end| matches!(end.code, Code::AuthFailed | Code::AuthRequired | Code::OriginNotAllowed));
-        let stuck = matches!(self.phase, Phase::Waiting) || self.state == ConnectionState::Failed;
+        let stuck = matches!(self.phase(), Phase::Waiting) || self.state() == ConnectionState::Failed;
         if for_token && stuck {
             self.reconnect(now);
         }
@@ -204,14 +204,15 @@ impl Client {
 
     /// Drops the present connection or attempt and dials at once.
     pub fn reconnect(&mut self, now: Moment) {
-        if matches!(self.state, ConnectionState::Idle | ConnectionState::Failed | ConnectionState::Closed) {
+        if matches!(self.phase(), Phase::Resting(_)) {
             // A fresh start: failures before it count no more.
             self.connect(now);
             return;
         }
-        let was_connected = self.state == ConnectionState::Connected;
+        let was_connected = self.state() == ConnectionState::Connected;
         self.abandon(Close::new(crate::error::close::NORMAL, "reconnect"));
-        self.set_state(ConnectionState::Reconnecting);
+        // A pause of no length: the next attempt starts below.
+        self.enter(Phase::Waiting, Cause::Reconnect);
         if was_connected {
             self.tell_disconnected(Disconnect {
                 code: Code::ConnectionClosed,
@@ -225,13 +226,12 @@ impl Client {
 
     /// Ends the connection for good. The state is [`ConnectionState::Closed`] at once.
     pub fn close(&mut self, close: Close, _now: Moment) {
-        if self.state == ConnectionState::Closed {
+        if self.state() == ConnectionState::Closed {
             return;
         }
         self.abandon(close.clone());
-        self.phase = Phase::Resting;
         self.end_requests();
-        self.set_state(ConnectionState::Closed);
+        self.enter(Phase::Resting(Rest::Closed), Cause::Close);
         self.tell_disconnected(Disconnect {
             code: Code::ConnectionClosed,
             close: Some(close),
@@ -255,7 +255,7 @@ impl Client {
 
     /// Where the connection stands.
     pub const fn state(&self) -> ConnectionState {
-        self.state
+        self.lifecycle.state()
     }
 
     /// What the server said about itself; `None` while not connected.
@@ -275,9 +275,9 @@ impl Client {
 
     /// Counters and present figures.
     pub fn metrics(&self, now: Moment) -> Metrics {
-        let connected_for = match self.phase {
+        let connected_for = match self.phase() {
             Phase::Ready { since } => Some(now.since(since)),
-            Phase::Resting | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Waiting => None,
+            Phase::Resting(_) | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Waiting => None,
         };
         Metrics { failed_attempts: self.backoff.failures(), connected_for, ..self.metrics.clone() }
     }
@@ -304,13 +304,6 @@ impl Client {
                 Timer::Rotation => {}
                 Timer::Quality => {}
             }
-        }
-    }
-
-    fn set_state(&mut self, to: ConnectionState) {
-        let from = std::mem::replace(&mut self.state, to);
-        if from != to {
-            self.emit(Event::StateChanged { from, to });
         }
     }
 

@@ -9,11 +9,11 @@ use crate::{
     wire::{Head, Payload},
 };
 
-use super::{Action, Client, Outgoing, Output, SendError, connect::Phase};
+use super::{Action, Client, Outgoing, Output, SendError, lifecycle::Phase};
 
 impl Client {
     pub(super) const fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready { .. })
+        matches!(self.phase(), Phase::Ready { .. })
     }
 
     pub(super) fn send_message(&mut self, message: &Outgoing, now: Moment) -> Result<String, SendError> {
@@ -22,13 +22,13 @@ impl Client {
         let timestamp = self.wall.at(now).to_string();
         let ready = self.is_ready();
         let Some(link) = self.link.as_mut().filter(|_| ready) else {
-            return Err(SendError::NotConnected { state: self.state });
+            return Err(SendError::NotConnected { state: self.state() });
         };
         let frame = match link.channel.application(message, &id, &timestamp) {
             Ok(frame) => frame,
             Err(code) => {
                 self.drop_link(code, "the key of this connection is used up", now);
-                return Err(SendError::NotConnected { state: self.state });
+                return Err(SendError::NotConnected { state: self.state() });
             }
         };
         let limit = self.config.limits.max_frame;
