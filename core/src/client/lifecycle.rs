@@ -311,6 +311,8 @@ pub struct Fingerprint {
     pub deadlines: Vec<(String, Moment)>,
     /// Whether a timer that bounds the present stage is armed.
     pub bounded: bool,
+    /// Consecutive failures.
+    pub failures: u32,
     /// Everything else that decides what comes next, without moments and names.
     pub flags: String,
 }
@@ -348,6 +350,7 @@ impl Client {
             unlisted: self.lifecycle.unlisted,
             bounded: bounds.is_empty() || deadlines.iter().any(|(timer, _)| bounds.contains(timer)),
             deadlines: deadlines.into_iter().map(|(timer, at)| (format!("{timer:?}"), at)).collect(),
+            failures: self.backoff.failures(),
             flags: self.flags(),
         }
     }
@@ -357,8 +360,7 @@ impl Client {
         let pending = self.subscriptions.sent();
         let end = self.last_disconnect.as_ref().map(|end| (end.code, end.retry_in.is_some()));
         format!(
-            "{link:?} {pending:?} {end:?} failures={} renew={} life={} paused={} ping={}",
-            self.backoff.failures(),
+            "{link:?} {pending:?} {end:?} renew={} life={} paused={} ping={}",
             self.renew_token,
             self.awaiting_life,
             self.reads_paused,

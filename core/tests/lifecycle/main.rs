@@ -1,0 +1,106 @@
+//! The lifecycle, explored until nothing new comes up.
+
+mod run;
+mod step;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use run::Run;
+use step::{ALPHABET, Step};
+use wse_client_core::{
+    client::lifecycle::{Bound, TABLE},
+    config::{ClientConfig, Credentials},
+};
+
+/// More situations than this and the exploration is no longer a matter of seconds: choose a coarser key.
+const AT_MOST: usize = 20_000;
+
+/// What an exploration saw.
+struct Seen {
+    situations: usize,
+    rows: Vec<bool>,
+}
+
+/// Clients that differ in what their lifecycle depends on.
+fn configs() -> [ClientConfig; 4] {
+    let base = || ClientConfig::new("ws://server/wse");
+    let plain = base();
+    let mut static_token = base();
+    static_token.credentials = Credentials::Token("token".into());
+    static_token.reconnect.max_retries = Some(1);
+    let mut provider = base();
+    provider.credentials = Credentials::Provider;
+    provider.reconnect.max_retries = Some(1);
+    let mut sealed = base();
+    sealed.security.encryption = true;
+    // Pings and silence before the server is ready.
+    sealed.heartbeat.interval = Duration::from_secs(3);
+    sealed.heartbeat.timeout = Duration::from_secs(4);
+    [plain, static_token, provider, sealed]
+}
+
+/// Breadth first over everything that can happen, so that the path of a failure is among the shortest.
+fn explore(config: &ClientConfig) -> Seen {
+    let mut keys = BTreeSet::from([Run::new(config).key()]);
+    let mut queue = VecDeque::from([Vec::new()]);
+    let mut rows = vec![false; TABLE.len()];
+    while let Some(path) = queue.pop_front() {
+        for step in ALPHABET {
+            let mut next: Vec<Step> = path.clone();
+            next.push(step);
+            let shown = Shown(&next);
+            let mut run = Run::replay(config, &path);
+            run.step(step);
+            for (seen, taken) in rows.iter_mut().zip(run.client.fingerprint().taken) {
+                *seen |= taken > 0;
+            }
+            if keys.insert(run.key()) {
+                assert!(keys.len() <= AT_MOST, "more than {AT_MOST} situations");
+                look_ahead(config, &next);
+                queue.push_back(next.clone());
+            }
+            drop(shown);
+        }
+    }
+    Seen { situations: keys.len(), rows }
+}
+
+/// Tells which steps led to a failed check.
+struct Shown<'a>(&'a [Step]);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("after {:?}", self.0);
+        }
+    }
+}
+
+/// No trap, and no wait without an end.
+fn look_ahead(config: &ClientConfig, path: &[Step]) {
+    let mut run = Run::replay(config, path);
+    assert!(run.cooperate(), "a trap: {} stays unconnected in a world where everybody helps", run.key());
+    let mut run = Run::replay(config, path);
+    if run.client.stage().bound() != Bound::Application {
+        // While the application holds up the reads, silence proves nothing; that wait is its own.
+        run.step(Step::ReadsPaused(false));
+        run.stay_in_silence();
+    }
+}
+
+#[test]
+fn no_situation_is_a_trap_every_wait_ends_and_the_table_is_the_truth() {
+    let configs = configs();
+    let seen: Vec<Seen> = std::thread::scope(|scope| {
+        let workers: Vec<_> = configs.iter().map(|config| scope.spawn(|| explore(config))).collect();
+        workers.into_iter().map(|worker| worker.join().expect("explored")).collect()
+    });
+    let counts: Vec<usize> = seen.iter().map(|seen| seen.situations).collect();
+    eprintln!("situations: {counts:?}");
+    for (index, row) in TABLE.iter().enumerate() {
+        assert!(seen.iter().any(|seen| seen.rows[index]), "a dead row: {row:?}");
+    }
+}
