@@ -50,14 +50,13 @@ impl Link {
     /// What decides how this connection goes on, in one line for a checker.
     pub(super) fn flags(&self) -> String {
         format!(
-            "key={} sealed={} full={} alive={} ready={} grace={} error={:?}",
+            "key={} sealed={} full={} alive={} ready={} grace={}",
             self.key_pair.is_some(),
             self.channel.is_encrypted(),
             self.full_duplex,
             self.alive,
             self.said_ready,
             self.grace_over,
-            self.last_error.as_ref().map(|(code, _)| code),
         )
     }
 }

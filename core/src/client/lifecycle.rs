@@ -357,14 +357,7 @@ impl Client {
 
     fn flags(&self) -> String {
         let link = self.link.as_ref().map(Link::flags);
-        let pending = self.subscriptions.sent();
-        let end = self.last_disconnect.as_ref().map(|end| (end.code, end.retry_in.is_some()));
-        format!(
-            "{link:?} {pending:?} {end:?} renew={} life={} paused={} ping={}",
-            self.renew_token,
-            self.awaiting_life,
-            self.reads_paused,
-            self.ping_sent.is_some(),
-        )
+        let for_token = !self.is_ready() && self.failed_for_token();
+        format!("{link:?} token={for_token} life={} paused={}", self.awaiting_life, self.reads_paused)
     }
 }

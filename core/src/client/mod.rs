@@ -192,14 +192,16 @@ impl Client {
             return;
         }
         self.config.credentials = token.map_or(Credentials::None, Credentials::Token);
-        let for_token = self
-            .last_disconnect
-            .as_ref()
-            .is_some_and(|end| matches!(end.code, Code::AuthFailed | Code::AuthRequired | Code::OriginNotAllowed));
         let stuck = matches!(self.phase(), Phase::Waiting) || self.state() == ConnectionState::Failed;
-        if for_token && stuck {
+        if self.failed_for_token() && stuck {
             self.reconnect(now);
         }
+    }
+
+    /// Whether another token may help after the last failure.
+    fn failed_for_token(&self) -> bool {
+        let end = self.last_disconnect.as_ref();
+        end.is_some_and(|end| matches!(end.code, Code::AuthFailed | Code::AuthRequired | Code::OriginNotAllowed))
     }
 
     /// Drops the present connection or attempt and dials at once.
@@ -288,11 +290,7 @@ impl Client {
                 Timer::Dial => self.on_dial_timeout(now),
                 Timer::Ready => self.on_ready_timeout(now),
                 Timer::Grace => self.on_grace_over(now),
-                Timer::Ping => {
-                    if self.may_send_control() {
-                        self.ping(now);
-                    }
-                }
+                Timer::Ping => self.on_ping_due(now),
                 Timer::Silence => self.on_silence(now),
                 Timer::Stable => self.backoff.reset(),
                 Timer::Retry => self.start_attempt(now),

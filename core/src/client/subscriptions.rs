@@ -94,11 +94,6 @@ impl Subscriptions {
         }
     }
 
-    /// For each request under way whether it was sent on the present connection.
-    pub(super) fn sent(&self) -> Vec<bool> {
-        self.pending.iter().map(|pending| pending.sent_as.is_some()).collect()
-    }
-
     fn next_deadline(&self) -> Option<Moment> {
         self.pending.iter().map(|pending| pending.deadline).min()
     }

@@ -1,5 +1,7 @@
 //! The alphabet: everything that an application, a driver, a server and the clock can do to a client.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use wse_client_core::{
     io::Frame,
@@ -23,7 +25,6 @@ pub enum Step {
     OpenedOld,
     FailedPlainly,
     FailedWith401,
-    FailedWith403,
     FailedOld,
     ClosedWith(u16),
     ClosedOld,
@@ -51,7 +52,7 @@ pub enum Word {
     Garbage,
 }
 
-pub const ALPHABET: [Step; 36] = [
+pub const ALPHABET: [Step; 33] = [
     Step::Connect,
     Step::Close,
     Step::Reconnect,
@@ -65,11 +66,8 @@ pub const ALPHABET: [Step; 36] = [
     Step::OpenedOld,
     Step::FailedPlainly,
     Step::FailedWith401,
-    Step::FailedWith403,
     Step::FailedOld,
     Step::ClosedWith(1000),
-    Step::ClosedWith(1006),
-    Step::ClosedWith(1013),
     Step::ClosedWith(4401),
     Step::ClosedWith(4403),
     Step::ClosedOld,
@@ -93,16 +91,17 @@ pub const ALPHABET: [Step; 36] = [
 impl Word {
     /// The frame, as a server of any make would write it.
     pub fn frame(self) -> Frame {
-        let key = || KeyPair::generate(&mut Rng::new(Seed::from_u64(5))).public_base64();
+        static KEY: LazyLock<String> =
+            LazyLock::new(|| KeyPair::generate(&mut Rng::new(Seed::from_u64(5))).public_base64());
         let text = match self {
             Self::Ready => r#"{"t":"server_ready","p":{}}"#.to_owned(),
             Self::Hello => r#"{"t":"server_hello","p":{}}"#.to_owned(),
             Self::HelloWithKey => {
-                format!(r#"{{"t":"server_hello","p":{{"encryption_public_key":"{}"}}}}"#, key())
+                format!(r#"{{"t":"server_hello","p":{{"encryption_public_key":"{}"}}}}"#, KEY.as_str())
             }
             Self::HelloWithKeyFull => format!(
                 r#"{{"t":"server_hello","p":{{"encryption_public_key":"{}","features":{{"full_duplex":true}}}}}}"#,
-                key()
+                KEY.as_str()
             ),
             Self::HelloWithBadKey => r#"{"t":"server_hello","p":{"encryption_public_key":"AAAA"}}"#.to_owned(),
             Self::Pong => r#"{"t":"PONG","p":{}}"#.to_owned(),
