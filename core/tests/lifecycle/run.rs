@@ -21,8 +21,8 @@ use crate::step::{Step, Word};
 const OF_THE_CONNECTION: [&str; 7] = ["Dial", "Ready", "Grace", "Ping", "Silence", "Stable", "Retry"];
 
 /// One client, its world, and what it did so far.
-pub struct Run {
-    pub client: Client,
+pub(crate) struct Run {
+    pub(crate) client: Client,
     now: Moment,
     config: ClientConfig,
     state: ConnectionState,
@@ -46,7 +46,7 @@ impl Drop for Run {
 }
 
 impl Run {
-    pub fn new(config: &ClientConfig) -> Self {
+    pub(crate) fn new(config: &ClientConfig) -> Self {
         let client = Client::new(config.clone(), Seed::from_u64(11), Moment::ORIGIN, WallTime::from_unix_ms(0));
         Self {
             client: client.expect("usable settings"),
@@ -64,12 +64,12 @@ impl Run {
     }
 
     /// What was done so far.
-    pub fn steps(&self) -> &[Step] {
+    pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }
 
     /// The client after these steps, without looking at it on the way.
-    pub fn replay(config: &ClientConfig, steps: &[Step]) -> Self {
+    pub(crate) fn replay(config: &ClientConfig, steps: &[Step]) -> Self {
         let mut run = Self::new(config);
         for step in steps {
             run.apply(*step);
@@ -79,7 +79,7 @@ impl Run {
 
     /// What decides how it goes on: two runs with the same key have the same futures, but for the exact
     /// lengths of waits.
-    pub fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         let print = self.client.fingerprint();
         let order: Vec<&str> = connection_deadlines(&print).map(|(name, _)| name).collect();
         let failures = match self.config.reconnect.max_retries {
@@ -93,7 +93,7 @@ impl Run {
     }
 
     /// Does one step and checks what must hold after each.
-    pub fn step(&mut self, step: Step) {
+    pub(crate) fn step(&mut self, step: Step) {
         let before = self.client.stage();
         let taken = self.client.fingerprint().taken;
         self.apply(step);
@@ -141,7 +141,7 @@ impl Run {
     }
 
     /// Nobody answers any more, only the clock goes on: the stage ends within its bound.
-    pub fn stay_in_silence(&mut self) {
+    pub(crate) fn stay_in_silence(&mut self) {
         // While the application holds up the reads, silence proves nothing; that wait is its own.
         self.step(Step::ReadsPaused(false));
         let (stage, start) = (self.client.stage(), self.now);
@@ -166,7 +166,7 @@ impl Run {
     }
 
     /// From here on everybody does what is expected of them; a client that rests is told to connect. Gives whether the client gets connected.
-    pub fn cooperate(&mut self) -> bool {
+    pub(crate) fn cooperate(&mut self) -> bool {
         self.step(Step::ReadsPaused(false));
         for _ in 0..100 {
             if self.client.state() == ConnectionState::Connected {

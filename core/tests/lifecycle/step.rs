@@ -11,7 +11,7 @@ use wse_client_core::{
 
 /// One thing that happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     Connect,
     Close,
     Reconnect,
@@ -39,7 +39,7 @@ pub enum Step {
 
 /// What a server can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub(crate) enum Word {
     Ready,
     Hello,
     HelloWithKey,
@@ -52,7 +52,7 @@ pub enum Word {
     Garbage,
 }
 
-pub const ALPHABET: [Step; 33] = [
+pub(crate) const ALPHABET: [Step; 33] = [
     Step::Connect,
     Step::Close,
     Step::Reconnect,
@@ -90,7 +90,7 @@ pub const ALPHABET: [Step; 33] = [
 
 impl Word {
     /// The frame, as a server of any make would write it.
-    pub fn frame(self) -> Frame {
+    pub(crate) fn frame(self) -> Frame {
         static KEY: LazyLock<String> =
             LazyLock::new(|| KeyPair::generate(&mut Rng::new(Seed::from_u64(5))).public_base64());
         let text = match self {
