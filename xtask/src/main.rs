@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod dist;
 mod e2e;
+mod lifecycle;
 mod lint;
 mod npm;
 mod python;
@@ -31,6 +32,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [OPTIONS]
   test [--only STEP]             every test of every language; --only names one step of the table at the end
   e2e [--only PART]              every client at once against the real server; --only takes part of a test's name
   bench [OPTIONS]                measure; options go to the benchmark, see `cargo xtask bench --help`
+  lifecycle                      draw the client's lifecycle into docs/lifecycle.md
   wasm                           build the WebAssembly module for the browser
   wheel                          build the Python wheel into dist/
   npm                            build and pack the npm package into dist/
@@ -57,6 +59,7 @@ fn run() -> Result<()> {
         "test" => test::run(args),
         "e2e" => e2e::run(args),
         "bench" => bench::run(args),
+        "lifecycle" => args.finish().and_then(|()| lifecycle::draw()),
         "wasm" => args.finish().and_then(|()| npm::wasm()),
         "wheel" => args.finish().and_then(|()| dist::wheel()),
         "npm" => args.finish().and_then(|()| dist::npm()),
