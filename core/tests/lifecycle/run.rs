@@ -172,19 +172,24 @@ impl Run {
             if self.client.state() == ConnectionState::Connected {
                 return true;
             }
-            if self.client.stage().bound() == Bound::Application {
-                self.step(Step::Connect);
-            } else if self.asked_for_token {
-                self.step(Step::TokenGiven);
-            } else if self.dialling.is_some() {
-                self.step(Step::Opened);
-                self.step(Step::Says(Word::HelloWithKey));
-                self.step(Step::Says(Word::Ready));
-            } else {
-                self.step(Step::NextDeadline);
-            }
+            self.help();
         }
         false
+    }
+
+    /// What brings the client closer to a connection: an answer that is due, or the next deadline.
+    pub(crate) fn help(&mut self) {
+        if self.client.stage().bound() == Bound::Application {
+            self.step(Step::Connect);
+        } else if self.asked_for_token {
+            self.step(Step::TokenGiven);
+        } else if self.dialling.is_some() {
+            self.step(Step::Opened);
+            self.step(Step::Says(Word::HelloWithKey));
+            self.step(Step::Says(Word::Ready));
+        } else {
+            self.step(Step::NextDeadline);
+        }
     }
 
     fn apply(&mut self, step: Step) {
