@@ -358,6 +358,7 @@ impl Client {
     fn flags(&self) -> String {
         let link = self.link.as_ref().map(Link::flags);
         let for_token = !self.is_ready() && self.failed_for_token();
-        format!("{link:?} token={for_token} life={} paused={}", self.awaiting_life, self.reads_paused)
+        let cut_off = (self.offline_since.is_some(), self.asleep_since.is_some());
+        format!("{link:?} token={for_token} cut={cut_off:?} life={} paused={}", self.awaiting_life, self.reads_paused)
     }
 }

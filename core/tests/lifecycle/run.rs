@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use wse_client_core::{
     client::{
-        Action, Client, ConnectionState, Event, Fault, Input, Outgoing, Output,
+        Action, Client, ConnectionState, Event, Fault, Input, NetworkHint, Outgoing, Output,
         lifecycle::{Bound, Fingerprint, Stage, TABLE},
     },
     config::ClientConfig,
@@ -19,6 +19,9 @@ use crate::step::{Step, Word};
 
 /// Deadlines that move the connection from stage to stage. Others (a queue, a window) only let work go on.
 const OF_THE_CONNECTION: [&str; 7] = ["Dial", "Ready", "Grace", "Ping", "Silence", "Stable", "Retry"];
+
+/// A poor network may stretch `heartbeat.interval` up to this.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(40);
 
 /// One client, its world, and what it did so far.
 pub(crate) struct Run {
@@ -142,8 +145,8 @@ impl Run {
 
     /// Nobody answers any more, only the clock goes on: the stage ends within its bound.
     pub(crate) fn stay_in_silence(&mut self) {
-        // While the application holds up the reads, silence proves nothing; that wait is its own.
-        self.step(Step::ReadsPaused(false));
+        // While the application holds up the reads, or the host is cut off, silence proves nothing.
+        self.end_excuses();
         let (stage, start) = (self.client.stage(), self.now);
         let limit = self.longest(stage);
         while self.client.stage() == stage && self.now.since(start) <= limit {
@@ -160,14 +163,14 @@ impl Run {
             Bound::Application => Duration::MAX,
             Bound::Dial => self.config.timeouts.connect,
             Bound::Ready => self.config.timeouts.ready,
-            Bound::Heartbeat => self.config.heartbeat.interval + self.config.heartbeat.timeout,
+            Bound::Heartbeat => LONGEST_INTERVAL.max(self.config.heartbeat.interval) + self.config.heartbeat.timeout,
             Bound::Retry => self.config.reconnect.max_delay,
         }
     }
 
     /// From here on everybody does what is expected of them; a client that rests is told to connect. Gives whether the client gets connected.
     pub(crate) fn cooperate(&mut self) -> bool {
-        self.step(Step::ReadsPaused(false));
+        self.end_excuses();
         for _ in 0..100 {
             if self.client.state() == ConnectionState::Connected {
                 return true;
@@ -175,6 +178,12 @@ impl Run {
             self.help();
         }
         false
+    }
+
+    fn end_excuses(&mut self) {
+        self.step(Step::ReadsPaused(false));
+        self.step(Step::Hint(NetworkHint::Wake));
+        self.step(Step::Hint(NetworkHint::Online));
     }
 
     /// What brings the client closer to a connection: an answer that is due, or the next deadline.
@@ -221,6 +230,7 @@ impl Run {
             Step::Says(word) => self.client.handle(Input::Frame(current, word.frame()), now),
             Step::SaysOnOld(word) => self.client.handle(Input::Frame(old, word.frame()), now),
             Step::ReadsPaused(paused) => self.client.handle(Input::ReadsPaused(paused), now),
+            Step::Hint(hint) => self.client.handle(Input::Network(hint), now),
             Step::NextDeadline => self.to_next_deadline(),
             Step::Sleep => self.wake_at(now + Duration::from_secs(600)),
         }

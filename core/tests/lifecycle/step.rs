@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use wse_client_core::{
+    client::NetworkHint,
     io::Frame,
     rng::{Rng, Seed},
     security::KeyPair,
@@ -31,6 +32,7 @@ pub(crate) enum Step {
     Says(Word),
     SaysOnOld(Word),
     ReadsPaused(bool),
+    Hint(NetworkHint),
     /// To the next deadline of the connection, waking at every deadline before it.
     NextDeadline,
     /// Ten minutes at once, as after the lid of a laptop was shut.
@@ -52,7 +54,7 @@ pub(crate) enum Word {
     Garbage,
 }
 
-pub(crate) const ALPHABET: [Step; 33] = [
+pub(crate) const ALPHABET: [Step; 37] = [
     Step::Connect,
     Step::Close,
     Step::Reconnect,
@@ -84,6 +86,10 @@ pub(crate) const ALPHABET: [Step; 33] = [
     Step::SaysOnOld(Word::Ready),
     Step::ReadsPaused(true),
     Step::ReadsPaused(false),
+    Step::Hint(NetworkHint::Offline),
+    Step::Hint(NetworkHint::Online),
+    Step::Hint(NetworkHint::Wake),
+    Step::Hint(NetworkHint::AddressChanged),
     Step::NextDeadline,
     Step::Sleep,
 ];
