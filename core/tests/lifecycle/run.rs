@@ -231,7 +231,7 @@ impl Run {
             Step::SaysOnOld(word) => self.client.handle(Input::Frame(old, word.frame()), now),
             Step::ReadsPaused(paused) => self.client.handle(Input::ReadsPaused(paused), now),
             Step::Hint(hint) => self.client.handle(Input::Network(hint), now),
-            Step::NextDeadline => self.to_next_deadline(),
+            Step::NextDeadline => self.pass_next_deadline(),
             Step::Sleep => self.wake_at(now + Duration::from_secs(600)),
         }
         self.drain();
@@ -259,7 +259,7 @@ impl Run {
         self.live.remove(&socket)
     }
 
-    fn to_next_deadline(&mut self) {
+    fn pass_next_deadline(&mut self) {
         let Some(target) = connection_deadlines(&self.client.fingerprint()).next().map(|(_, at)| at) else { return };
         while let Some(at) = self.deadline().filter(|at| *at <= target) {
             self.wake_at(at);
