@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! connect.rs        token, socket, greeting, ready; loss, backoff, the next attempt
+//! lifecycle.rs      the table of stages and transitions, and the one way through it
 //! inbound.rs        what frames of the server mean
 //! arrivals.rs       once, in order, or a word about what is missing
 //! outbound.rs       messages of the application, at once or from the queue; control messages
@@ -16,6 +17,7 @@ mod arrivals;
 mod connect;
 mod heartbeat;
 mod inbound;
+pub mod lifecycle;
 mod network;
 mod outbound;
 mod pacing;
@@ -39,7 +41,8 @@ use crate::{
     wire::Message,
 };
 
-use connect::{Link, Phase};
+use connect::Link;
+use lifecycle::{Cause, Lifecycle, Phase, Rest};
 use outbound::Outbox;
 use subscriptions::Subscriptions;
 
@@ -101,8 +104,7 @@ pub struct Client {
     config: ClientConfig,
     wall: WallClock,
     rng: Rng,
-    state: ConnectionState,
-    phase: Phase,
+    lifecycle: Lifecycle,
     link: Option<Link>,
     last_socket: u64,
     pool: EndpointPool,
@@ -141,8 +143,7 @@ impl Client {
         let mut rng = Rng::new(seed);
         Ok(Self {
             wall: WallClock::new(wall, now),
-            state: ConnectionState::Idle,
-            phase: Phase::Resting,
+            lifecycle: Lifecycle::new(),
             link: None,
             last_socket: 0,
             pool: EndpointPool::new(&config.endpoints, config.pool.clone()),
@@ -174,9 +175,8 @@ impl Client {
 
     /// Starts to connect; does nothing while connected or connecting. After a failure or a close it starts anew.
     pub fn connect(&mut self, now: Moment) {
-        if matches!(self.phase, Phase::Resting) {
+        if matches!(self.phase(), Phase::Resting(_)) {
             self.backoff.reset();
-            self.set_state(ConnectionState::Connecting);
             self.start_attempt(now);
         }
     }
@@ -235,7 +235,7 @@ impl Client {
     pub fn set_token(&mut self, token: Option<Secret>, now: Moment) {
         if matches!(self.config.credentials, Credentials::Provider) {
             self.token_once = token;
-            if matches!(self.phase, Phase::FetchingToken) {
+            if self.token_once.is_some() && matches!(self.phase(), Phase::FetchingToken) {
                 // What the provider still answers is older than this.
                 self.start_attempt(now);
                 return;
@@ -243,26 +243,30 @@ impl Client {
         } else {
             self.config.credentials = token.map_or(Credentials::None, Credentials::Token);
         }
-        let for_token = self.last_disconnect.as_ref().is_some_and(|end| {
-            use Code::{AuthFailed, AuthRequired, OriginNotAllowed, TokenProviderFailed};
-            matches!(end.code, AuthFailed | AuthRequired | OriginNotAllowed | TokenProviderFailed)
-        });
-        let stuck = matches!(self.phase, Phase::Waiting) || self.state == ConnectionState::Failed;
-        if for_token && stuck {
+        let stuck = matches!(self.phase(), Phase::Waiting) || self.state() == ConnectionState::Failed;
+        if self.failed_for_token() && stuck {
             self.reconnect(now);
         }
     }
 
+    /// Whether another token may help after the last failure.
+    fn failed_for_token(&self) -> bool {
+        use Code::{AuthFailed, AuthRequired, OriginNotAllowed, TokenProviderFailed};
+        let end = self.last_disconnect.as_ref();
+        end.is_some_and(|end| matches!(end.code, AuthFailed | AuthRequired | OriginNotAllowed | TokenProviderFailed))
+    }
+
     /// Drops the present connection or attempt and dials at once.
     pub fn reconnect(&mut self, now: Moment) {
-        if matches!(self.state, ConnectionState::Idle | ConnectionState::Failed | ConnectionState::Closed) {
+        if matches!(self.phase(), Phase::Resting(_)) {
             // A fresh start: failures before it count no more.
             self.connect(now);
             return;
         }
-        let was_connected = self.state == ConnectionState::Connected;
+        let was_connected = self.state() == ConnectionState::Connected;
         self.abandon(Close::new(crate::error::close::NORMAL, "reconnect"));
-        self.set_state(ConnectionState::Reconnecting);
+        // A pause of no length: the next attempt starts below.
+        self.enter(Phase::Waiting, Cause::Reconnect);
         if was_connected {
             self.tell_disconnected(Disconnect {
                 code: Code::ConnectionClosed,
@@ -276,14 +280,13 @@ impl Client {
 
     /// Ends the connection for good. The state is [`ConnectionState::Closed`] at once.
     pub fn close(&mut self, close: Close, _now: Moment) {
-        if self.state == ConnectionState::Closed {
+        if self.state() == ConnectionState::Closed {
             return;
         }
         self.abandon(close.clone());
-        self.phase = Phase::Resting;
         self.drop_waiting(DropReason::Closed);
         self.end_requests();
-        self.set_state(ConnectionState::Closed);
+        self.enter(Phase::Resting(Rest::Closed), Cause::Close);
         self.tell_disconnected(Disconnect {
             code: Code::ConnectionClosed,
             close: Some(close),
@@ -307,7 +310,7 @@ impl Client {
 
     /// Where the connection stands.
     pub const fn state(&self) -> ConnectionState {
-        self.state
+        self.lifecycle.state()
     }
 
     /// What the server said about itself; `None` while not connected.
@@ -327,9 +330,9 @@ impl Client {
 
     /// Counters and present figures.
     pub fn metrics(&self, now: Moment) -> Metrics {
-        let connected_for = match self.phase {
+        let connected_for = match self.phase() {
             Phase::Ready { since } => Some(now.since(since)),
-            Phase::Resting | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Waiting => None,
+            Phase::Resting(_) | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Waiting => None,
         };
         Metrics {
             failed_attempts: self.backoff.failures(),
@@ -355,11 +358,7 @@ impl Client {
                 Timer::Dial => self.on_dial_timeout(now),
                 Timer::Ready => self.on_ready_timeout(now),
                 Timer::Grace => self.on_grace_over(now),
-                Timer::Ping => {
-                    if self.may_send_control() {
-                        self.ping(now);
-                    }
-                }
+                Timer::Ping => self.on_ping_due(now),
                 Timer::Silence => self.on_silence(now),
                 Timer::Stable => self.backoff.reset(),
                 Timer::Retry => self.on_retry(now),
@@ -371,13 +370,6 @@ impl Client {
                 Timer::Rotation => self.on_rotation_due(now),
                 Timer::Quality => {}
             }
-        }
-    }
-
-    fn set_state(&mut self, to: ConnectionState) {
-        let from = std::mem::replace(&mut self.state, to);
-        if from != to {
-            self.emit(Event::StateChanged { from, to });
         }
     }
 

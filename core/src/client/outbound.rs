@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     Action, Client, ConnectionState, DropReason, Event, Outgoing, Output, QueueMetrics, SendError, Timer,
-    connect::{Link, Phase},
+    connect::Link, lifecycle::Phase,
 };
 
 /// Bytes that a queued message counts for beside its payload, id, type and topic.
@@ -77,7 +77,7 @@ enum Unwritten {
 
 impl Client {
     pub(super) const fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Ready { .. })
+        matches!(self.phase(), Phase::Ready { .. })
     }
 
     pub(super) fn send_message(&mut self, message: Outgoing, now: Moment) -> Result<String, SendError> {
@@ -102,7 +102,7 @@ impl Client {
 
     /// Whether a message can be sent now or kept until it can.
     const fn check_accepting(&self) -> Result<(), SendError> {
-        match self.state {
+        match self.state() {
             ConnectionState::Connected => Ok(()),
             ConnectionState::Connecting | ConnectionState::Reconnecting if self.config.offline.enabled => Ok(()),
             state => Err(SendError::NotConnected { state }),
