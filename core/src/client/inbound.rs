@@ -31,7 +31,7 @@ impl Client {
         let limits = self.config.limits;
         let Some(link) = self.link.as_mut().filter(|link| link.socket == socket) else { return };
         self.metrics.bytes_received += frame.len() as u64;
-        let decoded = link.channel.decode(frame, &limits);
+        let decoded = self.recorder.decoded(|| link.channel.decode(frame, &limits));
         self.note_life();
         match decoded {
             Ok(message) => self.on_message(message, now),

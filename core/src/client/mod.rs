@@ -23,6 +23,7 @@ use crate::{
     config::{ClientConfig, ConfigError, Credentials},
     error::Code,
     io::Close,
+    record::{Recorder, Recording, What},
     resilience::Backoff,
     rng::{Rng, Seed},
     security::Secret,
@@ -105,6 +106,7 @@ pub struct Client {
     ping_sent: Option<Moment>,
     awaiting_life: bool,
     reads_paused: bool,
+    recorder: Recorder,
 }
 
 impl Client {
@@ -114,9 +116,11 @@ impl Client {
     /// A setting that cannot be used.
     pub fn new(config: ClientConfig, seed: Seed, now: Moment, wall: WallTime) -> Result<Self, ConfigError> {
         config.check()?;
+        let rng = Rng::new(seed);
         Ok(Self {
             wall: WallClock::new(wall, now),
-            rng: Rng::new(seed),
+            recorder: Recorder::new(&config, rng.choices_seed(), now, wall),
+            rng,
             state: ConnectionState::Idle,
             phase: Phase::Resting,
             link: None,
@@ -136,8 +140,25 @@ impl Client {
         })
     }
 
+    /// A client that draws pauses, choices and ids as a recorded one did.
+    pub(crate) fn choosing_as(
+        config: ClientConfig,
+        seed: Seed,
+        choices_seed: [u8; 32],
+        now: Moment,
+        wall: WallTime,
+    ) -> Result<Self, ConfigError> {
+        let rng = Rng::choosing_as(seed.clone(), choices_seed);
+        Ok(Self { rng, ..Self::new(config, seed, now, wall)? })
+    }
+
     /// Starts to connect; does nothing while connected or connecting. After a failure or a close it starts anew.
     pub fn connect(&mut self, now: Moment) {
+        self.recorder.note(now, &self.outputs, || What::Connect);
+        self.start_anew(now);
+    }
+
+    fn start_anew(&mut self, now: Moment) {
         if matches!(self.phase, Phase::Resting) {
             self.backoff.reset();
             self.set_state(ConnectionState::Connecting);
@@ -150,7 +171,10 @@ impl Client {
     /// # Errors
     /// [`SendError`]; nothing was sent then.
     pub fn send(&mut self, message: Outgoing, now: Moment) -> Result<String, SendError> {
-        self.send_message(&message, now)
+        self.recorder.note(now, &self.outputs, || What::send(&message));
+        let sent = self.send_message(&message, now);
+        self.recorder.refused(sent.as_ref().err().map(SendError::code), &self.outputs);
+        sent
     }
 
     /// Asks for topics (exact names, or patterns with `*` and `?`), now and after every reconnect.
@@ -160,7 +184,10 @@ impl Client {
     /// # Errors
     /// [`SubscribeError`]; nothing changed then.
     pub fn subscribe<T: AsRef<str>>(&mut self, topics: &[T], now: Moment) -> Result<RequestId, SubscribeError> {
-        self.request_topics(SubscriptionAction::Subscribe, owned(topics), now)
+        self.recorder.note(now, &self.outputs, || What::subscribe(topics));
+        let request = self.request_topics(SubscriptionAction::Subscribe, owned(topics), now);
+        self.recorder.refused(request.as_ref().err().map(SubscribeError::code), &self.outputs);
+        request
     }
 
     /// Gives up topics. Unknown ones are no error. Exactly one [`Event::Subscribed`] follows.
@@ -168,12 +195,16 @@ impl Client {
     /// # Errors
     /// [`SubscribeError`]; nothing changed then.
     pub fn unsubscribe<T: AsRef<str>>(&mut self, topics: &[T], now: Moment) -> Result<RequestId, SubscribeError> {
-        self.request_topics(SubscriptionAction::Unsubscribe, owned(topics), now)
+        self.recorder.note(now, &self.outputs, || What::unsubscribe(topics));
+        let request = self.request_topics(SubscriptionAction::Unsubscribe, owned(topics), now);
+        self.recorder.refused(request.as_ref().err().map(SubscribeError::code), &self.outputs);
+        request
     }
 
     /// Replaces the token for the next attempt. A client that waits or failed for its token tries at once.
     /// With a token provider this does nothing: the provider is asked anyway.
     pub fn set_token(&mut self, token: Option<Secret>, now: Moment) {
+        self.recorder.note(now, &self.outputs, || What::set_token(token.as_ref()));
         if matches!(self.config.credentials, Credentials::Provider) {
             return;
         }
@@ -184,15 +215,20 @@ impl Client {
             .is_some_and(|end| matches!(end.code, Code::AuthFailed | Code::AuthRequired | Code::OriginNotAllowed));
         let stuck = matches!(self.phase, Phase::Waiting) || self.state == ConnectionState::Failed;
         if for_token && stuck {
-            self.reconnect(now);
+            self.dial_anew(now);
         }
     }
 
     /// Drops the present connection or attempt and dials at once.
     pub fn reconnect(&mut self, now: Moment) {
+        self.recorder.note(now, &self.outputs, || What::Reconnect);
+        self.dial_anew(now);
+    }
+
+    fn dial_anew(&mut self, now: Moment) {
         if matches!(self.state, ConnectionState::Idle | ConnectionState::Failed | ConnectionState::Closed) {
             // A fresh start: failures before it count no more.
-            self.connect(now);
+            self.start_anew(now);
             return;
         }
         let was_connected = self.state == ConnectionState::Connected;
@@ -210,7 +246,8 @@ impl Client {
     }
 
     /// Ends the connection for good. The state is [`ConnectionState::Closed`] at once.
-    pub fn close(&mut self, close: Close, _now: Moment) {
+    pub fn close(&mut self, close: Close, now: Moment) {
+        self.recorder.note(now, &self.outputs, || What::close(&close));
         if self.state == ConnectionState::Closed {
             return;
         }
@@ -228,6 +265,7 @@ impl Client {
 
     /// Hands in what the world did.
     pub fn handle(&mut self, input: Input, now: Moment) {
+        self.recorder.heard(&input, now, &self.outputs);
         // Input comes first: a driver that was held up may bring a frame and a deadline at once, and the
         // frame proves that the server lives.
         self.on_input(input, now);
@@ -236,6 +274,7 @@ impl Client {
 
     /// The next thing to do. Call until it answers [`Output::Wait`].
     pub fn poll(&mut self) -> Output {
+        self.recorder.polled(&self.outputs);
         self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.timers.next()))
     }
 
@@ -268,8 +307,18 @@ impl Client {
         Metrics { failed_attempts: self.backoff.failures(), connected_for, ..self.metrics.clone() }
     }
 
+    /// What happened so far, without payloads and secrets; `None` unless `diagnostics.record` is set.
+    pub fn recording(&self) -> Option<Recording> {
+        self.recorder.recording(&self.outputs)
+    }
+
+    pub(crate) const fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
+
     fn fire_timers(&mut self, now: Moment) {
         while let Some(timer) = self.timers.expired(now) {
+            self.recorder.fired(&timer, now, &self.outputs);
             match timer {
                 Timer::Dial => self.on_dial_timeout(now),
                 Timer::Ready => self.on_ready_timeout(now),
