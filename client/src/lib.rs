@@ -51,7 +51,7 @@ pub use wse_client_core::{
         ConnectionState, Disconnect, Event, Metrics, Outgoing, RequestId, ServerError, ServerInfo, SubscriptionAction,
         SubscriptionOutcome,
     },
-    config::{ClientConfig, ConfigError},
+    config::{ClientConfig, ConfigError, RecordConfig},
     error::{Code, close},
     io::Close,
     security::Secret,

@@ -171,7 +171,8 @@ impl Ring {
     fn keep(&mut self, entry: Entry) {
         // A wake that changed nothing tells nothing, and timers make many.
         if entry.what.is_cause()
-            && let Some(last) = self.entries.pop_back_if(|last| last.what == What::Woke)
+            && self.entries.back().is_some_and(|last| last.what == What::Woke)
+            && let Some(last) = self.entries.pop_back()
         {
             self.bytes -= last.size();
         }

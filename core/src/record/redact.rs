@@ -136,7 +136,7 @@ pub(super) fn retell(heard: &Heard, wire_len: usize) -> Result<Result<Message, D
     let text = Bytes::from(envelope(head, payload).to_string());
     let limits = Limits { max_frame: usize::MAX, max_member: usize::MAX, ..Limits::default() };
     let message = wire::decode(&Frame::Text(text), &limits, None).map_err(|error| error.to_string())?;
-    Ok(Ok(message.as_if_from(wire_len, sealed)))
+    Ok(Ok(message.retold(wire_len, sealed)))
 }
 
 fn envelope(head: &Head, payload: Value) -> Value {

@@ -339,7 +339,7 @@ impl Message {
 
     /// The same message as if it had come in another frame; for replays, which have no frame any more.
     #[must_use]
-    pub(crate) fn as_if_from(self, wire_len: usize, encrypted: bool) -> Self {
+    pub(crate) fn retold(self, wire_len: usize, encrypted: bool) -> Self {
         Self { wire_len, encrypted, ..self }
     }
 
