@@ -208,6 +208,9 @@ pub enum TokenAnswer {
 pub struct Head {
     /// `t`.
     pub t: String,
+    /// Prefix, or `c`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub c: Option<String>,
     /// `id`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub id: Option<String>,
@@ -375,6 +378,7 @@ impl Head {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         Self {
             t: message.kind().to_owned(),
+            c: message.category().map(|category| category.as_str().to_owned()),
             id: owned(message.id()),
             seq: message.sequence(),
             tp: owned(message.topic()),
@@ -386,7 +390,7 @@ impl Head {
     }
 
     fn heap(&self) -> usize {
-        let texts = [&self.id, &self.tp, &self.e, &self.cid];
+        let texts = [&self.c, &self.id, &self.tp, &self.e, &self.cid];
         self.t.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
     }
 }
@@ -444,9 +448,19 @@ fn facts(event: &Event) -> BTreeMap<String, String> {
         Event::Rejected(error) => {
             fact("code", error.code.as_str().to_owned());
         }
-        Event::Lost { topic, count } => {
+        Event::Recovery { topic, outcome, count } => {
+            fact("topic", topic.clone());
+            fact("outcome", outcome.as_str().to_owned());
+            fact("count", count.to_string());
+        }
+        Event::Lost { topic, count, range } => {
             fact("topic", topic.clone().unwrap_or_default());
-            fact("count", count.map_or_else(String::new, |count| count.to_string()));
+            if let Some(count) = count {
+                fact("count", count.to_string());
+            }
+            if let Some(range) = range {
+                fact("from", range.from.to_string());
+            }
         }
         Event::Latency(latency) => {
             fact("ms", latency.as_millis().to_string());
@@ -483,6 +497,6 @@ mod tests {
         let input = Input::Frame(SocketId(1), Frame::Text(bytes::Bytes::from_static(b"secret")));
         assert_eq!(variant_name(&input), "Frame");
         assert_eq!(variant_name(&Input::Wake), "Wake");
-        assert_eq!(variant_name(&Event::Lost { topic: Some("x".into()), count: None }), "Lost");
+        assert_eq!(variant_name(&Event::Lost { topic: Some("x".into()), count: None, range: None }), "Lost");
     }
 }

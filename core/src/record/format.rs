@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{ClientConfig, Credentials, TokenTransport},
+    delivery::ReorderConfig,
     security::Secret,
     time::{Moment, WallTime},
     wire::{Compression, Encoding, Limits},
@@ -96,6 +97,10 @@ pub(super) struct Settings {
     /// Threshold and level.
     compression: Option<(usize, u32)>,
     encoding: EncodingName,
+    dedup_window: usize,
+    /// Messages held and longest time.
+    reorder: Option<(usize, u64)>,
+    recovery: bool,
     heartbeat_interval: u64,
     heartbeat_timeout: u64,
     connect_timeout: u64,
@@ -156,6 +161,9 @@ impl Settings {
                 Encoding::Binary => EncodingName::Binary,
                 Encoding::Msgpack => EncodingName::Msgpack,
             },
+            dedup_window: config.delivery.dedup_window,
+            reorder: config.delivery.reorder.map(|bounds| (bounds.max_held, micros(bounds.max_wait))),
+            recovery: config.delivery.recovery,
             heartbeat_interval: micros(config.heartbeat.interval),
             heartbeat_timeout: micros(config.heartbeat.timeout),
             connect_timeout: micros(config.timeouts.connect),
@@ -192,6 +200,11 @@ impl Settings {
             EncodingName::Binary => Encoding::Binary,
             EncodingName::Msgpack => Encoding::Msgpack,
         };
+        config.delivery.dedup_window = self.dedup_window;
+        config.delivery.reorder = self
+            .reorder
+            .map(|(max_held, max_wait)| ReorderConfig { max_held, max_wait: Duration::from_micros(max_wait) });
+        config.delivery.recovery = self.recovery;
         config.heartbeat.interval = Duration::from_micros(self.heartbeat_interval);
         config.heartbeat.timeout = Duration::from_micros(self.heartbeat_timeout);
         config.timeouts.connect = Duration::from_micros(self.connect_timeout);

@@ -27,6 +27,12 @@ pub(super) const MAX_PAYLOAD: usize = 64 << 20;
 /// Types with the protocol's own payload beside those of [`Category::System`].
 const CONTROL: &[&str] = &["heartbeat", "subscription"];
 
+/// A message that holds messages.
+const BATCH: &str = "batch";
+
+/// Members of a message within a batch that are its head.
+const HEAD: &[&str] = &["t", "type", "c", "id", "seq", "tp", "topic", "e", "o", "pri", "cid", "v"];
+
 /// Members whose strings name things of the protocol, and no content.
 const NAMES: &[&str] = &[
     "action",
@@ -68,13 +74,41 @@ pub(super) fn heap(value: &Value) -> usize {
 /// The payload of a message of the protocol itself, without its secrets; `None` for messages of the application.
 pub(super) fn control(message: &Message) -> Option<Value> {
     let kind = message.kind();
-    let is_control = Category::of_kind(kind) == Category::System || CONTROL.contains(&kind);
-    if !is_control || message.payload().bytes().len() > MAX_CONTROL {
+    let batch = kind == BATCH;
+    if !(batch || is_control(kind)) || message.payload().bytes().len() > MAX_CONTROL {
         return None;
     }
     let mut value: Value = message.payload().parse_control().ok()?;
-    redact(&mut value, "");
+    if batch {
+        redact_batch(&mut value);
+    } else {
+        redact(&mut value, "");
+    }
     Some(value)
+}
+
+fn is_control(kind: &str) -> bool {
+    Category::of_kind(kind) == Category::System || CONTROL.contains(&kind)
+}
+
+/// Messages within a message: of each one the head is kept, and of its payload what would be if it came alone.
+fn redact_batch(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(redact_batch),
+        Value::Object(members) => {
+            let kind = members.get("t").or_else(|| members.get("type")).and_then(Value::as_str).map(str::to_owned);
+            let kept = |name: &str| kind.is_some() && HEAD.contains(&name);
+            for (_, member) in members.iter_mut().filter(|(name, _)| !kept(name)) {
+                match &kind {
+                    None => redact_batch(member),
+                    Some(kind) if is_control(kind) => redact(member, ""),
+                    Some(_) => *member = filler(member.to_string().len(), false).unwrap_or_default(),
+                }
+            }
+        }
+        Value::String(text) => *text = REDACTED.to_owned(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Recursion is bounded by the depth that the decoder lets through.
@@ -143,7 +177,7 @@ fn envelope(head: &Head, payload: Value) -> Value {
     let mut members = Map::new();
     members.insert("t".into(), json!(head.t));
     members.insert("p".into(), payload);
-    let texts = [("id", &head.id), ("tp", &head.tp), ("e", &head.e), ("cid", &head.cid)];
+    let texts = [("c", &head.c), ("id", &head.id), ("tp", &head.tp), ("e", &head.e), ("cid", &head.cid)];
     for (name, text) in texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
         members.insert(name.into(), json!(text));
     }
@@ -195,6 +229,15 @@ mod tests {
         let expected = json!({"code": "TOPIC_DENIED", "message": "redacted", "error": "redacted", "n": 1,
             "topics": ["a"], "details": {"user_id": "redacted", "ok": true}});
         assert_eq!(kept, expected);
+    }
+
+    #[test]
+    fn of_messages_in_a_batch_the_heads_are_kept() {
+        let text = r#"{"t":"batch","p":{"messages":[{"t":"chat","p":{"x":"secret"},"tp":"a","sig":"s"},
+            {"t":"lost","p":{"topic":"a","count":3}}],"note":"secret"}}"#;
+        let expected = json!({"messages": [{"t": "chat", "p": "xxxxxxxxxxxx", "tp": "a", "sig": "x"},
+            {"t": "lost", "p": {"topic": "a", "count": 3}}], "note": "redacted"});
+        assert_eq!(control(&message(text)), Some(expected));
     }
 
     #[test]
