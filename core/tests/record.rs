@@ -106,7 +106,10 @@ fn no_canary_gets_into_a_recording() {
             assert!(!text.contains(&form), "encryption {encryption}: {form} is in\n{text}");
         }
         assert!(!text.contains("canary"), "{text}");
+        assert!(!text.contains("connection-1"), "texts of the server are left out, too");
 
+        let sealed = text.contains(r#""sealed":true,"head":{"t":"subscription_update"}"#);
+        assert_eq!(sealed, encryption, "of what is sealed the type is known");
         let report = assert_same(&file, "canaries");
         assert!(report.inputs > 10 && report.decisions > 20, "{report:?}");
     }
@@ -130,7 +133,8 @@ fn storms_are_replayed_to_the_same_decisions() {
         if seed % 5 == 0 {
             client.credentials = Credentials::Provider;
         }
-        let mut world = World::new(WorldConfig { client, seed, ..WorldConfig::default() });
+        let history = [None, Some(10_000), Some(3)][seed as usize % 3];
+        let mut world = World::new(WorldConfig { client, seed, history, ..WorldConfig::default() });
         world.connect();
         world.storm(Duration::from_secs(120));
         world.subscribe(&["u", "v"]);

@@ -37,6 +37,7 @@ impl Client {
         }
         link.channel.advance();
         self.metrics.messages_sent += 1;
+        self.recorder.says(&message.kind, &self.outputs);
         self.write(frame);
         Ok(id)
     }
@@ -49,7 +50,10 @@ impl Client {
         let head = Head { kind, id: Some(&id), timestamp: Some(&timestamp), ..Head::default() };
         if let Some(link) = &mut self.link {
             match link.channel.control(&head, &payload) {
-                Ok(frame) => self.write(frame),
+                Ok(frame) => {
+                    self.recorder.says(kind, &self.outputs);
+                    self.write(frame);
+                }
                 Err(code) => self.drop_link(code, "the key of this connection is used up", now),
             }
         }

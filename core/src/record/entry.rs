@@ -150,7 +150,9 @@ pub enum What {
         frame: FrameKind,
         /// Bytes of the frame. Not compared in a replay.
         len: usize,
-        /// What it says; `None` when it is sealed.
+        /// Whether it is an `E:` frame.
+        sealed: bool,
+        /// What it says; of a sealed frame only the type, if it is known.
         head: Option<Head>,
     },
     /// A socket is closed.
@@ -321,9 +323,10 @@ impl What {
         }
     }
 
-    pub(super) fn of_output(output: &Output, limits: &Limits) -> Option<Self> {
+    /// `said` is the type of the message that is written, if it is known.
+    pub(super) fn of_output(output: &Output, said: Option<&str>, limits: &Limits) -> Option<Self> {
         match output {
-            Output::Act(action) => Some(Self::of_action(action, limits)),
+            Output::Act(action) => Some(Self::of_action(action, said, limits)),
             Output::Emit(Event::StateChanged { from, to }) => {
                 Some(Self::State { from: from.as_str().to_owned(), to: to.as_str().to_owned() })
             }
@@ -332,16 +335,20 @@ impl What {
         }
     }
 
-    fn of_action(action: &Action, limits: &Limits) -> Self {
+    fn of_action(action: &Action, said: Option<&str>, limits: &Limits) -> Self {
         match action {
             Action::FetchToken { renew } => Self::FetchToken { renew: *renew },
             Action::Open { socket, url, token } => {
                 Self::Open { socket: socket.0, url: redact::without_query(url).to_owned(), token: token.is_some() }
             }
             Action::Send { socket, frame } => {
-                let message = wire::decode(frame, limits, None).ok();
-                let head = message.as_ref().map(Head::of);
-                Self::Write { socket: socket.0, frame: FrameKind::of(frame), len: frame.len(), head }
+                let sealed = frame.bytes().starts_with(b"E:");
+                let head = if sealed {
+                    said.map(|kind| Head { t: kind.to_owned(), ..Head::default() })
+                } else {
+                    wire::decode(frame, limits, None).ok().as_ref().map(Head::of)
+                };
+                Self::Write { socket: socket.0, frame: FrameKind::of(frame), len: frame.len(), sealed, head }
             }
             Action::Close { socket, close } => Self::HangUp { socket: socket.0, code: close.code },
         }

@@ -75,6 +75,8 @@ struct Ring {
     now: Moment,
     /// How many of the client's waiting outputs are noted already.
     noted: usize,
+    /// Places in the outputs, each with the type of the message that was to be written there.
+    said: VecDeque<(usize, String)>,
     /// In a replay: what the next frame was decoded to.
     retold: Option<Result<Message, DecodeError>>,
 }
@@ -92,6 +94,7 @@ impl Recorder {
                 dropped: 0,
                 now,
                 noted: 0,
+                said: VecDeque::new(),
                 retold: None,
             })
         }))
@@ -126,6 +129,13 @@ impl Recorder {
             ring.catch_up(outputs);
             ring.push(What::Refused { code: code.as_str().to_owned() });
         }
+    }
+
+    /// Notes the type of the message that is written next, which a sealed frame does not show.
+    pub(crate) fn says(&mut self, kind: &str, outputs: &VecDeque<Output>) {
+        let Some(ring) = &mut self.0 else { return };
+        ring.catch_up(outputs);
+        ring.said.push_back((outputs.len(), kind.to_owned()));
     }
 
     /// Decodes a frame by `decode` and notes what came of it; a replay gives what was recorded instead.
@@ -190,11 +200,14 @@ impl Ring {
             self.keep(entry);
         }
         self.noted = outputs.len();
+        self.said.clear();
     }
 
     /// Entries of the outputs that are not noted yet.
     fn fresh(&self, outputs: &VecDeque<Output>) -> Vec<Entry> {
-        let whats = outputs.iter().skip(self.noted).filter_map(|output| What::of_output(output, &self.limits));
+        let said = |place| self.said.iter().find(|(at, _)| *at == place).map(|(_, kind)| kind.as_str());
+        let fresh = outputs.iter().enumerate().skip(self.noted);
+        let whats = fresh.filter_map(|(place, output)| What::of_output(output, said(place), &self.limits));
         whats.map(|what| Entry { at: self.now.as_millis(), what }).collect()
     }
 

@@ -18,7 +18,7 @@ const REDACTED: &str = "redacted";
 /// Stands for a public key that is a point on the curve; the key itself is left out.
 const KEY: &str = "redacted key";
 /// Largest control payload that is kept.
-const MAX_CONTROL: usize = 64 * 1024;
+const MAX_CONTROL: usize = 1 << 20;
 /// Longest text that is kept.
 const MAX_TEXT: usize = 256;
 /// Longest placeholder for a payload that a replay makes.
@@ -97,8 +97,10 @@ fn redact_batch(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(redact_batch),
         Value::Object(members) => {
             let kind = members.get("t").or_else(|| members.get("type")).and_then(Value::as_str).map(str::to_owned);
-            let kept = |name: &str| kind.is_some() && HEAD.contains(&name);
-            for (_, member) in members.iter_mut().filter(|(name, _)| !kept(name)) {
+            let kept = |name: &str, member: &Value| {
+                kind.is_some() && HEAD.contains(&name) && !member.is_object() && !member.is_array()
+            };
+            for (_, member) in members.iter_mut().filter(|(name, member)| !kept(name, member)) {
                 match &kind {
                     None => redact_batch(member),
                     Some(kind) if is_control(kind) => redact(member, ""),

@@ -90,9 +90,9 @@ fn describe(what: &What) -> String {
         What::Timer { name } => format!("timer {name}"),
         What::FetchToken { renew } => format!("ask for a {}token", if *renew { "fresh " } else { "" }),
         What::Open { socket, url, .. } => format!("dial {url} as socket {socket}"),
-        What::Write { socket, len, head, .. } => {
-            let what = head.as_ref().map_or_else(|| "a sealed frame".to_owned(), message);
-            format!("socket {socket} → {what}, {len} bytes")
+        What::Write { socket, len, sealed, head, .. } => {
+            let what = head.as_ref().map_or_else(|| "frame".to_owned(), message);
+            format!("socket {socket} → {}{what}, {len} bytes", if *sealed { "sealed " } else { "" })
         }
         What::HangUp { socket, code } => format!("close socket {socket} with {code}"),
         What::State { from, to } => format!("{from} → {to}"),
