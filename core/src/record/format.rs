@@ -20,6 +20,12 @@ pub const FORMAT: &str = "wse-flight";
 /// The version this crate writes, and the only one it reads.
 pub const VERSION: u32 = 1;
 
+/// The last moment that a file may name, in milliseconds: 285,000 years, so that sums do not overflow.
+const LAST_MOMENT: u64 = 1 << 53;
+
+/// Largest count in the settings of a file: memory is taken for some of them.
+const MOST: usize = 1 << 30;
+
 /// What was recorded, or read from a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
@@ -220,6 +226,11 @@ impl Settings {
         config
     }
 
+    fn largest_count(&self) -> usize {
+        let held = self.reorder.map_or(0, |(max_held, _)| max_held);
+        self.dedup_window.max(self.max_topics).max(held)
+    }
+
     /// Whether a client with these settings is set as one with `config` is, but for secrets.
     fn covers(&self, config: &ClientConfig) -> bool {
         let mut open = config.clone();
@@ -273,6 +284,12 @@ impl Header {
         }
         let bad = |problem: String| RecordingError::BadLine { line: 1, problem };
         let header: Self = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+        if header.at > LAST_MOMENT || header.wall > LAST_MOMENT {
+            return Err(bad("a time is out of range".into()));
+        }
+        if header.settings.largest_count() > MOST {
+            return Err(bad("a setting is out of range".into()));
+        }
         if header.seed().is_none() {
             return Err(bad("choices_seed must be 64 hex digits".into()));
         }
@@ -345,8 +362,11 @@ impl Recording {
         let header = Header::read(first)?;
         let mut entries = Vec::new();
         for (at, line) in lines {
-            let line: Line = serde_json::from_slice(line)
-                .map_err(|error| RecordingError::BadLine { line: at + 1, problem: error.to_string() })?;
+            let bad = |problem: String| RecordingError::BadLine { line: at + 1, problem };
+            let line: Line = serde_json::from_slice(line).map_err(|error| bad(error.to_string()))?;
+            if line.entry.at > LAST_MOMENT {
+                return Err(bad("the time is out of range".into()));
+            }
             entries.push(line.entry);
         }
         Ok(Self { header, entries })
@@ -385,6 +405,8 @@ mod tests {
         assert_eq!(refused(&newer), "version 2 of the format; this is for version 1");
         let broken = text.replace(r#""socket":1"#, r#""socket":"one""#);
         assert!(refused(&broken).starts_with("line 3: "), "{}", refused(&broken));
+        let far = text.replace(r#""at":3"#, &format!(r#""at":{}"#, u64::MAX));
+        assert_eq!(refused(&far), "line 2: the time is out of range");
         let unknown = text.replace(r#""what":"connect""#, r#""what":"teleport""#);
         assert!(refused(&unknown).contains("line 2: unknown variant `teleport`"), "{}", refused(&unknown));
     }

@@ -36,6 +36,8 @@
 //!   `truncated`, and a replay tells what happened and why, but checks nothing. Choose [`RecordConfig`] large
 //!   enough for what is hunted.
 //! - A command or input that the recorder has no entry for is noted by name; the check ends there, and says so.
+//! - Decisions that rest on the bytes of a payload come out otherwise: one that is too large for a frame only because it
+//!   does not compress, or one that is not joined to a batch because it nests too deep.
 //! - A setting that the header has no member for is noted as missing (`settings_complete`), and the replay uses its
 //!   default.
 

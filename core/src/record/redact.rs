@@ -25,7 +25,7 @@ const MAX_TEXT: usize = 256;
 pub(super) const MAX_PAYLOAD: usize = 64 << 20;
 
 /// Types with the protocol's own payload beside those of [`Category::System`].
-const CONTROL: &[&str] = &["heartbeat", "subscription"];
+const CONTROL: &[&str] = &["heartbeat", "subscription", "key_rotation_request", "key_rotation_response"];
 
 /// A message that holds messages.
 const BATCH: &str = "batch";
