@@ -41,6 +41,7 @@ pub(crate) async fn open(builder: Builder, args: &ConnectArgs) -> Result<(Client
             Event::Connected(_) => return Ok((client, flight)),
             Event::Disconnected(end) if wait && end.code.is_retryable() && end.retry_in.is_some() => {
                 eprintln!("{}: {}; trying again", end.code, end.detail);
+                flight.write();
             }
             Event::Disconnected(end) => return Err(end.into()),
             _ => {}
