@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose};
 use world::{World, WorldConfig};
 use wse_client_core::{
-    client::{ConnectionState, Outgoing},
+    client::{ConnectionState, Input, NetworkHint, Outgoing},
     config::{ClientConfig, Credentials, RecordConfig, TokenTransport},
     io::Close,
     record::{FORMAT, Recording, Report, What, replay},
@@ -130,6 +130,10 @@ fn storms_are_replayed_to_the_same_decisions() {
         let mut client = config();
         client.security.encryption = seed % 2 == 0;
         client.performance.encoding = [Encoding::Text, Encoding::Binary, Encoding::Msgpack][seed as usize % 3];
+        if seed % 4 == 1 {
+            client.endpoints = ["ws://a/wse", "ws://b/wse", "ws://c/wse"].map(str::to_owned).into();
+            client.adaptive_quality = true;
+        }
         if seed % 5 == 0 {
             client.credentials = Credentials::Provider;
         }
@@ -144,6 +148,10 @@ fn storms_are_replayed_to_the_same_decisions() {
         world.run(90 * SECOND);
         world.client.reconnect(world.now());
         world.run(SECOND);
+        for hint in [NetworkHint::Sleep, NetworkHint::Wake, NetworkHint::Offline, NetworkHint::Online] {
+            world.client.handle(Input::Network(hint), world.now());
+            world.run(7 * SECOND);
+        }
         let report = assert_same(&file_of(&world), &format!("seed {seed}"));
         assert!(report.decisions > 100, "seed {seed}: {report:?}");
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    client::{Action, Event, Input, Outgoing, Output},
+    client::{Action, Event, Input, NetworkHint, Outgoing, Output},
     io::{Close, Frame, SocketId},
     security::Secret,
     wire::{self, DecodeError, Limits, Message, PayloadEncoding},
@@ -113,6 +113,11 @@ pub enum What {
     ReadsPaused {
         /// It stopped.
         paused: bool,
+    },
+    /// The host says something about the network or about itself.
+    Network {
+        /// What, as one of `offline`, `online`, `address_changed`, `sleep`, `wake`.
+        hint: String,
     },
     /// The driver woke the client.
     Woke,
@@ -317,6 +322,7 @@ impl What {
             Input::Token(Ok(None)) => Self::Token { answer: TokenAnswer::None },
             Input::Token(Err(_)) => Self::Token { answer: TokenAnswer::Failed },
             Input::ReadsPaused(paused) => Self::ReadsPaused { paused: *paused },
+            Input::Network(hint) => Self::Network { hint: hint_name(*hint).to_owned() },
             Input::Wake => Self::Woke,
             #[allow(unreachable_patterns, reason = "inputs that are added later are noted by name")]
             other => Self::OtherInput { name: variant_name(other) },
@@ -416,6 +422,22 @@ impl Heard {
     }
 }
 
+const HINTS: [(&str, NetworkHint); 5] = [
+    ("offline", NetworkHint::Offline),
+    ("online", NetworkHint::Online),
+    ("address_changed", NetworkHint::AddressChanged),
+    ("sleep", NetworkHint::Sleep),
+    ("wake", NetworkHint::Wake),
+];
+
+fn hint_name(hint: NetworkHint) -> &'static str {
+    HINTS.iter().find(|(_, known)| *known == hint).map_or("", |(name, _)| name)
+}
+
+pub(super) fn hint_named(name: &str) -> Option<NetworkHint> {
+    HINTS.iter().find(|(known, _)| *known == name).map(|(_, hint)| *hint)
+}
+
 /// What of an event may be kept.
 fn facts(event: &Event) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
@@ -469,6 +491,13 @@ fn facts(event: &Event) -> BTreeMap<String, String> {
                 fact("from", range.from.to_string());
             }
         }
+        Event::QualityChanged { from, to } => {
+            fact("from", from.as_str().to_owned());
+            fact("to", to.as_str().to_owned());
+        }
+        Event::Adapted(adaptation) => {
+            fact("heartbeat", adaptation.heartbeat.to_string());
+        }
         Event::Latency(latency) => {
             fact("ms", latency.as_millis().to_string());
         }
@@ -498,6 +527,14 @@ pub(super) fn variant_name(value: &impl fmt::Debug) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_hint_has_a_name() {
+        for (name, hint) in HINTS {
+            assert_eq!((hint_name(hint), hint_named(name)), (name, Some(hint)));
+        }
+        assert_eq!(hint_named("earthquake"), None);
+    }
 
     #[test]
     fn a_variant_is_named_without_what_it_holds() {

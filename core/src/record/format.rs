@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::{ClientConfig, Credentials, TokenTransport},
     delivery::ReorderConfig,
+    resilience::{BackoffStrategy, BalanceStrategy},
     security::Secret,
     time::{Moment, WallTime},
     wire::{Compression, Encoding, Limits},
@@ -99,6 +100,13 @@ pub(super) struct Settings {
     initial_delay: u64,
     max_delay: u64,
     multiplier: f64,
+    backoff: String,
+    balance: String,
+    preferred: Option<usize>,
+    breaker_failures: u32,
+    breaker_pause: u64,
+    breaker_successes: u32,
+    adaptive_quality: bool,
     encryption: bool,
     /// Threshold and level.
     compression: Option<(usize, u32)>,
@@ -135,6 +143,28 @@ enum EncodingName {
     Msgpack,
 }
 
+const BACKOFFS: [(&str, BackoffStrategy); 4] = [
+    ("exponential", BackoffStrategy::Exponential),
+    ("linear", BackoffStrategy::Linear),
+    ("fibonacci", BackoffStrategy::Fibonacci),
+    ("adaptive", BackoffStrategy::Adaptive),
+];
+
+const BALANCES: [(&str, BalanceStrategy); 3] = [
+    ("weighted_random", BalanceStrategy::WeightedRandom),
+    ("least_connections", BalanceStrategy::LeastConnections),
+    ("round_robin", BalanceStrategy::RoundRobin),
+];
+
+/// The name of a choice; empty for one that this version has no name for, which makes the settings incomplete.
+fn named<T: Copy + PartialEq>(names: &[(&str, T)], choice: T) -> String {
+    names.iter().find(|(_, known)| *known == choice).map_or_else(String::new, |(name, _)| (*name).to_owned())
+}
+
+fn by_name<T: Copy + Default>(names: &[(&str, T)], name: &str) -> T {
+    names.iter().find(|(known, _)| *known == name).map(|(_, choice)| *choice).unwrap_or_default()
+}
+
 /// The token of a replay.
 pub(super) fn no_token() -> Secret {
     Secret::new("redacted")
@@ -160,6 +190,13 @@ impl Settings {
             initial_delay: micros(config.reconnect.initial_delay),
             max_delay: micros(config.reconnect.max_delay),
             multiplier: config.reconnect.multiplier,
+            backoff: named(&BACKOFFS, config.reconnect.strategy),
+            balance: named(&BALANCES, config.pool.strategy),
+            preferred: config.pool.preferred,
+            breaker_failures: config.pool.breaker.failures,
+            breaker_pause: micros(config.pool.breaker.pause),
+            breaker_successes: config.pool.breaker.successes,
+            adaptive_quality: config.adaptive_quality,
             encryption: config.security.encryption,
             compression: config.performance.compression.map(|how| (how.threshold, how.level)),
             encoding: match config.performance.encoding {
@@ -199,6 +236,13 @@ impl Settings {
         config.reconnect.initial_delay = Duration::from_micros(self.initial_delay);
         config.reconnect.max_delay = Duration::from_micros(self.max_delay);
         config.reconnect.multiplier = self.multiplier;
+        config.reconnect.strategy = by_name(&BACKOFFS, &self.backoff);
+        config.pool.strategy = by_name(&BALANCES, &self.balance);
+        config.pool.preferred = self.preferred;
+        config.pool.breaker.failures = self.breaker_failures;
+        config.pool.breaker.pause = Duration::from_micros(self.breaker_pause);
+        config.pool.breaker.successes = self.breaker_successes;
+        config.adaptive_quality = self.adaptive_quality;
         config.security.encryption = self.encryption;
         config.performance.compression = self.compression.map(|(threshold, level)| Compression { threshold, level });
         config.performance.encoding = match self.encoding {

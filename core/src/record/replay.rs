@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    Entry, FrameKind, Head, Heard, Recording, RecordingError, TokenAnswer, What, format,
+    Entry, FrameKind, Head, Heard, Recording, RecordingError, TokenAnswer, What, entry, format,
     redact::{self, MAX_PAYLOAD},
 };
 
@@ -142,6 +142,9 @@ fn feed_input(client: &mut Client, input: &What, now: Moment) -> Result<(), Stri
             TokenAnswer::None => Ok(None),
             TokenAnswer::Failed => Err(String::new()),
         }),
+        What::Network { hint } => {
+            Input::Network(entry::hint_named(hint).ok_or_else(|| format!("unknown hint {hint:?}"))?)
+        }
         What::ReadsPaused { paused } => Input::ReadsPaused(*paused),
         _ => Input::Wake,
     };

@@ -85,6 +85,7 @@ fn describe(what: &What) -> String {
             TokenAnswer::Failed => "the token provider failed".into(),
         },
         What::ReadsPaused { paused } => format!("reading {}", if *paused { "stopped" } else { "goes on" }),
+        What::Network { hint } => format!("the host says: {hint}"),
         What::Woke => "woken".into(),
         What::OtherInput { name } => format!("input {name}"),
         What::Timer { name } => format!("timer {name}"),
