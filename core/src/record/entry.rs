@@ -248,7 +248,7 @@ pub enum Heard {
     /// A message.
     Message {
         /// Its head.
-        head: Head,
+        head: Box<Head>,
         /// Whether it came in an `E:` frame.
         sealed: bool,
         /// Bytes of the payload.
@@ -412,7 +412,7 @@ impl Heard {
     pub(super) fn of(result: &Result<Message, DecodeError>) -> Self {
         match result {
             Ok(message) => Self::Message {
-                head: Head::of(message),
+                head: Box::new(Head::of(message)),
                 sealed: message.is_encrypted(),
                 len: message.payload().bytes().len(),
                 control: redact::control(message),
