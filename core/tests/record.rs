@@ -13,6 +13,7 @@ use wse_client_core::{
     io::Close,
     record::{FORMAT, Recording, Report, What, replay},
     rng::{Rng, Seed},
+    security::SigningConfig,
     wire::{Encoding, Payload},
 };
 
@@ -63,6 +64,7 @@ fn forms(secret: &[u8]) -> Vec<String> {
 fn no_canary_gets_into_a_recording() {
     let token = "canary-token/with+signs=and spaces";
     let payload = "canary-of-the-payload";
+    let signing_key = "canary-of-the-signing-key-with-many-bytes";
     let number = 987_654_321_012_345_u64;
     let seed = 0x00c0_ffee_1234_u64;
     for (encryption, encoding) in [(false, Encoding::Text), (true, Encoding::Binary), (true, Encoding::Msgpack)] {
@@ -71,6 +73,7 @@ fn no_canary_gets_into_a_recording() {
         client.credentials = Credentials::Token(token.into());
         client.token_transport = TokenTransport::Query;
         client.security.encryption = encryption;
+        client.security.signing = Some(SigningConfig::new(signing_key.into()));
         client.performance.encoding = encoding;
         let mut world = World::new(WorldConfig { client, seed, ..WorldConfig::default() });
         world.connect();
@@ -91,6 +94,7 @@ fn no_canary_gets_into_a_recording() {
         let mut secrets: Vec<Vec<u8>> = [
             token,
             payload,
+            signing_key,
             "canary-in-the-query",
             "canary-of-the-second-token",
             "canary-of-the-reason",
@@ -146,6 +150,8 @@ fn storms_are_replayed_to_the_same_decisions() {
         world.run(SECOND);
         world.pause_reads(false);
         world.run(90 * SECOND);
+        world.client.rotate_keys(world.now()).ok();
+        world.run(3 * SECOND);
         world.client.reconnect(world.now());
         world.run(SECOND);
         for hint in [NetworkHint::Sleep, NetworkHint::Wake, NetworkHint::Offline, NetworkHint::Online] {

@@ -68,6 +68,8 @@ pub enum What {
         /// The topics.
         topics: Vec<String>,
     },
+    /// `rotate_keys()`.
+    RotateKeys,
     /// A command that this version has no entry for.
     OtherCommand {
         /// Its name.

@@ -108,6 +108,7 @@ pub(super) struct Settings {
     breaker_successes: u32,
     adaptive_quality: bool,
     encryption: bool,
+    rotate_after: Option<u64>,
     /// Threshold and level.
     compression: Option<(usize, u32)>,
     encoding: EncodingName,
@@ -198,6 +199,7 @@ impl Settings {
             breaker_successes: config.pool.breaker.successes,
             adaptive_quality: config.adaptive_quality,
             encryption: config.security.encryption,
+            rotate_after: config.security.rotate_after.map(micros),
             compression: config.performance.compression.map(|how| (how.threshold, how.level)),
             encoding: match config.performance.encoding {
                 Encoding::Text => EncodingName::Text,
@@ -244,6 +246,7 @@ impl Settings {
         config.pool.breaker.successes = self.breaker_successes;
         config.adaptive_quality = self.adaptive_quality;
         config.security.encryption = self.encryption;
+        config.security.rotate_after = self.rotate_after.map(Duration::from_micros);
         config.performance.compression = self.compression.map(|(threshold, level)| Compression { threshold, level });
         config.performance.encoding = match self.encoding {
             EncodingName::Text => Encoding::Text,
@@ -279,6 +282,8 @@ impl Settings {
     fn covers(&self, config: &ClientConfig) -> bool {
         let mut open = config.clone();
         open.endpoints.clone_from(&self.endpoints);
+        // A key is no part of a file. Signatures that arrive are judged in decoding, which a replay leaves out.
+        open.security.signing = None;
         open.diagnostics = crate::config::DiagnosticsConfig::default();
         // `Debug` names every setting, those that are added later too, and hides secrets.
         format!("{open:?}") == format!("{:?}", self.to_config())

@@ -38,6 +38,8 @@
 //! - A command or input that the recorder has no entry for is noted by name; the check ends there, and says so.
 //! - Decisions that rest on the bytes of a payload come out otherwise: one that is too large for a frame only because it
 //!   does not compress, or one that is not joined to a batch because it nests too deep.
+//! - So do decisions that rest on a key: who yields when both ends ask for new keys at once, and whether the other end
+//!   took up the new key after it had asked for one.
 //! - A setting that the header has no member for is noted as missing (`settings_complete`), and the replay uses its
 //!   default.
 

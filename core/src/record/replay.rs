@@ -114,6 +114,9 @@ fn feed(client: &mut Client, entry: &Entry, next: Option<&What>) -> Result<(), S
         What::Unsubscribe { topics } => {
             let _ = client.unsubscribe(topics, now);
         }
+        What::RotateKeys => {
+            let _ = client.rotate_keys(now);
+        }
         input => feed_input(client, input, now)?,
     }
     drain(client);

@@ -72,6 +72,7 @@ fn command_name(command: &What) -> &'static str {
         What::Reconnect => "reconnect",
         What::CloseCommand { .. } => "close",
         What::SetToken { .. } => "set_token",
+        What::RotateKeys => "rotate_keys",
         What::Send { .. } => "send",
         What::Subscribe { .. } => "subscribe",
         What::Unsubscribe { .. } => "unsubscribe",

@@ -162,10 +162,10 @@ impl Peer {
             return Err(SendError::NotConnected { state: ConnectionState::Closed });
         }
         let id = message.id.clone().unwrap_or_else(|| self.rng.message_id(self.wall.at(now)));
-        let timestamp = self.wall.at(now).to_string();
+        let wall = self.wall.at(now);
         let delivery = self.delivery();
         self.channel.encoding = delivery.encoding;
-        let frame = self.channel.application(message, &id, &timestamp).map_err(|code| {
+        let frame = self.channel.application(message, &id, wall).map_err(|code| {
             self.close(Close::new(close::POLICY, code.as_str()), now);
             SendError::NotConnected { state: ConnectionState::Closed }
         })?;
@@ -189,6 +189,7 @@ impl Peer {
             None,
             now,
         );
+        self.rotate_used_key(now);
     }
 
     pub(super) fn send_error(

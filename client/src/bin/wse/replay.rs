@@ -70,6 +70,7 @@ fn describe(what: &What) -> String {
         What::Reconnect => "reconnect()".into(),
         What::CloseCommand { code } => format!("close({code})"),
         What::SetToken { given } => format!("set_token({})", if *given { "a token" } else { "none" }),
+        What::RotateKeys => "rotate_keys()".into(),
         What::Send { head, len, .. } => format!("send({}, {len} bytes)", message(head)),
         What::Subscribe { topics } => format!("subscribe({})", topics.join(", ")),
         What::Unsubscribe { topics } => format!("unsubscribe({})", topics.join(", ")),
