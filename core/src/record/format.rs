@@ -126,6 +126,7 @@ pub(super) struct Settings {
     max_depth: usize,
     max_member: usize,
     max_topics: usize,
+    max_batch: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -219,6 +220,7 @@ impl Settings {
             max_depth: config.limits.max_depth,
             max_member: config.limits.max_member,
             max_topics: config.limits.max_topics,
+            max_batch: config.limits.max_batch,
         }
     }
 
@@ -269,13 +271,14 @@ impl Settings {
             max_depth: self.max_depth,
             max_member: self.max_member,
             max_topics: self.max_topics,
+            max_batch: self.max_batch,
         };
         config
     }
 
     fn largest_count(&self) -> usize {
         let held = self.reorder.map_or(0, |(max_held, _)| max_held);
-        self.dedup_window.max(self.max_topics).max(held)
+        self.dedup_window.max(self.max_topics).max(self.max_batch).max(held)
     }
 
     /// Whether a client with these settings is set as one with `config` is, but for secrets.
