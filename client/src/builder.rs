@@ -4,7 +4,7 @@ use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use wse_client_core::{
-    config::{ClientConfig, ConfigError, Credentials, OfflineConfig},
+    config::{ClientConfig, ConfigError, Credentials, OfflineConfig, RecordConfig},
     delivery::{BatchConfig, RateLimit},
     security::Secret,
     wire::{Compression, Encoding, Limits},
@@ -428,6 +428,19 @@ impl Builder {
     /// ```
     pub const fn send_buffer(mut self, bytes: usize) -> Self {
         self.send_buffer = bytes;
+        self
+    }
+
+    /// Keeps a recording of inputs and decisions, without payloads and secrets, for [`Client::recording`] and
+    /// `wse replay`. Default: none.
+    ///
+    /// ```
+    /// use wse_client::RecordConfig;
+    /// let builder = wse_client::Client::builder("ws://a/wse").record(RecordConfig::default());
+    /// assert_eq!(builder.config().diagnostics.record, Some(RecordConfig::default()));
+    /// ```
+    pub const fn record(mut self, bounds: RecordConfig) -> Self {
+        self.config.diagnostics.record = Some(bounds);
         self
     }
 

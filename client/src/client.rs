@@ -379,6 +379,23 @@ impl Client {
         self.shared.look(|engine, now| engine.metrics(now))
     }
 
+    /// The recording so far as a file for `wse replay`; `None` unless [`Builder::record`] was set. It has no payloads
+    /// and no secrets; see [`wse_client_core::record`] for what it has.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) -> std::io::Result<()> {
+    /// if let Some(file) = client.recording() {
+    ///     std::fs::write("flight.jsonl", file)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn recording(&self) -> Option<Vec<u8>> {
+        // Written outside of the engine's lock.
+        let recording = self.shared.look(|engine, _| engine.recording());
+        recording.map(|recording| recording.to_bytes())
+    }
+
     /// Closes for good: what was accepted for sending goes out, then a close frame, and the call waits until the
     /// socket is done, a few seconds at most. Events that wait can still be read; then the stream ends.
     ///

@@ -51,7 +51,7 @@ pub use wse_client_core::{
         ConnectionState, Disconnect, DropReason, Event, Metrics, Outgoing, RecoveryOutcome, RequestId, ServerError,
         ServerInfo, SubscriptionAction, SubscriptionOutcome,
     },
-    config::{ClientConfig, ConfigError, OfflineConfig},
+    config::{ClientConfig, ConfigError, OfflineConfig, RecordConfig},
     delivery::{BatchConfig, LostRange, RateLimit},
     error::{Code, close},
     io::Close,

@@ -195,3 +195,39 @@ async fn ctrl_c_ends_it_cleanly() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     eventually("a close frame", || server.closes().iter().any(|close| close.code == 1000)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sub_records_replay_explains() {
+    let server = Server::start().await;
+    let directory = std::env::temp_dir().join(format!("wse-record-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("flight.jsonl");
+    let path = file.to_str().unwrap().to_owned();
+    let (url, record) = (server.url.clone(), path.clone());
+    let subscriber = tokio::spawn(async move {
+        wse(&["sub", &url, "room:*", "--count", "1", "--encrypt", "--token", "hunter2", "--record", &record], "").await
+    });
+    while !subscriber.is_finished() {
+        wse(&["pub", &server.url, "room:1", "chat", r#"{"n": "swordfish"}"#], "").await;
+    }
+    let (code, _, errors) = subscriber.await.unwrap();
+    assert_eq!(code, 0, "{errors}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(!text.contains("hunter2") && !text.contains("swordfish"), "{text}");
+
+    let (code, out, errors) = wse(&["replay", &path], "").await;
+    assert_eq!(code, 0, "{out}{errors}");
+    assert!(out.contains("because: the application asked: connect"), "{out}");
+    assert!(out.trim_end().ends_with("decisions, all the same"), "{out}");
+
+    std::fs::write(&file, text.replacen(r#""to":"connected""#, r#""to":"closed""#, 1)).unwrap();
+    let (code, _, errors) = wse(&["replay", &path], "").await;
+    assert_eq!(code, 1, "{errors}");
+    assert!(errors.contains("recorded was") && errors.contains("connecting → connected"), "{errors}");
+
+    std::fs::write(&file, text.replacen(r#""version":1"#, r#""version":9"#, 1)).unwrap();
+    let (code, _, errors) = wse(&["replay", &path], "").await;
+    assert_eq!(code, 2, "{errors}");
+    assert!(errors.contains("version 9"), "{errors}");
+    std::fs::remove_dir_all(directory).unwrap();
+}

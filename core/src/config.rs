@@ -44,6 +44,8 @@ pub struct ClientConfig {
     pub timeouts: Timeouts,
     /// Bounds on what the server may send.
     pub limits: Limits,
+    /// What is kept for finding faults.
+    pub diagnostics: DiagnosticsConfig,
 }
 
 impl ClientConfig {
@@ -65,6 +67,7 @@ impl ClientConfig {
             heartbeat: HeartbeatConfig::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            diagnostics: DiagnosticsConfig::default(),
         }
     }
 
@@ -346,6 +349,28 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self { connect: Duration::from_secs(10), ready: Duration::from_secs(10), subscribe: Duration::from_secs(5) }
+    }
+}
+
+/// What is kept for finding faults.
+#[derive(Debug, Clone, Default)]
+pub struct DiagnosticsConfig {
+    /// Keep a recording of inputs and decisions, for [`crate::client::Client::recording`]. Default `None`: off.
+    pub record: Option<RecordConfig>,
+}
+
+/// Bounds of a recording. Whatever comes first makes the oldest entries go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordConfig {
+    /// Most entries. Default 4096.
+    pub max_entries: usize,
+    /// Most bytes in memory, roughly. Default 256 KiB.
+    pub max_bytes: usize,
+}
+
+impl Default for RecordConfig {
+    fn default() -> Self {
+        Self { max_entries: 4096, max_bytes: 256 * 1024 }
     }
 }
 

@@ -27,21 +27,43 @@ impl Seed {
     }
 }
 
-/// The engine's only source of randomness (ChaCha20).
-pub struct Rng(ChaCha20Rng);
+/// The engine's only source of randomness: two streams of ChaCha20 from one seed.
+///
+/// Secrets (keys, nonces) come from [`Rng::fill`] and [`Rng::bytes`]. Pauses, choices and message ids come from
+/// [`Rng::unit`] and [`Rng::message_id`], which draw from a stream of their own: its seed may be written into a
+/// recording (see [`crate::record`]) and tells nothing about the secrets, because it is itself output of the first
+/// stream, and ChaCha20 cannot be run backwards from its output.
+pub struct Rng {
+    secrets: ChaCha20Rng,
+    choices: ChaCha20Rng,
+    choices_seed: [u8; 32],
+}
 
 impl Rng {
     /// A generator that starts at `seed`.
     pub fn new(seed: Seed) -> Self {
-        Self(ChaCha20Rng::from_seed(seed.0))
+        let mut secrets = ChaCha20Rng::from_seed(seed.0);
+        let mut choices_seed = [0; 32];
+        secrets.fill_bytes(&mut choices_seed);
+        Self { secrets, choices: ChaCha20Rng::from_seed(choices_seed), choices_seed }
     }
 
-    /// Fills `out` with random bytes.
+    /// The same with the choices of another generator: what was recorded of it is enough to choose again.
+    pub(crate) fn choosing_as(seed: Seed, choices_seed: [u8; 32]) -> Self {
+        Self { choices: ChaCha20Rng::from_seed(choices_seed), choices_seed, ..Self::new(seed) }
+    }
+
+    /// Where the choices started; no secret.
+    pub(crate) const fn choices_seed(&self) -> [u8; 32] {
+        self.choices_seed
+    }
+
+    /// Fills `out` with random bytes, fit for keys.
     pub fn fill(&mut self, out: &mut [u8]) {
-        self.0.fill_bytes(out);
+        self.secrets.fill_bytes(out);
     }
 
-    /// `N` random bytes.
+    /// `N` random bytes, fit for keys.
     pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
         let mut out = [0; N];
         self.fill(&mut out);
@@ -51,11 +73,33 @@ impl Rng {
     /// A number in `0.0 .. 1.0`.
     pub fn unit(&mut self) -> f64 {
         const STEPS: f64 = (1u64 << 53) as f64;
-        (self.0.next_u64() >> 11) as f64 / STEPS
+        (self.choices.next_u64() >> 11) as f64 / STEPS
     }
 
     /// A message id: UUID version 7 with the given time. Source: RFC 9562 §5.7.
     pub fn message_id(&mut self, wall: WallTime) -> String {
-        uuid::Builder::from_unix_timestamp_millis(wall.as_unix_ms(), &self.bytes()).into_uuid().to_string()
+        let mut random = [0; 10];
+        self.choices.fill_bytes(&mut random);
+        uuid::Builder::from_unix_timestamp_millis(wall.as_unix_ms(), &random).into_uuid().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_can_be_made_again_without_the_secrets() {
+        let mut rng = Rng::new(Seed::from_u64(7));
+        let mut again = Rng::choosing_as(Seed::from_u64(8), rng.choices_seed());
+        assert_ne!(rng.bytes::<32>(), again.bytes::<32>());
+        let wall = WallTime::from_unix_ms(1);
+        assert_eq!((rng.unit(), rng.message_id(wall)), (again.unit(), again.message_id(wall)));
+    }
+
+    #[test]
+    fn the_seed_of_the_choices_is_not_given_out_as_a_secret() {
+        let mut rng = Rng::new(Seed::from_u64(7));
+        assert_ne!(rng.bytes::<32>(), rng.choices_seed());
     }
 }

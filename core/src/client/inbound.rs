@@ -48,7 +48,8 @@ impl Client {
         let limits = self.config.limits;
         let Some(link) = self.link.as_mut().filter(|link| link.socket == socket) else { return };
         self.metrics.bytes_received += frame.len() as u64;
-        let decoded = link.channel.decode(frame, &limits, now, self.wall.at(now));
+        let wall = self.wall.at(now);
+        let decoded = self.recorder.decoded(|| link.channel.decode(frame, &limits, now, wall));
         self.note_life();
         match decoded {
             Ok(message) => self.on_message(message, now),

@@ -34,6 +34,7 @@ use crate::{
     delivery::{DedupWindow, Positions, ReorderWindow},
     error::Code,
     io::Close,
+    record::{Recorder, Recording, What},
     resilience::{AdaptiveQuality, Backoff, EndpointPool, NetworkMonitor, Quality},
     rng::{Rng, Seed},
     security::{RotateError, Secret},
@@ -131,6 +132,7 @@ pub struct Client {
     ping_sent: Option<Moment>,
     awaiting_life: bool,
     reads_paused: bool,
+    recorder: Recorder,
 }
 
 impl Client {
@@ -143,6 +145,7 @@ impl Client {
         let mut rng = Rng::new(seed);
         Ok(Self {
             wall: WallClock::new(wall, now),
+            recorder: Recorder::new(&config, rng.choices_seed(), now, wall),
             lifecycle: Lifecycle::new(),
             link: None,
             last_socket: 0,
@@ -173,8 +176,25 @@ impl Client {
         })
     }
 
+    /// A client that draws pauses, choices and ids as a recorded one did.
+    pub(crate) fn choosing_as(
+        config: ClientConfig,
+        seed: Seed,
+        choices_seed: [u8; 32],
+        now: Moment,
+        wall: WallTime,
+    ) -> Result<Self, ConfigError> {
+        let rng = Rng::choosing_as(seed.clone(), choices_seed);
+        Ok(Self { rng, ..Self::new(config, seed, now, wall)? })
+    }
+
     /// Starts to connect; does nothing while connected or connecting. After a failure or a close it starts anew.
     pub fn connect(&mut self, now: Moment) {
+        self.recorder.note(now, &self.outputs, || What::Connect);
+        self.start_anew(now);
+    }
+
+    fn start_anew(&mut self, now: Moment) {
         if matches!(self.phase(), Phase::Resting(_)) {
             self.backoff.reset();
             self.start_attempt(now);
@@ -190,7 +210,10 @@ impl Client {
     /// # Errors
     /// [`SendError`]; the message was neither sent nor kept then.
     pub fn send(&mut self, message: Outgoing, now: Moment) -> Result<String, SendError> {
-        self.send_message(message, now)
+        self.recorder.note(now, &self.outputs, || What::send(&message));
+        let sent = self.send_message(message, now);
+        self.recorder.refused(sent.as_ref().err().map(SendError::code), &self.outputs);
+        sent
     }
 
     /// Asks for topics (exact names, or patterns with `*` and `?`), now and after every reconnect.
@@ -200,7 +223,10 @@ impl Client {
     /// # Errors
     /// [`SubscribeError`]; nothing changed then.
     pub fn subscribe<T: AsRef<str>>(&mut self, topics: &[T], now: Moment) -> Result<RequestId, SubscribeError> {
-        self.request_topics(SubscriptionAction::Subscribe, owned(topics), now)
+        self.recorder.note(now, &self.outputs, || What::subscribe(topics));
+        let request = self.request_topics(SubscriptionAction::Subscribe, owned(topics), now);
+        self.recorder.refused(request.as_ref().err().map(SubscribeError::code), &self.outputs);
+        request
     }
 
     /// Gives up topics. Unknown ones are no error. Exactly one [`Event::Subscribed`] follows.
@@ -208,7 +234,10 @@ impl Client {
     /// # Errors
     /// [`SubscribeError`]; nothing changed then.
     pub fn unsubscribe<T: AsRef<str>>(&mut self, topics: &[T], now: Moment) -> Result<RequestId, SubscribeError> {
-        self.request_topics(SubscriptionAction::Unsubscribe, owned(topics), now)
+        self.recorder.note(now, &self.outputs, || What::unsubscribe(topics));
+        let request = self.request_topics(SubscriptionAction::Unsubscribe, owned(topics), now);
+        self.recorder.refused(request.as_ref().err().map(SubscribeError::code), &self.outputs);
+        request
     }
 
     /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.
@@ -218,6 +247,7 @@ impl Client {
     /// # Errors
     /// [`RotateError`]; nothing changed then.
     pub fn rotate_keys(&mut self, now: Moment) -> Result<(), RotateError> {
+        self.recorder.note(now, &self.outputs, || What::RotateKeys);
         self.start_rotation(now)
     }
 
@@ -233,6 +263,7 @@ impl Client {
     /// Replaces the token for the next attempt. A client that waits or failed for its token tries at once, one that
     /// waits for its token provider stops waiting. With a provider the token counts for one attempt.
     pub fn set_token(&mut self, token: Option<Secret>, now: Moment) {
+        self.recorder.note(now, &self.outputs, || What::set_token(token.as_ref()));
         if matches!(self.config.credentials, Credentials::Provider) {
             self.token_once = token;
             if self.token_once.is_some() && matches!(self.phase(), Phase::FetchingToken) {
@@ -245,7 +276,7 @@ impl Client {
         }
         let stuck = matches!(self.phase(), Phase::Waiting) || self.state() == ConnectionState::Failed;
         if self.failed_for_token() && stuck {
-            self.reconnect(now);
+            self.dial_anew(now);
         }
     }
 
@@ -258,9 +289,14 @@ impl Client {
 
     /// Drops the present connection or attempt and dials at once.
     pub fn reconnect(&mut self, now: Moment) {
+        self.recorder.note(now, &self.outputs, || What::Reconnect);
+        self.dial_anew(now);
+    }
+
+    fn dial_anew(&mut self, now: Moment) {
         if matches!(self.phase(), Phase::Resting(_)) {
             // A fresh start: failures before it count no more.
-            self.connect(now);
+            self.start_anew(now);
             return;
         }
         let was_connected = self.state() == ConnectionState::Connected;
@@ -279,7 +315,8 @@ impl Client {
     }
 
     /// Ends the connection for good. The state is [`ConnectionState::Closed`] at once.
-    pub fn close(&mut self, close: Close, _now: Moment) {
+    pub fn close(&mut self, close: Close, now: Moment) {
+        self.recorder.note(now, &self.outputs, || What::close(&close));
         if self.state() == ConnectionState::Closed {
             return;
         }
@@ -297,6 +334,7 @@ impl Client {
 
     /// Hands in what the world did.
     pub fn handle(&mut self, input: Input, now: Moment) {
+        self.recorder.heard(&input, now, &self.outputs);
         // Input comes first: a driver that was held up may bring a frame and a deadline at once, and the
         // frame proves that the server lives.
         self.on_input(input, now);
@@ -305,6 +343,7 @@ impl Client {
 
     /// The next thing to do. Call until it answers [`Output::Wait`].
     pub fn poll(&mut self) -> Output {
+        self.recorder.polled(&self.outputs);
         self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.timers.next()))
     }
 
@@ -342,6 +381,15 @@ impl Client {
         }
     }
 
+    /// What happened so far, without payloads and secrets; `None` unless `diagnostics.record` is set.
+    pub fn recording(&self) -> Option<Recording> {
+        self.recorder.recording(&self.outputs)
+    }
+
+    pub(crate) const fn recorder(&mut self) -> &mut Recorder {
+        &mut self.recorder
+    }
+
     /// How the network and the endpoints do.
     pub fn diagnostics(&self, now: Moment) -> Diagnostics {
         Diagnostics {
@@ -354,6 +402,7 @@ impl Client {
 
     fn fire_timers(&mut self, now: Moment) {
         while let Some(timer) = self.timers.expired(now) {
+            self.recorder.fired(&timer, now, &self.outputs);
             match timer {
                 Timer::Dial => self.on_dial_timeout(now),
                 Timer::Ready => self.on_ready_timeout(now),

@@ -212,6 +212,7 @@ impl Client {
         }
         link.channel.advance();
         self.metrics.messages_sent += 1;
+        self.recorder.says(&message.kind, &self.outputs);
         self.write(frame);
         Ok(())
     }
@@ -239,6 +240,7 @@ impl Client {
             self.outbox.waiting.pop();
         }
         self.metrics.messages_sent += count as u64;
+        self.recorder.says(batch::KIND, &self.outputs);
         self.write(frame);
         true
     }
@@ -272,7 +274,10 @@ impl Client {
         let head = Head { kind, id: Some(&id), timestamp: Some(&timestamp), ..Head::default() };
         if let Some(link) = &mut self.link {
             match link.channel.control(&head, &payload) {
-                Ok(frame) => self.write(frame),
+                Ok(frame) => {
+                    self.recorder.says(kind, &self.outputs);
+                    self.write(frame);
+                }
                 Err(code) => self.drop_link(code, "the key of this connection is used up", now),
             }
         }

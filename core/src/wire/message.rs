@@ -346,6 +346,12 @@ impl Message {
         self.wire_len
     }
 
+    /// The same message as if it had come in another frame; for replays, which have no frame any more.
+    #[must_use]
+    pub(crate) fn retold(self, wire_len: usize, encrypted: bool) -> Self {
+        Self { wire_len, encrypted, ..self }
+    }
+
     /// Whether it came in an `E:` frame.
     pub const fn is_encrypted(&self) -> bool {
         self.encrypted

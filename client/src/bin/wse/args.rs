@@ -44,6 +44,20 @@ Examples:
     /// Connect, say who the server takes us for, and measure round trips
     #[command(after_help = "Example:\n  wse ping ws://127.0.0.1:5006/wse --count 10 --interval 0.2")]
     Ping(PingArgs),
+    /// Run a recording again, check that the same decisions are taken, and print why each was taken
+    #[command(after_help = "\
+Examples:
+  wse sub ws://127.0.0.1:5006/wse room:1 --record flight.jsonl
+  wse replay flight.jsonl
+
+Exit code 1 when a decision came out otherwise, 2 when the file cannot be read.")]
+    Replay(ReplayArgs),
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct ReplayArgs {
+    /// A file written by --record or by `Client::recording`
+    pub(crate) file: PathBuf,
 }
 
 #[derive(clap::Args, Debug)]
@@ -65,6 +79,9 @@ pub(crate) struct ConnectArgs {
     /// Keep trying while the server cannot be reached at first
     #[arg(long)]
     pub(crate) wait: bool,
+    /// Write a recording of inputs and decisions here, without payloads and secrets, for `wse replay`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
 }
 
 #[derive(clap::Args, Debug)]

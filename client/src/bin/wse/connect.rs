@@ -1,8 +1,11 @@
 //! From the command line to a connected client.
 
-use wse_client::{Builder, Client, Encoding, Event};
+use wse_client::{Builder, Client, Encoding, Event, RecordConfig};
 
-use crate::{args::ConnectArgs, failure::Failure};
+use crate::{args::ConnectArgs, failure::Failure, flight::Flight};
+
+/// A shell has room: hours of a lively connection.
+const RECORD: RecordConfig = RecordConfig { max_entries: 500_000, max_bytes: 128 << 20 };
 
 /// The settings that every command has.
 pub(crate) fn builder(args: &ConnectArgs) -> Result<Builder, Failure> {
@@ -16,6 +19,9 @@ pub(crate) fn builder(args: &ConnectArgs) -> Result<Builder, Failure> {
     if let Some(path) = &args.ca {
         builder = builder.root_certificates(read_certificates(path)?);
     }
+    if args.record.is_some() {
+        builder = builder.record(RECORD);
+    }
     Ok(builder)
 }
 
@@ -24,15 +30,18 @@ pub(crate) fn read_certificates(path: &std::path::Path) -> Result<Vec<u8>, Failu
     std::fs::read(path).map_err(|error| Failure::local(format!("cannot read {}: {error}", path.display())))
 }
 
-/// Starts and waits until connected. Without `wait`, the first attempt that fails ends it: somebody at a shell wants
-/// to know at once.
-pub(crate) async fn open(builder: Builder, wait: bool) -> Result<Client, Failure> {
+/// Starts and waits until connected. Without `--wait`, the first attempt that fails ends it: somebody at a shell wants
+/// to know at once. The recording, if one is wanted, is written when the second part is dropped.
+pub(crate) async fn open(builder: Builder, args: &ConnectArgs) -> Result<(Client, Flight), Failure> {
+    let wait = args.wait;
     let mut client = builder.start()?;
+    let flight = Flight::new(&client, args.record.clone());
     while let Some(event) = client.next().await {
         match event {
-            Event::Connected(_) => return Ok(client),
+            Event::Connected(_) => return Ok((client, flight)),
             Event::Disconnected(end) if wait && end.code.is_retryable() && end.retry_in.is_some() => {
                 eprintln!("{}: {}; trying again", end.code, end.detail);
+                flight.write();
             }
             Event::Disconnected(end) => return Err(end.into()),
             _ => {}

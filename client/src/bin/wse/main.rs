@@ -7,8 +7,10 @@
 mod args;
 mod connect;
 mod failure;
+mod flight;
 mod ping;
 mod publish;
+mod replay;
 mod subscribe;
 
 use std::{process::ExitCode, time::Duration};
@@ -35,6 +37,9 @@ fn run(command: Command) -> Result<(), Failure> {
     {
         return publish::over_http(options);
     }
+    if let Command::Replay(options) = &command {
+        return replay::run(options);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -46,6 +51,7 @@ fn run(command: Command) -> Result<(), Failure> {
                 Command::Sub(options) => subscribe::run(options).await,
                 Command::Pub(options) => publish::over_websocket(options).await,
                 Command::Ping(options) => ping::run(options).await,
+                Command::Replay(options) => replay::run(&options),
             }
         };
         let stopped = tokio::select! {

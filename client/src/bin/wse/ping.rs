@@ -15,7 +15,7 @@ use crate::{
 
 pub(crate) async fn run(args: PingArgs) -> Result<(), Failure> {
     let silence = args.interval.max(Duration::from_secs(5));
-    let mut client = open(builder(&args.connect)?.heartbeat(args.interval, silence), args.connect.wait).await?;
+    let (mut client, _flight) = open(builder(&args.connect)?.heartbeat(args.interval, silence), &args.connect).await?;
     let mut trips = Vec::new();
     while (trips.len() as u64) < args.count {
         match client.next().await {

@@ -22,7 +22,7 @@ const BARRIER: &str = "wse:pub:barrier";
 pub(crate) async fn over_websocket(args: PubArgs) -> Result<(), Failure> {
     // Before dialling, so that a typing error is told at once.
     let one = (args.payload != "-").then(|| payload(&args.payload)).transpose()?;
-    let mut client = open(builder(&args.connect)?, args.connect.wait).await?;
+    let (mut client, _flight) = open(builder(&args.connect)?, &args.connect).await?;
     match one {
         Some(payload) => publish(&mut client, &args, payload).await?,
         None => {

@@ -14,7 +14,7 @@ use crate::{
 const BATCH: usize = 1024;
 
 pub(crate) async fn run(args: SubArgs) -> Result<(), Failure> {
-    let mut client = open(builder(&args.connect)?, args.connect.wait).await?;
+    let (mut client, flight) = open(builder(&args.connect)?, &args.connect).await?;
     let outcome = client.subscribe(&args.topics).await?;
     for (topic, reason) in &outcome.refused {
         eprintln!("{topic}: {reason}");
@@ -41,7 +41,12 @@ pub(crate) async fn run(args: SubArgs) -> Result<(), Failure> {
                     print(&args, &message, &mut lines)?;
                     left -= 1;
                 }
-                other => narrate(&other),
+                other => {
+                    narrate(&other);
+                    if matches!(other, Event::Disconnected(_)) {
+                        flight.write();
+                    }
+                }
             }
         }
         io::stdout().lock().write_all(&lines)?;

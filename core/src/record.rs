@@ -1,1 +1,0 @@
-//! A bounded flight recorder of inputs and decisions, and its replay.
