@@ -107,6 +107,10 @@ pub struct Client {
     quality: Quality,
     adaptive: AdaptiveQuality,
     offline_since: Option<Moment>,
+    /// The server named the time of the next attempt: hints of the host do not bring it forward.
+    retry_is_named: bool,
+    /// The last attempt failed for want of a good token.
+    wants_token: bool,
     asleep_since: Option<Moment>,
     renew_token: bool,
     /// Set while there is a provider: used for the next attempt, instead of asking.
@@ -146,6 +150,8 @@ impl Client {
             quality: Quality::default(),
             adaptive: AdaptiveQuality::default(),
             offline_since: None,
+            retry_is_named: false,
+            wants_token: false,
             asleep_since: None,
             renew_token: false,
             token_once: None,
@@ -234,12 +240,8 @@ impl Client {
         } else {
             self.config.credentials = token.map_or(Credentials::None, Credentials::Token);
         }
-        let for_token = self.last_disconnect.as_ref().is_some_and(|end| {
-            use Code::{AuthFailed, AuthRequired, OriginNotAllowed, TokenProviderFailed};
-            matches!(end.code, AuthFailed | AuthRequired | OriginNotAllowed | TokenProviderFailed)
-        });
         let stuck = matches!(self.phase, Phase::Waiting) || self.state == ConnectionState::Failed;
-        if for_token && stuck {
+        if self.wants_token && stuck {
             self.reconnect(now);
         }
     }
