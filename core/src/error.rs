@@ -69,6 +69,8 @@ pub enum Code {
     AuthFailed,
     /// The request came from an origin that is not on the list.
     OriginNotAllowed,
+    /// The server forbids the upgrade (HTTP 403).
+    Forbidden,
     /// A message over the size limit.
     MessageTooLarge,
     /// A compressed message that would inflate over the limit.
@@ -145,6 +147,7 @@ impl Code {
         Self::AuthRequired,
         Self::AuthFailed,
         Self::OriginNotAllowed,
+        Self::Forbidden,
         Self::MessageTooLarge,
         Self::InflatedTooLarge,
         Self::BadCompression,
@@ -187,6 +190,7 @@ impl Code {
             Self::AuthRequired => "AUTH_REQUIRED",
             Self::AuthFailed => "AUTH_FAILED",
             Self::OriginNotAllowed => "ORIGIN_NOT_ALLOWED",
+            Self::Forbidden => "FORBIDDEN",
             Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
             Self::InflatedTooLarge => "INFLATED_TOO_LARGE",
             Self::BadCompression => "BAD_COMPRESSION",

@@ -387,14 +387,14 @@ impl Client {
         if !self.is_current(socket) {
             return;
         }
-        let refused = matches!(fault.http_status, Some(401));
-        self.renew_token |= refused;
-        let code = match (refused, &self.link) {
-            (true, _) => Code::AuthFailed,
-            (false, Some(_)) => Code::ConnectionClosed,
-            (false, None) => Code::ConnectFailed,
+        let (code, detail) = match (fault.http_status, &self.link) {
+            (Some(401), _) => (Code::AuthFailed, fault.detail),
+            (Some(403), _) => (Code::Forbidden, format!("the server forbids the upgrade (403): {}", fault.detail)),
+            (_, Some(_)) => (Code::ConnectionClosed, fault.detail),
+            (_, None) => (Code::ConnectFailed, fault.detail),
         };
-        self.attempt_failed(Cause::SocketFailed, code, None, fault.detail, now);
+        self.renew_token |= matches!(code, Code::AuthFailed | Code::Forbidden);
+        self.attempt_failed(Cause::SocketFailed, code, None, detail, now);
     }
 
     pub(super) fn on_closed(&mut self, socket: SocketId, close: Close, now: Moment) {
@@ -414,7 +414,10 @@ impl Client {
                 self.renew_token = true;
                 self.attempt_failed(Cause::SocketClosed, code, Some(close), detail, now);
             }
-            Reaction::Stop => self.give_up(Cause::Refused, code, Some(close), detail),
+            Reaction::Stop => {
+                self.wants_token = is_about_token(code);
+                self.give_up(Cause::Refused, code, Some(close), detail);
+            }
         }
     }
 
@@ -428,19 +431,30 @@ impl Client {
     }
 
     fn attempt_failed(&mut self, cause: Cause, code: Code, close: Option<Close>, detail: String, now: Moment) {
-        let wanted = self.link.as_ref().and_then(|link| link.return_window);
+        let wanted = self.return_window(code);
         self.forget_link();
+        self.wants_token = is_about_token(code);
         // Refused credentials say nothing about the endpoint.
-        if !matches!(code, Code::AuthFailed | Code::AuthRequired | Code::TokenProviderFailed) {
+        if !self.wants_token {
             self.pool.failed(now);
         }
         let Some(pause) = self.backoff.next_pause(wanted, &mut self.rng) else {
             self.give_up(Cause::RetriesExhausted, Code::RetriesExhausted, close, format!("gave up: {detail}"));
             return;
         };
+        self.retry_is_named = wanted.is_some();
         self.timers.set(Timer::Retry, now + pause);
         self.enter(Phase::Waiting, cause);
         self.tell_disconnected(Disconnect { code, close, detail, retry_in: Some(pause) });
+    }
+
+    /// When the server wants us back; where we are forbidden to come in, we ask again slowly.
+    fn return_window(&self, code: Code) -> Option<ReturnWindow> {
+        let longest = self.config.reconnect.max_delay;
+        match code {
+            Code::Forbidden => Some(ReturnWindow { retry_after: longest, window: longest }),
+            _ => self.link.as_ref()?.return_window,
+        }
     }
 
     fn give_up(&mut self, cause: Cause, code: Code, close: Option<Close>, detail: String) {
@@ -502,6 +516,14 @@ impl Client {
             Input::Wake => {}
         }
     }
+}
+
+/// Whether a fresh token may be what is missing.
+const fn is_about_token(code: Code) -> bool {
+    matches!(
+        code,
+        Code::AuthFailed | Code::AuthRequired | Code::OriginNotAllowed | Code::Forbidden | Code::TokenProviderFailed
+    )
 }
 
 /// The reason behind a close: what the server said in its last `error`, else what the close code means.

@@ -25,7 +25,7 @@ impl Client {
     /// Sends a ping. Unless reads are paused, the server has `heartbeat.timeout` to send anything at all.
     pub(super) fn ping(&mut self, now: Moment) {
         let timestamp = self.wall.at(now).as_unix_ms();
-        if self.ping_sent.replace(now).is_some() && !self.reads_paused && !self.is_cut_off() {
+        if self.ping_sent.replace(now).is_some() && !self.reads_paused && !self.is_cut_off(now) {
             self.network.unanswered();
             self.judge_network();
         }
@@ -46,7 +46,7 @@ impl Client {
 
     /// Gives the server `heartbeat.timeout` from the first unanswered ping on.
     fn expect_life(&mut self, now: Moment) {
-        if !self.reads_paused && !self.awaiting_life && !self.is_cut_off() {
+        if !self.reads_paused && !self.awaiting_life && !self.is_cut_off(now) {
             self.awaiting_life = true;
             self.timers.set(Timer::Silence, now + self.config.heartbeat.timeout);
         }
@@ -59,8 +59,9 @@ impl Client {
     }
 
     pub(super) fn on_silence(&mut self, now: Moment) {
-        let timeout = self.config.heartbeat.timeout;
-        self.drop_link(Code::PeerSilent, &format!("no sign of life for {timeout:?} after a ping"), now);
+        self.network.unanswered();
+        self.judge_network();
+        self.drop_link(Code::PeerSilent, "no sign of life after a ping", now);
     }
 
     pub(super) fn on_reads_paused(&mut self, paused: bool, now: Moment) {

@@ -357,7 +357,7 @@ impl Client {
 
     fn flags(&self) -> String {
         let link = self.link.as_ref().map(Link::flags);
-        let for_token = !self.is_ready() && self.failed_for_token();
+        let for_token = !self.is_ready() && self.wants_token;
         let cut_off = (self.offline_since.is_some(), self.asleep_since.is_some());
         format!("{link:?} token={for_token} cut={cut_off:?} life={} paused={}", self.awaiting_life, self.reads_paused)
     }

@@ -113,6 +113,10 @@ pub struct Client {
     quality: Quality,
     adaptive: AdaptiveQuality,
     offline_since: Option<Moment>,
+    /// The server named the time of the next attempt: hints of the host do not bring it forward.
+    retry_is_named: bool,
+    /// The last attempt failed for want of a good token.
+    wants_token: bool,
     asleep_since: Option<Moment>,
     renew_token: bool,
     /// Set while there is a provider: used for the next attempt, instead of asking.
@@ -154,6 +158,8 @@ impl Client {
             quality: Quality::default(),
             adaptive: AdaptiveQuality::default(),
             offline_since: None,
+            retry_is_named: false,
+            wants_token: false,
             asleep_since: None,
             renew_token: false,
             token_once: None,
@@ -275,16 +281,9 @@ impl Client {
             self.config.credentials = token.map_or(Credentials::None, Credentials::Token);
         }
         let stuck = matches!(self.phase(), Phase::Waiting) || self.state() == ConnectionState::Failed;
-        if self.failed_for_token() && stuck {
+        if self.wants_token && stuck {
             self.dial_anew(now);
         }
-    }
-
-    /// Whether another token may help after the last failure.
-    fn failed_for_token(&self) -> bool {
-        use Code::{AuthFailed, AuthRequired, OriginNotAllowed, TokenProviderFailed};
-        let end = self.last_disconnect.as_ref();
-        end.is_some_and(|end| matches!(end.code, AuthFailed | AuthRequired | OriginNotAllowed | TokenProviderFailed))
     }
 
     /// Drops the present connection or attempt and dials at once.

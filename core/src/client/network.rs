@@ -33,6 +33,7 @@ impl Client {
                 self.doubt(now);
             }
             NetworkHint::AddressChanged => {
+                self.offline_since = None;
                 self.network.reset();
                 self.doubt(now);
             }
@@ -48,9 +49,11 @@ impl Client {
         }
     }
 
-    /// Whether silence proves nothing: the host says that nothing can come.
-    pub(super) const fn is_cut_off(&self) -> bool {
-        self.offline_since.is_some() || self.asleep_since.is_some()
+    /// Whether silence proves nothing: the host says that nothing can come. Believed for `reconnect.max_delay` at most,
+    /// or a host that never takes it back would keep a client on a dead connection for ever.
+    pub(super) fn is_cut_off(&self, now: Moment) -> bool {
+        let longest = self.config.reconnect.max_delay;
+        [self.offline_since, self.asleep_since].into_iter().flatten().any(|since| now.since(since) < longest)
     }
 
     /// The next attempt is due. While the host is offline it is put off once: hosts are wrong about that, too.
@@ -66,12 +69,15 @@ impl Client {
     /// Something happened to the network: a connection has to prove itself, a pause is over.
     fn doubt(&mut self, now: Moment) {
         match self.phase() {
-            Phase::Waiting => {
+            // A server that named the time to come back knows better than the host.
+            Phase::Waiting if !self.retry_is_named => {
                 let pause = HINT_JITTER.mul_f64(self.rng.unit());
                 self.timers.set(Timer::Retry, now + pause);
             }
-            Phase::Ready { .. } if self.may_send_control() && !self.reads_paused && !self.is_cut_off() => {
+            Phase::Ready { .. } if self.may_send_control() && !self.reads_paused && !self.is_cut_off(now) => {
                 self.note_life();
+                // A ping of the old network says nothing about the present one.
+                self.ping_sent = None;
                 self.ping(now);
                 self.timers.set(Timer::Silence, now + PROOF);
             }
@@ -79,7 +85,8 @@ impl Client {
             | Phase::FetchingToken
             | Phase::Opening { .. }
             | Phase::Greeting
-            | Phase::Ready { .. } => {}
+            | Phase::Ready { .. }
+            | Phase::Waiting => {}
         }
     }
 

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::{config::ReconnectConfig, rng::Rng};
 
+/// No pause is shorter, whatever is drawn: with a short ceiling, zero would come up often.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// How the longest pause grows with the failures in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum BackoffStrategy {
@@ -66,10 +69,11 @@ impl Backoff {
         let ceiling = self.ceiling();
         self.failures = self.failures.saturating_add(1);
         self.trouble = self.trouble.saturating_add(1);
-        Some(match wanted {
+        let pause = match wanted {
             Some(ReturnWindow { retry_after, window }) => retry_after + window.max(ceiling).mul_f64(rng.unit()),
             None => ceiling.mul_f64(rng.unit()),
-        })
+        };
+        Some(pause.max(SHORTEST))
     }
 
     fn ceiling(&self) -> Duration {
@@ -169,5 +173,16 @@ mod tests {
         assert!(backoff.next_pause(None, &mut rng).is_some());
         assert!(backoff.next_pause(None, &mut rng).is_some());
         assert!(backoff.next_pause(None, &mut rng).is_none());
+    }
+
+    #[test]
+    fn no_pause_is_zero() {
+        let initial_delay = Duration::from_millis(1);
+        let config = ReconnectConfig { initial_delay, max_delay: initial_delay, ..ReconnectConfig::default() };
+        let mut rng = Rng::new(Seed::from_u64(1));
+        let mut backoff = Backoff::new(config);
+        for _ in 0..100 {
+            assert!(backoff.next_pause(None, &mut rng).expect("unlimited") >= initial_delay);
+        }
     }
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use wse_client_core::{
-    client::{ConnectionState, Event, Input, NetworkHint},
+    client::{ConnectionState, Event, Fault, Input, NetworkHint},
     config::{ClientConfig, Credentials},
+    error::Code,
+    io::SocketId,
     resilience::{BreakerState, Quality},
 };
 
@@ -144,4 +146,55 @@ fn a_token_set_late_revives_a_client_whose_provider_is_stuck() {
     world.client_hears(Input::Token(Ok(Some("old".into()))));
     world.run(SECOND);
     assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 1));
+}
+
+#[test]
+fn a_host_that_never_takes_offline_back_keeps_nobody_on_a_dead_connection() {
+    for hint in [NetworkHint::Offline, NetworkHint::Sleep] {
+        let mut world = connected(config());
+        world.hint(hint);
+        world.faults = LinkFaults { swallow: true, ..LinkFaults::default() };
+        world.run(Duration::from_secs(29));
+        assert_eq!(world.client.state(), ConnectionState::Connected, "silence proves nothing yet");
+        world.run(Duration::from_secs(60));
+        assert_eq!(world.client.state(), ConnectionState::Reconnecting, "{hint:?}");
+    }
+}
+
+#[test]
+fn the_time_that_a_draining_server_named_counts_more_than_a_hint() {
+    let mut world = connected(config());
+    world.server_drains(Duration::from_secs(20), Duration::from_secs(20));
+    world.run(SECOND);
+    let attempts = world.attempts();
+    world.hint(NetworkHint::Online);
+    world.run(Duration::from_secs(15));
+    assert_eq!(world.attempts(), attempts);
+    world.run(Duration::from_secs(30));
+    assert_eq!(world.client.state(), ConnectionState::Connected);
+}
+
+#[test]
+fn a_token_revives_a_client_whose_retries_ended_for_want_of_one() {
+    let mut client = config();
+    client.credentials = Credentials::Token("stale".into());
+    client.reconnect.max_retries = Some(0);
+    let mut world = World::new(WorldConfig { client, good_token: Some("fresh".into()), ..WorldConfig::default() });
+    world.connect();
+    world.run(SECOND);
+    assert_eq!(world.client.state(), ConnectionState::Failed);
+    world.set_token("fresh");
+    world.run(SECOND);
+    assert_eq!(world.client.state(), ConnectionState::Connected);
+}
+
+#[test]
+fn a_forbidden_upgrade_is_told_apart_and_retried_slowly() {
+    let mut world = World::new(WorldConfig { client: config(), ..WorldConfig::default() });
+    world.connect();
+    let fault = Fault { http_status: Some(403), detail: "no".into() };
+    world.client_hears(Input::Failed(SocketId(1), fault));
+    let end = world.client.last_disconnect().expect("told");
+    assert_eq!(end.code, Code::Forbidden);
+    assert!(end.retry_in.expect("never parked") >= Duration::from_secs(30));
 }
