@@ -415,6 +415,7 @@ impl Client {
         }
         self.subscriptions.disconnected();
         self.end_arrivals();
+        self.end_typed_requests();
     }
 
     pub(super) fn is_current(&self, socket: SocketId) -> bool {

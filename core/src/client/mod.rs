@@ -5,18 +5,24 @@
 //! inbound.rs        what frames of the server mean
 //! arrivals.rs       once, in order, or a word about what is missing
 //! outbound.rs       messages of the application, control messages
+//! requests.rs       typed questions to the server, and the server's
+//! catalogue.rs      shapes of answers and notices
 //! subscriptions.rs  wanted topics and requests under way
 //! heartbeat.rs      pings, and the decision that the server went silent
 //! ```
 
 mod arrivals;
+mod catalogue;
 mod connect;
 mod heartbeat;
 mod inbound;
 mod outbound;
+mod requests;
 mod subscriptions;
 mod types;
 
+pub use catalogue::*;
+pub use requests::{ConfigUpdate, Request, RequestError, RequestOutcome, SyncRequest};
 pub use types::*;
 
 use std::collections::VecDeque;
@@ -34,6 +40,7 @@ use crate::{
 };
 
 use connect::{Link, Phase};
+use requests::Requests;
 use subscriptions::Subscriptions;
 
 /// Everything that can be waited for.
@@ -102,6 +109,7 @@ pub struct Client {
     renew_token: bool,
     backoff: Backoff,
     subscriptions: Subscriptions,
+    requests: Requests,
     positions: Positions,
     seen: DedupWindow,
     reorder: ReorderWindow<Message>,
@@ -134,6 +142,7 @@ impl Client {
             renew_token: false,
             backoff: Backoff::new(config.reconnect.clone()),
             subscriptions: Subscriptions::new(&config.topics),
+            requests: Requests::default(),
             positions: Positions::new(Positions::DEFAULT_CAPACITY.max(config.limits.max_topics)),
             seen: DedupWindow::new(config.delivery.dedup_window, rng.bytes()),
             reorder: ReorderWindow::new(config.delivery.reorder),
@@ -183,6 +192,15 @@ impl Client {
     /// [`SubscribeError`]; nothing changed then.
     pub fn unsubscribe<T: AsRef<str>>(&mut self, topics: &[T], now: Moment) -> Result<RequestId, SubscribeError> {
         self.request_topics(SubscriptionAction::Unsubscribe, owned(topics), now)
+    }
+
+    /// Asks the server something. Exactly one [`Event::Response`] with the returned id follows, within
+    /// `timeouts.request`. A question is not kept for the next connection.
+    ///
+    /// # Errors
+    /// [`RequestError`]; nothing was sent then.
+    pub fn request(&mut self, request: &Request, now: Moment) -> Result<RequestId, RequestError> {
+        self.send_typed_request(request, now)
     }
 
     /// Replaces the token for the next attempt. A client that waits or failed for its token tries at once.
@@ -300,7 +318,7 @@ impl Client {
                 Timer::Outbound => {}
                 Timer::Recovery => self.on_recovery_timeout(now),
                 Timer::Reorder => self.on_reorder_timeout(now),
-                Timer::Request => {}
+                Timer::Request => self.on_request_timeout(now),
                 Timer::Rotation => {}
                 Timer::Quality => {}
             }

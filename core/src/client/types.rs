@@ -11,6 +11,8 @@ use crate::{
     wire::{DecodeError, Message, Payload, Priority},
 };
 
+use super::{Notice, RequestOutcome};
+
 /// What the world did. Handing it over never fails; trouble comes back as an [`Event`].
 #[derive(Debug)]
 pub enum Input {
@@ -128,8 +130,29 @@ pub enum Event {
         /// Which ones, for a recoverable topic.
         range: Option<LostRange>,
     },
+    /// A request came to its end. One for each [`RequestId`] of [`Client::request`](super::Client::request).
+    Response {
+        /// The request.
+        request: RequestId,
+        /// How it ended.
+        outcome: RequestOutcome,
+    },
+    /// A message of the server with a known meaning that nobody asked for. It comes instead of an
+    /// [`Event::Message`], in order with the others; [`Event::message`] gives the message of either.
+    Notice(Notice),
     /// A round trip was measured.
     Latency(Duration),
+}
+
+impl Event {
+    /// The message that the application is to see, for whoever does not tell notices from other messages.
+    pub const fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Message(message) => Some(message),
+            Self::Notice(notice) => Some(&notice.source),
+            _ => None,
+        }
+    }
 }
 
 /// How much of what was missed comes after all. Source: PROTOCOL.md §6.6.

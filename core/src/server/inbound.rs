@@ -119,6 +119,7 @@ impl Peer {
             "pong" | "PONG" => {}
             "client_hello" => self.on_hello(&message, now),
             "subscription" | "subscription_update" => self.on_subscription(&message, now),
+            _ if self.answers(&message, now) => {}
             _ => self.on_application_message(message, now),
         }
     }

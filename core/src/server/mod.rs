@@ -4,12 +4,14 @@
 //! upgrade.rs    the query of the upgrade request
 //! handshake.rs  admission, server_ready, hello, key agreement
 //! inbound.rs    what frames of the client mean
+//! requests.rs   questions that a connection can answer by itself
 //! outbound.rs   messages to this client alone
 //! ```
 
 mod handshake;
 mod inbound;
 mod outbound;
+mod requests;
 mod types;
 mod upgrade;
 
@@ -58,6 +60,7 @@ pub struct Peer {
     /// The client sent a sealed frame: it has the key, and plaintext is over.
     sealed_seen: bool,
     rejected: u32,
+    opened: Moment,
     last_inbound: Moment,
     reads_paused: bool,
     timers: Timers<Timer, 2>,
@@ -92,6 +95,7 @@ impl Peer {
             hello_seen: false,
             sealed_seen: false,
             rejected: 0,
+            opened: now,
             last_inbound: now,
             reads_paused: false,
             timers: Timers::new([Timer::Ping, Timer::Idle]),
