@@ -323,3 +323,132 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        client::{Action, Input, Output},
+        config::ClientConfig,
+        io::SocketId,
+        rng::Seed,
+        time::WallTime,
+    };
+
+    const NOW: Moment = Moment::from_millis(5);
+
+    /// A connected client, and the news since then.
+    struct Bench {
+        client: Client,
+        sent: Vec<Message>,
+        outcomes: Vec<(RequestId, RequestOutcome)>,
+        others: Vec<Event>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let config = ClientConfig::new("ws://a");
+            let mut client =
+                Client::new(config, Seed::from_u64(1), NOW, WallTime::from_unix_ms(0)).expect("good settings");
+            client.connect(NOW);
+            client.handle(Input::Opened(SocketId(1)), NOW);
+            let mut bench = Self { client, sent: Vec::new(), outcomes: Vec::new(), others: Vec::new() };
+            bench.hear(r#"WSE{"t":"server_ready","p":{}}"#);
+            bench.sent.clear();
+            bench.others.clear();
+            bench
+        }
+
+        fn hear(&mut self, text: &str) {
+            self.client.handle(Input::Frame(SocketId(1), Frame::Text(text.to_owned().into())), NOW);
+            self.drain();
+        }
+
+        fn ask(&mut self, request: &Request) -> (RequestId, String) {
+            let id = self.client.request(request, NOW).expect("connected");
+            self.drain();
+            (id, self.sent.last().and_then(Message::id).expect("the question was written").to_owned())
+        }
+
+        fn drain(&mut self) {
+            loop {
+                match self.client.poll() {
+                    Output::Act(Action::Send { frame, .. }) => {
+                        let message = wire::decode(&frame, &self.client.config.limits, None).expect("our own frame");
+                        self.sent.push(message);
+                    }
+                    Output::Emit(Event::Response { request, outcome }) => self.outcomes.push((request, outcome)),
+                    Output::Emit(event) => self.others.push(event),
+                    Output::Act(_) => {}
+                    Output::Wait(_) => return,
+                }
+            }
+        }
+
+        fn ended(&self) -> Vec<RequestId> {
+            self.outcomes.iter().map(|(id, _)| *id).collect()
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_name_is_for_the_oldest_question_of_its_kind() {
+        let mut bench = Bench::new();
+        let (_health, _) = bench.ask(&Request::Health);
+        let (first, _) = bench.ask(&Request::Metrics);
+        let (second, _) = bench.ask(&Request::Metrics);
+        bench.hear(r#"U{"t":"metrics_response","p":{}}"#);
+        assert_eq!(bench.ended(), [first]);
+        bench.hear(r#"U{"t":"metrics_response","p":{}}"#);
+        assert_eq!(bench.ended(), [first, second]);
+        assert!(bench.others.is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_names_its_question_is_for_that_one_and_for_no_other() {
+        let mut bench = Bench::new();
+        bench.ask(&Request::Metrics);
+        let (second, name) = bench.ask(&Request::Metrics);
+        bench.hear(&format!(r#"U{{"t":"metrics_response","cid":"{name}","p":{{}}}}"#));
+        assert_eq!(bench.ended(), [second]);
+        bench.hear(&format!(r#"U{{"t":"metrics_response","cid":"{name}","p":{{}}}}"#));
+        assert_eq!(bench.ended(), [second]);
+        assert!(matches!(bench.others[..], [Event::Message(_)]), "{:?}", bench.others);
+    }
+
+    #[test]
+    fn an_error_that_names_a_question_ends_it_with_the_servers_code() {
+        let mut bench = Bench::new();
+        let (id, name) = bench.ask(&Request::Debug);
+        bench.hear(&format!(r#"WSE{{"t":"error","cid":"{name}","p":{{"code":"NOPE","message":"no"}}}}"#));
+        assert_eq!(bench.ended(), [id]);
+        assert_eq!(bench.outcomes[0].1.code(), Some("NOPE"));
+        bench.hear(r#"WSE{"t":"error","p":{"code":"OTHER","message":"no"}}"#);
+        assert!(matches!(&bench.others[..], [Event::ServerError(error)] if error.code == "OTHER"));
+    }
+
+    #[test]
+    fn questions_are_bounded_and_need_a_connection() {
+        let mut bench = Bench::new();
+        for _ in 0..MAX_PENDING {
+            bench.ask(&Request::Health);
+        }
+        let refused = bench.client.request(&Request::Health, NOW).expect_err("too many");
+        assert_eq!(refused.code(), Code::QueueFull);
+        bench.client.close(crate::io::Close::new(1000, ""), NOW);
+        bench.drain();
+        assert_eq!(bench.outcomes.len(), MAX_PENDING);
+        assert!(bench.outcomes.iter().all(|(_, outcome)| outcome.code() == Some("CONNECTION_CLOSED")));
+        let refused = bench.client.request(&Request::Health, NOW).expect_err("closed");
+        assert_eq!(refused.code(), Code::NotConnected);
+    }
+
+    #[test]
+    fn an_unasked_answer_is_a_notice_with_its_message() {
+        let mut bench = Bench::new();
+        bench.hear(r#"U{"t":"config_response","p":{"max_topics":7}}"#);
+        let [Event::Notice(notice)] = &bench.others[..] else { panic!("{:?}", bench.others) };
+        assert_eq!(notice.kind, NoticeKind::Config);
+        let report: super::super::ConfigReport = notice.source.payload().parse().expect("shape");
+        assert_eq!(report.max_topics, 7);
+    }
+}

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use wse_client::{Event, Message};
+use wse_client::Message;
 
 use crate::{
     args::SubArgs,
@@ -36,12 +36,12 @@ pub(crate) async fn run(args: SubArgs) -> Result<(), Failure> {
         // One write per batch; a batch is what came since the last one.
         let mut lines = Vec::new();
         for event in events {
-            match event {
-                Event::Message(message) if left > 0 => {
-                    print(&args, &message, &mut lines)?;
+            match event.message() {
+                Some(message) if left > 0 => {
+                    print(&args, message, &mut lines)?;
                     left -= 1;
                 }
-                other => narrate(&other),
+                Some(_) | None => narrate(&event),
             }
         }
         io::stdout().lock().write_all(&lines)?;
