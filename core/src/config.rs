@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::{
     delivery::{DedupWindow, ReorderConfig},
     error::Code,
-    security::Secret,
+    resilience::{BackoffStrategy, PoolConfig},
+    security::{Secret, SigningConfig},
     topic,
     wire::{Compression, Encoding, Limits},
 };
@@ -13,7 +14,7 @@ use crate::{
 /// Everything a [`crate::client::Client`] can be told. Defaults are those of every SDK.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// `ws://` or `wss://` addresses of equal servers; the next one is tried after each failure. At least one.
+    /// `ws://` or `wss://` addresses of equal servers, at least one. Another one is tried after a failure.
     pub endpoints: Vec<String>,
     /// Topics to subscribe to as soon as a connection is ready. Default none.
     pub topics: Vec<String>,
@@ -25,6 +26,10 @@ pub struct ClientConfig {
     pub client_version: String,
     /// When to come back after a connection is lost.
     pub reconnect: ReconnectConfig,
+    /// Which of several endpoints is next.
+    pub pool: PoolConfig,
+    /// Turn down pings and compress harder when the network is poor. Default false.
+    pub adaptive_quality: bool,
     /// Encryption of messages.
     pub security: SecurityConfig,
     /// Form and size of messages.
@@ -49,6 +54,8 @@ impl ClientConfig {
             token_transport: TokenTransport::default(),
             client_version: crate::VERSION.into(),
             reconnect: ReconnectConfig::default(),
+            pool: PoolConfig::default(),
+            adaptive_quality: false,
             security: SecurityConfig::default(),
             performance: PerformanceConfig::default(),
             delivery: DeliveryConfig::default(),
@@ -78,6 +85,9 @@ impl ClientConfig {
             })?;
         }
         self.reconnect.check()?;
+        if self.pool.preferred.is_some_and(|index| index >= self.endpoints.len()) {
+            return Err(ConfigError::new("pool.preferred", "must be the index of an endpoint"));
+        }
         for (name, length) in [
             ("heartbeat.interval", self.heartbeat.interval),
             ("heartbeat.timeout", self.heartbeat.timeout),
@@ -89,6 +99,12 @@ impl ClientConfig {
             if length < Duration::from_millis(1) {
                 return Err(ConfigError::new(name, "must be at least 1 ms"));
             }
+        }
+        if self.security.signing.as_ref().is_some_and(|signing| !signing.is_usable()) {
+            return Err(ConfigError::new("security.signing.key", "must have at least 32 bytes"));
+        }
+        if self.security.rotate_after.is_some_and(|length| length < Duration::from_secs(1)) {
+            return Err(ConfigError::new("security.rotate_after", "must be at least 1 s"));
         }
         Ok(())
     }
@@ -157,6 +173,8 @@ pub struct ReconnectConfig {
     pub max_delay: Duration,
     /// Growth of the pause. Default 1.5.
     pub multiplier: f64,
+    /// How the pause grows. Default exponential.
+    pub strategy: BackoffStrategy,
 }
 
 impl Default for ReconnectConfig {
@@ -166,6 +184,7 @@ impl Default for ReconnectConfig {
             initial_delay: Duration::from_secs(1),
             max_delay: Duration::from_secs(30),
             multiplier: 1.5,
+            strategy: BackoffStrategy::default(),
         }
     }
 }
@@ -186,10 +205,21 @@ impl ReconnectConfig {
 }
 
 /// Encryption of messages.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SecurityConfig {
     /// Agree on a key and encrypt every message. Default false. With true, a server that cannot is refused.
     pub encryption: bool,
+    /// Age at which the key of a connection is renewed in mid-session, with servers that can. Default 1 h; `None`:
+    /// only before its counter is used up. Source: PROTOCOL.md §5.4.
+    pub rotate_after: Option<Duration>,
+    /// Signing of messages with a key that the server knows. Default none. Source: PROTOCOL.md §5.3.
+    pub signing: Option<SigningConfig>,
+}
+
+impl Default for SecurityConfig {
+    fn default() -> Self {
+        Self { encryption: false, rotate_after: Some(Duration::from_secs(60 * 60)), signing: None }
+    }
 }
 
 /// Form and size of messages.

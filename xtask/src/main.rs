@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod dist;
 mod e2e;
+mod fuzz;
 mod lint;
 mod npm;
 mod python;
@@ -30,6 +31,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [OPTIONS]
   lint                           check format and lints without changing a file
   test [--only STEP]             every test of every language; --only names one step of the table at the end
   e2e [--only PART]              every client at once against the real server; --only takes part of a test's name
+  fuzz [--target NAME] [--seconds N]  search for inputs that break something, 600 s a target
   bench [OPTIONS]                measure; options go to the benchmark, see `cargo xtask bench --help`
   wasm                           build the WebAssembly module for the browser
   wheel                          build the Python wheel into dist/
@@ -56,6 +58,7 @@ fn run() -> Result<()> {
         "lint" => args.finish().and_then(|()| lint::check()),
         "test" => test::run(args),
         "e2e" => e2e::run(args),
+        "fuzz" => fuzz::run(args),
         "bench" => bench::run(args),
         "wasm" => args.finish().and_then(|()| npm::wasm()),
         "wheel" => args.finish().and_then(|()| dist::wheel()),

@@ -13,7 +13,8 @@ use crate::{
         close::{self, Reaction},
     },
     io::{Close, SocketId},
-    security::{Dialect, KeyPair, Role, Secret},
+    resilience::{Adaptation, ReturnWindow},
+    security::{Dialect, KeyPair, Keyring, Role, Secret, Signing},
     time::Moment,
     wire::{Encoding, Message},
 };
@@ -52,11 +53,15 @@ pub(super) struct Link {
     /// The server keeps a history of topics.
     pub(super) recovery: bool,
     key_pair: Option<KeyPair>,
+    /// When the present key came into force.
+    pub(super) keyed_at: Moment,
     alive: bool,
     said_ready: bool,
     grace_over: bool,
     /// The last `error` of the server: it explains the close that follows.
     pub(super) last_error: Option<(String, String)>,
+    /// When the server wants to see us again, if it said so.
+    pub(super) return_window: Option<ReturnWindow>,
 }
 
 #[derive(Serialize)]
@@ -74,6 +79,8 @@ struct ClientFeatures {
     encryption: bool,
     msgpack: bool,
     full_duplex: bool,
+    bound_keys: bool,
+    message_signing: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -90,6 +97,7 @@ struct ServerHello {
 struct ServerFeatures {
     full_duplex: bool,
     recovery: bool,
+    bound_keys: bool,
 }
 
 /// `server_ready`: published servers put the members in `details`, some in the payload itself.
@@ -112,6 +120,10 @@ impl Client {
             Credentials::Token(token) => {
                 let token = token.clone();
                 self.dial(Some(token), now);
+            }
+            Credentials::Provider if self.token_once.is_some() => {
+                let token = self.token_once.take();
+                self.dial(token, now);
             }
             Credentials::Provider => {
                 self.phase = Phase::FetchingToken;
@@ -136,12 +148,13 @@ impl Client {
         let socket = SocketId(self.last_socket);
         self.phase = Phase::Opening { socket };
         self.timers.set(Timer::Dial, now + self.config.timeouts.connect);
+        self.pool.choose(&mut self.rng, now);
         let (url, token) = self.url_for(token);
         self.outputs.push_back(Output::Act(Action::Open { socket, url, token }));
     }
 
     fn endpoint(&self) -> &str {
-        &self.config.endpoints[self.endpoint % self.config.endpoints.len()]
+        self.pool.current()
     }
 
     fn url_for(&self, token: Option<Secret>) -> (String, Option<Secret>) {
@@ -177,18 +190,22 @@ impl Client {
         self.timers.set(Timer::Grace, now + LEGACY_GRACE);
         self.phase = Phase::Greeting;
         let key_pair = self.config.security.encryption.then(|| KeyPair::generate(&mut self.rng));
+        let signing = self.config.security.signing.clone();
+        let signing = signing.map(|config| Signing::new(config, Role::Client, &mut self.rng));
         self.link = Some(Link {
             socket,
             // Until the server says that it reads more, JSON text is what every server reads.
-            channel: Channel::new(Encoding::Text, None),
+            channel: Channel::new(Encoding::Text, None, signing),
             info: ServerInfo { endpoint: self.endpoint().to_owned(), ..ServerInfo::default() },
             full_duplex: false,
             recovery: false,
             key_pair,
+            keyed_at: now,
             alive: false,
             said_ready: false,
             grace_over: false,
             last_error: None,
+            return_window: None,
         });
         // The ping goes first: after a hello with a key, plaintext is over.
         self.ping(now);
@@ -207,6 +224,8 @@ impl Client {
                 encryption: link.key_pair.is_some(),
                 msgpack: performance.encoding == Encoding::Msgpack,
                 full_duplex: true,
+                bound_keys: true,
+                message_signing: self.config.security.signing.is_some(),
             },
             encryption_public_key: link.key_pair.as_ref().map(KeyPair::public_base64),
         };
@@ -236,12 +255,12 @@ impl Client {
         let hello: ServerHello = message.payload().parse_control().unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
-        link.info.connection_id = hello.connection_id.or(link.info.connection_id.take());
+        link.info.connection_id = hello.connection_id.clone().or(link.info.connection_id.take());
         link.recovery |= hello.features.recovery;
         if hello.features.full_duplex {
             self.speak_fully();
         }
-        if let Err(code) = self.agree_on_key(hello.server_version.as_deref(), hello.encryption_public_key.as_deref()) {
+        if let Err(code) = self.agree_on_key(&hello, now) {
             self.drop_link(code, "encryption was asked for, and the server gave no usable key", now);
             return;
         }
@@ -257,20 +276,29 @@ impl Client {
         link.full_duplex = true;
         link.channel.encoding = self.config.performance.encoding;
         link.channel.compression = self.config.performance.compression;
+        let adaptation = self.adaptive.adaptation();
+        if adaptation != Adaptation::NONE {
+            self.adapt(adaptation);
+        }
     }
 
-    fn agree_on_key(&mut self, server_version: Option<&str>, server_key: Option<&str>) -> Result<(), Code> {
+    fn agree_on_key(&mut self, hello: &ServerHello, now: Moment) -> Result<(), Code> {
         let Some(link) = &mut self.link else { return Ok(()) };
         let Some(pair) = &link.key_pair else { return Ok(()) };
         if link.channel.is_encrypted() {
             return Ok(());
         }
-        let server_key = server_key.ok_or(Code::KeyExchangeFailed)?;
-        let old = !link.full_duplex && server_version.is_some_and(|version| version.starts_with("1."));
-        let dialect = if old { Dialect::V1 } else { Dialect::V2 };
+        let server_key = hello.encryption_public_key.as_deref().ok_or(Code::KeyExchangeFailed)?;
+        let old = hello.server_version.as_deref().is_some_and(|version| version.starts_with("1."));
+        let dialect = match link.full_duplex {
+            true if hello.features.bound_keys => Dialect::Bound,
+            false if old => Dialect::V1,
+            _ => Dialect::V2,
+        };
         let keys = pair.agree(server_key, dialect, Role::Client, &mut self.rng)?;
-        link.channel.agree(keys);
+        link.channel.agree(Keyring::new(Role::Client, dialect, keys));
         link.info.encrypted = true;
+        self.note_new_key(now);
         Ok(())
     }
 
@@ -301,6 +329,8 @@ impl Client {
         self.timers.set(Timer::Stable, now + STABLE_AFTER);
         self.phase = Phase::Ready { since: now };
         self.metrics.connections += 1;
+        let latency = self.network.report().latency.map(|mean| u32::try_from(mean.as_millis()).unwrap_or(u32::MAX));
+        self.pool.succeeded(latency, now);
         self.set_state(ConnectionState::Connected);
         let info = self.link.as_ref().map(|link| link.info.clone()).unwrap_or_default();
         self.emit(Event::Connected(info));
@@ -380,9 +410,13 @@ impl Client {
     }
 
     fn attempt_failed(&mut self, code: Code, close: Option<Close>, detail: String, now: Moment) {
+        let wanted = self.link.as_ref().and_then(|link| link.return_window);
         self.forget_link();
-        self.endpoint = self.endpoint.wrapping_add(1);
-        let Some(pause) = self.backoff.next_pause(&mut self.rng) else {
+        // Refused credentials say nothing about the endpoint.
+        if !matches!(code, Code::AuthFailed | Code::AuthRequired | Code::TokenProviderFailed) {
+            self.pool.failed(now);
+        }
+        let Some(pause) = self.backoff.next_pause(wanted, &mut self.rng) else {
             self.give_up(Code::RetriesExhausted, close, format!("gave up: {detail}"));
             return;
         };
@@ -410,7 +444,7 @@ impl Client {
         self.ping_sent = None;
         self.reads_paused = false;
         self.note_life();
-        for timer in [Timer::Dial, Timer::Ready, Timer::Grace, Timer::Ping, Timer::Stable] {
+        for timer in [Timer::Dial, Timer::Ready, Timer::Grace, Timer::Ping, Timer::Stable, Timer::Rotation] {
             self.timers.clear(timer);
         }
         self.subscriptions.disconnected();
@@ -447,6 +481,7 @@ impl Client {
             Input::Closed(socket, close) => self.on_closed(socket, close, now),
             Input::Failed(socket, fault) => self.on_failed(socket, fault, now),
             Input::Token(answer) => self.on_token(answer, now),
+            Input::Network(hint) => self.on_hint(hint, now),
             Input::ReadsPaused(paused) => self.on_reads_paused(paused, now),
             Input::Wake => {}
         }

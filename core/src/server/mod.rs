@@ -5,6 +5,8 @@
 //! handshake.rs  admission, server_ready, hello, key agreement
 //! inbound.rs    what frames of the client mean
 //! requests.rs   questions that a connection can answer by itself
+//! tokens.rs     tokens for this connection and for single topics
+//! rotation.rs   fresh keys in mid-session
 //! outbound.rs   messages to this client alone
 //! ```
 
@@ -12,6 +14,8 @@ mod handshake;
 mod inbound;
 mod outbound;
 mod requests;
+mod rotation;
+mod tokens;
 mod types;
 mod upgrade;
 
@@ -21,7 +25,7 @@ mod tests;
 pub use types::*;
 pub use upgrade::{ParamError, UpgradeParams};
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
     channel::Channel,
@@ -29,6 +33,7 @@ use crate::{
     error::{Code, close},
     io::{Close, Frame},
     rng::{Rng, Seed},
+    security::{Role, RotateError, Signing},
     time::{Moment, Timers, WallClock, WallTime},
     wire::Encoding,
 };
@@ -39,6 +44,8 @@ enum Timer {
     Ping,
     /// The earliest moment at which the client can have been silent for too long.
     Idle,
+    /// The client did not change to the new key.
+    Rotation,
 }
 
 /// One accepted connection: who it is, what it may receive, and in which form.
@@ -63,7 +70,7 @@ pub struct Peer {
     opened: Moment,
     last_inbound: Moment,
     reads_paused: bool,
-    timers: Timers<Timer, 2>,
+    timers: Timers<Timer, 3>,
     outputs: VecDeque<Output>,
     /// The connection is over; nothing more goes out.
     over: bool,
@@ -83,14 +90,16 @@ impl Peer {
         wall: WallTime,
     ) -> Self {
         let compression = config.compression.filter(|_| params.compression);
+        let mut rng = Rng::new(seed);
+        let signing = config.signing.clone().map(|config| Signing::new(config, Role::Server, &mut rng));
         let mut peer = Self {
-            channel: Channel::new(params.encoding, compression),
+            channel: Channel::new(params.encoding, compression, signing),
             config,
             params,
             connection_id,
             identity: None,
             wall: WallClock::new(wall, now),
-            rng: Rng::new(seed),
+            rng,
             full_duplex: false,
             hello_seen: false,
             sealed_seen: false,
@@ -98,7 +107,7 @@ impl Peer {
             opened: now,
             last_inbound: now,
             reads_paused: false,
-            timers: Timers::new([Timer::Ping, Timer::Idle]),
+            timers: Timers::new([Timer::Ping, Timer::Idle, Timer::Rotation]),
             outputs: VecDeque::new(),
             over: false,
         };
@@ -148,6 +157,15 @@ impl Peer {
         self.channel.seal(frame).map(Frame::Binary)
     }
 
+    /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.
+    /// [`Event::KeysRotated`] follows.
+    ///
+    /// # Errors
+    /// [`RotateError`]; nothing changed then.
+    pub fn rotate_keys(&mut self, now: Moment) -> Result<(), RotateError> {
+        self.start_rotation(now)
+    }
+
     /// How shared frames must look for this connection.
     pub const fn delivery(&self) -> Delivery {
         let encrypted = self.channel.is_encrypted();
@@ -184,6 +202,15 @@ impl Peer {
         }
     }
 
+    /// Sends the client away because the server is going to stop: it is told to come back not before `retry_after`,
+    /// spread over `window`, and the connection closes with 4300.
+    pub fn drain(&mut self, retry_after: Duration, window: Duration, now: Moment) {
+        if !self.over {
+            self.tell_draining(retry_after, window, now);
+            self.close(Close::new(close::DRAINING, "draining"), now);
+        }
+    }
+
     fn finish(&mut self, close: Close) {
         self.over = true;
         self.timers.clear_all();
@@ -195,6 +222,7 @@ impl Peer {
             match timer {
                 Timer::Ping => self.ping(now),
                 Timer::Idle => self.check_idle(now),
+                Timer::Rotation => self.on_overlap_over(now),
             }
         }
     }

@@ -4,9 +4,7 @@ use serde::Serialize;
 
 use crate::{
     PROTOCOL_VERSION,
-    client::{
-        ConfigReport, ConnectionReport, EncryptionReport, HandlersReport, HealthReport, SequenceReport, SystemReport,
-    },
+    client::{ConfigReport, ConnectionReport, HandlersReport, HealthReport, SequenceReport, SystemReport},
     time::Moment,
     wire::Message,
 };
@@ -28,13 +26,9 @@ const HANDLED: &[&str] = &[
     "system_status_request",
     "debug_handlers",
     "encryption_request",
+    "key_rotation_request",
+    "key_rotation_response",
 ];
-
-#[derive(serde::Deserialize, Default)]
-#[serde(default)]
-struct EncryptionPayload {
-    action: Option<String>,
-}
 
 impl Peer {
     /// Answers the question, if it is one that needs nobody else. `false`: it is for the application.
@@ -57,7 +51,6 @@ impl Peer {
                 let handlers = HANDLED.iter().map(|&kind| kind.to_owned()).collect();
                 self.reply("debug_handlers_response", &HandlersReport { handlers }, id, now)
             }
-            "encryption_request" => self.answer_encryption(message, now),
             _ => false,
         }
     }
@@ -65,16 +58,6 @@ impl Peer {
     fn reply<T: Serialize>(&mut self, kind: &str, report: &T, question: Option<&str>, now: Moment) -> bool {
         self.send_control(kind, report, question, now);
         true
-    }
-
-    /// Only the state is answered: encryption is agreed in the greeting and never changes within a connection.
-    fn answer_encryption(&mut self, message: &Message, now: Moment) -> bool {
-        let payload: EncryptionPayload = message.payload().parse_control().unwrap_or_default();
-        if matches!(payload.action.as_deref(), Some("enable" | "disable")) {
-            return false;
-        }
-        let report = EncryptionReport { enabled: self.channel.is_encrypted() };
-        self.reply("encryption_response", &report, message.id(), now)
     }
 
     fn health(&self, now: Moment) -> HealthReport {
