@@ -1,6 +1,6 @@
 # The index of commands. Each is one line that calls the recipe of the same name in xtask/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo fmt lint test e2e fuzz bench wasm wheel npm dist check tools
+.PHONY: help setup demo clean-demo fmt lint test e2e fuzz bench lifecycle wasm wheel npm dist check tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ fuzz: tools ## search for inputs that break something (libFuzzer, 10 minutes a t
 
 bench: tools ## measure server, Python and browser; writes target/bench/results.json
 	@cargo xtask bench $(ARGS)
+
+lifecycle: tools ## draw the client's lifecycle into docs/lifecycle.md
+	@cargo xtask lifecycle
 
 wasm: tools ## build the WebAssembly module for the browser
 	@cargo xtask wasm

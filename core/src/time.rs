@@ -128,6 +128,11 @@ impl<T: Copy + PartialEq, const N: usize> Timers<T, N> {
         self.deadlines = [None; N];
     }
 
+    /// Every deadline that is set.
+    pub fn armed(&self) -> impl Iterator<Item = (T, Moment)> + '_ {
+        self.kinds.iter().zip(&self.deadlines).filter_map(|(kind, at)| at.map(|at| (*kind, at)))
+    }
+
     /// The earliest deadline.
     pub fn next(&self) -> Option<Moment> {
         self.deadlines.iter().flatten().min().copied()

@@ -1,5 +1,7 @@
 //! The benchmarks.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::{
@@ -10,15 +12,28 @@ use crate::{
 
 /// `cargo xtask bench [OPTIONS]`: release builds of everything that is measured, then the benchmark itself.
 ///
-/// Options go to the benchmark. It prints its tables and writes `target/bench/results.json`.
+/// `--only core` measures the core alone and builds no more than that needs. Options go to the benchmark. It prints its tables and writes `target/bench/results.json`.
 pub(crate) fn run(args: Args) -> Result<()> {
     setup::check_tools()?;
+    setup::valgrind()?;
+    let args = args.into_rest();
+    if args.windows(2).any(|pair| pair == ["--only", "core"]) {
+        sh_run(cargo("build").args(["--release", "-p", "wse-bench", "--bins"]))?;
+        return sh_run(bench().args(args));
+    }
     sh_run(cargo("build").args(["--release", "--workspace", "--bins"]).args(lint::NOT_NATIVE))?;
     npm::package()?;
     let wheel = python::wheel(python::Profile::Release, &target().join("bench/wheels"))?;
     let python = python::with_wheel("venv-bench", &python::base()?, &wheel, &[])?;
-    let mut bench = command(target().join("release/wse-bench"), "");
-    bench.arg("--python").arg(python).arg("--npm-package").arg(root().join(npm::PACKAGE));
-    bench.arg("--out").arg(target().join("bench/results.json")).args(args.into_rest());
+    let mut bench = bench();
+    bench.arg("--python").arg(python).arg("--npm-package").arg(root().join(npm::PACKAGE)).args(args);
     sh_run(bench.env("WSE_CHROMIUM", setup::browser()?))
+}
+
+/// The benchmark, with what each part of it needs.
+fn bench() -> Command {
+    let release = target().join("release");
+    let mut bench = command(release.join("wse-bench"), "");
+    bench.arg("--out").arg(target().join("bench/results.json")).arg("--cost").arg(release.join("wse-bench-cost"));
+    bench
 }

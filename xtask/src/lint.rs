@@ -16,10 +16,11 @@ pub(crate) fn format() -> Result<()> {
     run(cargo("fmt").arg("--all"))
 }
 
-/// Checks format and lints of every crate, and the types of the TypeScript.
+/// Checks format and lints of every crate, the drawn docs, and the types of the TypeScript.
 pub(crate) fn check() -> Result<()> {
     rust_format()?;
     clippy()?;
+    crate::lifecycle::check()?;
     npm::types()
 }
 

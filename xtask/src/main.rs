@@ -7,6 +7,7 @@ mod demo;
 mod dist;
 mod e2e;
 mod fuzz;
+mod lifecycle;
 mod lint;
 mod npm;
 mod python;
@@ -33,6 +34,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [OPTIONS]
   e2e [--only PART]              every client at once against the real server; --only takes part of a test's name
   fuzz [--target NAME] [--seconds N]  search for inputs that break something, 600 s a target
   bench [OPTIONS]                measure; options go to the benchmark, see `cargo xtask bench --help`
+  lifecycle                      draw the client's lifecycle into docs/lifecycle.md
   wasm                           build the WebAssembly module for the browser
   wheel                          build the Python wheel into dist/
   npm                            build and pack the npm package into dist/
@@ -60,6 +62,7 @@ fn run() -> Result<()> {
         "e2e" => e2e::run(args),
         "fuzz" => fuzz::run(args),
         "bench" => bench::run(args),
+        "lifecycle" => args.finish().and_then(|()| lifecycle::draw()),
         "wasm" => args.finish().and_then(|()| npm::wasm()),
         "wheel" => args.finish().and_then(|()| dist::wheel()),
         "npm" => args.finish().and_then(|()| dist::npm()),

@@ -86,6 +86,11 @@ fn find_browser() -> Option<PathBuf> {
     candidates.find(|candidate| candidate.is_file())
 }
 
+/// valgrind, which counts instructions.
+pub(crate) fn valgrind() -> Result<()> {
+    if on_path("valgrind") { Ok(()) } else { apt_install("valgrind") }
+}
+
 /// Installs a Debian package, as root or through sudo without a password.
 pub(crate) fn apt_install(package: &str) -> Result<()> {
     let by_hand = format!("apt-get install --no-install-recommends {package}");

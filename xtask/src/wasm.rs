@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use wasm_bindgen_cli_support::Bindgen;
 
 const PROFILE: &str = "wasm-release";
@@ -24,11 +24,14 @@ const WASM_OPT: &[&str] = &[
     "--enable-multivalue",
 ];
 
+/// What a browser downloads at most: the module, as gzip sends it.
+const MAX_GZIP: u64 = 200 << 10;
+
 /// Builds the crate `wse-wasm`, makes its JavaScript glue, shrinks it when `wasm-opt` is installed in
 /// `ts-wrapper/node_modules`, writes everything into `ts-wrapper/wasm/` and prints the sizes.
 ///
 /// # Errors
-/// When a tool fails; the message names it.
+/// When a tool fails; the message names it. When the module has grown over [`MAX_GZIP`].
 pub(crate) fn build() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
     let out = root.join("ts-wrapper/wasm");
@@ -36,7 +39,7 @@ pub(crate) fn build() -> Result<()> {
     bind(&input, &out)?;
     let module = out.join("wse_bg.wasm");
     optimize(root, &module)?;
-    print_sizes(&module)
+    check_size(&module)
 }
 
 fn compile(root: &Path) -> Result<PathBuf> {
@@ -86,14 +89,16 @@ fn optimize(root: &Path, module: &Path) -> Result<()> {
 }
 
 /// Node compresses, because the build needs it anyway.
-fn print_sizes(module: &Path) -> Result<()> {
-    const SCRIPT: &str = "const z=require('zlib'),b=require('fs').readFileSync(process.argv[1]),k=n=>(n/1024).toFixed(1)+' KiB';\
-        console.log('wse_bg.wasm: raw '+k(b.length)+', gzip '+k(z.gzipSync(b,{level:9}).length)+', brotli '+k(z.brotliCompressSync(b).length))";
-    let printed = Command::new("node").args(["-e", SCRIPT]).arg(module).status();
-    if !printed.is_ok_and(|status| status.success()) {
-        let bytes = fs::metadata(module).context("reading the size")?.len();
-        report(&format!("wse_bg.wasm: raw {bytes} bytes"));
-    }
+fn check_size(module: &Path) -> Result<()> {
+    const SCRIPT: &str = "const z=require('zlib'),b=require('fs').readFileSync(process.argv[1]);\
+        console.log(b.length,z.gzipSync(b,{level:9}).length,z.brotliCompressSync(b).length)";
+    let output = Command::new("node").args(["-e", SCRIPT]).arg(module).output().context("node could not be started")?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let sizes: Vec<u64> = printed.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    let [raw, gzip, brotli] = sizes[..] else { bail!("node did not give the sizes of {}", module.display()) };
+    let kib = |bytes: u64| bytes as f64 / 1024.0;
+    report(&format!("wse_bg.wasm: raw {:.1} KiB, gzip {:.1} KiB, brotli {:.1} KiB", kib(raw), kib(gzip), kib(brotli)));
+    ensure!(gzip <= MAX_GZIP, "the module has {gzip} bytes in gzip, at most {MAX_GZIP} are allowed");
     Ok(())
 }
 

@@ -19,29 +19,16 @@ use crate::{
     wire::{Encoding, Message},
 };
 
-use super::{Action, Client, ConnectionState, Disconnect, Event, Fault, Input, Output, ServerInfo, Timer};
+use super::{
+    Action, Client, Disconnect, Event, Fault, Input, Output, ServerInfo, Timer,
+    lifecycle::{Cause, Phase, Rest},
+};
 
 /// How long a server that answers but never says `server_ready` is waited for.
 const LEGACY_GRACE: Duration = Duration::from_secs(2);
 
 /// How long a connection must hold before earlier failures are forgotten.
 const STABLE_AFTER: Duration = Duration::from_secs(5);
-
-/// What is going on, with the data that exists only then.
-pub(super) enum Phase {
-    /// Nothing; `connect()` starts anew.
-    Resting,
-    /// The application was asked for a token.
-    FetchingToken,
-    /// A socket is being opened.
-    Opening { socket: SocketId },
-    /// The socket is open, the server is not ready yet.
-    Greeting,
-    /// Messages flow.
-    Ready { since: Moment },
-    /// The next attempt is on the clock.
-    Waiting,
-}
 
 /// One open socket and what was agreed on it.
 pub(super) struct Link {
@@ -52,6 +39,8 @@ pub(super) struct Link {
     pub(super) full_duplex: bool,
     /// The server keeps a history of topics.
     pub(super) recovery: bool,
+    /// The server reads `batch`.
+    pub(super) batching: bool,
     key_pair: Option<KeyPair>,
     /// When the present key came into force.
     pub(super) keyed_at: Moment,
@@ -62,6 +51,21 @@ pub(super) struct Link {
     pub(super) last_error: Option<(String, String)>,
     /// When the server wants to see us again, if it said so.
     pub(super) return_window: Option<ReturnWindow>,
+}
+
+impl Link {
+    /// What decides how this connection goes on, in one line for a checker.
+    pub(super) fn flags(&self) -> String {
+        format!(
+            "key={} sealed={} full={} alive={} ready={} grace={}",
+            self.key_pair.is_some(),
+            self.channel.is_encrypted(),
+            self.full_duplex,
+            self.alive,
+            self.said_ready,
+            self.grace_over,
+        )
+    }
 }
 
 #[derive(Serialize)]
@@ -81,6 +85,7 @@ struct ClientFeatures {
     full_duplex: bool,
     bound_keys: bool,
     message_signing: bool,
+    batching: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -98,6 +103,7 @@ struct ServerFeatures {
     full_duplex: bool,
     recovery: bool,
     bound_keys: bool,
+    batching: bool,
 }
 
 /// `server_ready`: published servers put the members in `details`, some in the payload itself.
@@ -115,18 +121,24 @@ impl Client {
     pub(super) fn start_attempt(&mut self, now: Moment) {
         self.timers.clear(Timer::Retry);
         self.timers.set(Timer::Dial, now + self.config.timeouts.connect);
+        let cause = match self.phase() {
+            Phase::Resting(_) => Cause::Connect,
+            // A token that was set comes before the answer of the provider.
+            Phase::FetchingToken => Cause::TokenGiven,
+            Phase::Opening { .. } | Phase::Greeting | Phase::Ready { .. } | Phase::Waiting => Cause::PauseOver,
+        };
         match &self.config.credentials {
-            Credentials::None => self.dial(None, now),
+            Credentials::None => self.dial(None, cause, now),
             Credentials::Token(token) => {
                 let token = token.clone();
-                self.dial(Some(token), now);
+                self.dial(Some(token), cause, now);
             }
             Credentials::Provider if self.token_once.is_some() => {
                 let token = self.token_once.take();
-                self.dial(token, now);
+                self.dial(token, cause, now);
             }
             Credentials::Provider => {
-                self.phase = Phase::FetchingToken;
+                self.enter(Phase::FetchingToken, cause);
                 let renew = std::mem::take(&mut self.renew_token);
                 self.outputs.push_back(Output::Act(Action::FetchToken { renew }));
             }
@@ -134,19 +146,19 @@ impl Client {
     }
 
     pub(super) fn on_token(&mut self, answer: Result<Option<Secret>, String>, now: Moment) {
-        if !matches!(self.phase, Phase::FetchingToken) {
+        if !matches!(self.phase(), Phase::FetchingToken) {
             return;
         }
         match answer {
-            Ok(token) => self.dial(token, now),
-            Err(detail) => self.attempt_failed(Code::TokenProviderFailed, None, detail, now),
+            Ok(token) => self.dial(token, Cause::TokenGiven, now),
+            Err(detail) => self.attempt_failed(Cause::TokenFailed, Code::TokenProviderFailed, None, detail, now),
         }
     }
 
-    fn dial(&mut self, token: Option<Secret>, now: Moment) {
+    fn dial(&mut self, token: Option<Secret>, cause: Cause, now: Moment) {
         self.last_socket += 1;
         let socket = SocketId(self.last_socket);
-        self.phase = Phase::Opening { socket };
+        self.enter(Phase::Opening { socket }, cause);
         self.timers.set(Timer::Dial, now + self.config.timeouts.connect);
         self.pool.choose(&mut self.rng, now);
         let (url, token) = self.url_for(token);
@@ -182,13 +194,13 @@ impl Client {
     }
 
     pub(super) fn on_opened(&mut self, socket: SocketId, now: Moment) {
-        if !matches!(self.phase, Phase::Opening { socket: current } if current == socket) {
+        if !matches!(self.phase(), Phase::Opening { socket: current } if current == socket) {
             return;
         }
         self.timers.clear(Timer::Dial);
         self.timers.set(Timer::Ready, now + self.config.timeouts.ready);
         self.timers.set(Timer::Grace, now + LEGACY_GRACE);
-        self.phase = Phase::Greeting;
+        self.enter(Phase::Greeting, Cause::Opened);
         let key_pair = self.config.security.encryption.then(|| KeyPair::generate(&mut self.rng));
         let signing = self.config.security.signing.clone();
         let signing = signing.map(|config| Signing::new(config, Role::Client, &mut self.rng));
@@ -199,6 +211,7 @@ impl Client {
             info: ServerInfo { endpoint: self.endpoint().to_owned(), ..ServerInfo::default() },
             full_duplex: false,
             recovery: false,
+            batching: false,
             key_pair,
             keyed_at: now,
             alive: false,
@@ -226,6 +239,7 @@ impl Client {
                 full_duplex: true,
                 bound_keys: true,
                 message_signing: self.config.security.signing.is_some(),
+                batching: true,
             },
             encryption_public_key: link.key_pair.as_ref().map(KeyPair::public_base64),
         };
@@ -245,6 +259,7 @@ impl Client {
         link.info.connection_id = outer.connection_id.or(inner.connection_id).or(link.info.connection_id.take());
         link.info.user_id = outer.user_id.or(inner.user_id);
         link.recovery |= outer.features.recovery || inner.features.recovery;
+        link.batching |= outer.features.batching || inner.features.batching;
         if outer.features.full_duplex || inner.features.full_duplex {
             self.speak_fully();
         }
@@ -257,6 +272,7 @@ impl Client {
         link.said_ready = true;
         link.info.connection_id = hello.connection_id.clone().or(link.info.connection_id.take());
         link.recovery |= hello.features.recovery;
+        link.batching |= hello.features.batching;
         if hello.features.full_duplex {
             self.speak_fully();
         }
@@ -313,28 +329,29 @@ impl Client {
     }
 
     fn advance_greeting(&mut self, now: Moment) {
-        if !matches!(self.phase, Phase::Greeting) {
+        if !matches!(self.phase(), Phase::Greeting) {
             return;
         }
         let Some(link) = &self.link else { return };
         let greeted = link.said_ready || (link.alive && link.grace_over);
+        let cause = if link.said_ready { Cause::Greeted } else { Cause::GraceOver };
         if greeted && self.may_send_control() {
-            self.become_ready(now);
+            self.become_ready(cause, now);
         }
     }
 
-    fn become_ready(&mut self, now: Moment) {
+    fn become_ready(&mut self, cause: Cause, now: Moment) {
         self.timers.clear(Timer::Ready);
         self.timers.clear(Timer::Grace);
         self.timers.set(Timer::Stable, now + STABLE_AFTER);
-        self.phase = Phase::Ready { since: now };
+        self.enter(Phase::Ready { since: now }, cause);
         self.metrics.connections += 1;
         let latency = self.network.report().latency.map(|mean| u32::try_from(mean.as_millis()).unwrap_or(u32::MAX));
         self.pool.succeeded(latency, now);
-        self.set_state(ConnectionState::Connected);
         let info = self.link.as_ref().map(|link| link.info.clone()).unwrap_or_default();
         self.emit(Event::Connected(info));
         self.resubscribe(now);
+        self.flush(now);
     }
 
     pub(super) fn on_grace_over(&mut self, now: Moment) {
@@ -351,17 +368,18 @@ impl Client {
 
     pub(super) fn on_dial_timeout(&mut self, now: Moment) {
         let timeout = self.config.timeouts.connect;
-        match self.phase {
+        match self.phase() {
             Phase::FetchingToken => {
                 let detail = format!("the token provider did not answer within {timeout:?}");
-                self.attempt_failed(Code::TokenProviderFailed, None, detail, now);
+                self.attempt_failed(Cause::TimedOut, Code::TokenProviderFailed, None, detail, now);
             }
             Phase::Opening { socket } => {
                 let close = Close::new(close::GOING_AWAY, "connect timeout");
                 self.outputs.push_back(Output::Act(Action::Close { socket, close }));
-                self.attempt_failed(Code::Timeout, None, format!("no connection within {timeout:?}"), now);
+                let detail = format!("no connection within {timeout:?}");
+                self.attempt_failed(Cause::TimedOut, Code::Timeout, None, detail, now);
             }
-            Phase::Resting | Phase::Greeting | Phase::Ready { .. } | Phase::Waiting => {}
+            Phase::Resting(_) | Phase::Greeting | Phase::Ready { .. } | Phase::Waiting => {}
         }
     }
 
@@ -376,7 +394,7 @@ impl Client {
             (false, Some(_)) => Code::ConnectionClosed,
             (false, None) => Code::ConnectFailed,
         };
-        self.attempt_failed(code, None, fault.detail, now);
+        self.attempt_failed(Cause::SocketFailed, code, None, fault.detail, now);
     }
 
     pub(super) fn on_closed(&mut self, socket: SocketId, close: Close, now: Moment) {
@@ -391,12 +409,12 @@ impl Client {
             (None, reason) => reason.to_owned(),
         };
         match close::reaction(close.code) {
-            Reaction::Reconnect => self.attempt_failed(code, Some(close), detail, now),
+            Reaction::Reconnect => self.attempt_failed(Cause::SocketClosed, code, Some(close), detail, now),
             Reaction::RenewToken => {
                 self.renew_token = true;
-                self.attempt_failed(code, Some(close), detail, now);
+                self.attempt_failed(Cause::SocketClosed, code, Some(close), detail, now);
             }
-            Reaction::Stop => self.give_up(code, Some(close), detail),
+            Reaction::Stop => self.give_up(Cause::Refused, code, Some(close), detail),
         }
     }
 
@@ -406,10 +424,10 @@ impl Client {
             let close = Close::new(close::POLICY, code.as_str());
             self.outputs.push_back(Output::Act(Action::Close { socket: link.socket, close }));
         }
-        self.attempt_failed(code, None, detail.to_owned(), now);
+        self.attempt_failed(Cause::of_drop(code), code, None, detail.to_owned(), now);
     }
 
-    fn attempt_failed(&mut self, code: Code, close: Option<Close>, detail: String, now: Moment) {
+    fn attempt_failed(&mut self, cause: Cause, code: Code, close: Option<Close>, detail: String, now: Moment) {
         let wanted = self.link.as_ref().and_then(|link| link.return_window);
         self.forget_link();
         // Refused credentials say nothing about the endpoint.
@@ -417,19 +435,17 @@ impl Client {
             self.pool.failed(now);
         }
         let Some(pause) = self.backoff.next_pause(wanted, &mut self.rng) else {
-            self.give_up(Code::RetriesExhausted, close, format!("gave up: {detail}"));
+            self.give_up(Cause::RetriesExhausted, Code::RetriesExhausted, close, format!("gave up: {detail}"));
             return;
         };
-        self.phase = Phase::Waiting;
         self.timers.set(Timer::Retry, now + pause);
-        self.set_state(ConnectionState::Reconnecting);
+        self.enter(Phase::Waiting, cause);
         self.tell_disconnected(Disconnect { code, close, detail, retry_in: Some(pause) });
     }
 
-    fn give_up(&mut self, code: Code, close: Option<Close>, detail: String) {
+    fn give_up(&mut self, cause: Cause, code: Code, close: Option<Close>, detail: String) {
         self.forget_link();
-        self.phase = Phase::Resting;
-        self.set_state(ConnectionState::Failed);
+        self.enter(Phase::Resting(Rest::Failed), cause);
         self.tell_disconnected(Disconnect { code, close, detail, retry_in: None });
     }
 
@@ -450,11 +466,12 @@ impl Client {
         self.subscriptions.disconnected();
         self.end_arrivals();
         self.end_typed_requests();
+        self.hold_or_drop_waiting();
     }
 
     pub(super) fn is_current(&self, socket: SocketId) -> bool {
-        match (&self.phase, &self.link) {
-            (Phase::Opening { socket: current }, _) => *current == socket,
+        match (self.phase(), &self.link) {
+            (Phase::Opening { socket: current }, _) => current == socket,
             (_, Some(link)) => link.socket == socket,
             (_, None) => false,
         }
@@ -462,8 +479,8 @@ impl Client {
 
     /// Closes whatever is under way without telling of a failure.
     pub(super) fn abandon(&mut self, close: Close) {
-        let socket = match (&self.phase, &self.link) {
-            (Phase::Opening { socket }, _) => Some(*socket),
+        let socket = match (self.phase(), &self.link) {
+            (Phase::Opening { socket }, _) => Some(socket),
             (_, Some(link)) => Some(link.socket),
             (_, None) => None,
         };

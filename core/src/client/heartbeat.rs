@@ -35,6 +35,15 @@ impl Client {
         self.expect_life(now);
     }
 
+    pub(super) fn on_ping_due(&mut self, now: Moment) {
+        if self.may_send_control() {
+            self.ping(now);
+        } else {
+            // The answer to a hello with a key is awaited. Without this the connection would never be pinged again.
+            self.timers.set(Timer::Ping, now + self.config.heartbeat.interval);
+        }
+    }
+
     /// Gives the server `heartbeat.timeout` from the first unanswered ping on.
     fn expect_life(&mut self, now: Moment) {
         if !self.reads_paused && !self.awaiting_life && !self.is_cut_off() {

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! connect.rs        token, socket, greeting, ready; loss, backoff, the next attempt
+//! lifecycle.rs      the table of stages and transitions, and the one way through it
 //! inbound.rs        what frames of the server mean
 //! arrivals.rs       once, in order, or a word about what is missing
-//! outbound.rs       messages of the application, control messages
 //! requests.rs       typed questions to the server, and the server's
 //! catalogue.rs      shapes of answers and notices
+//! outbound.rs       messages of the application, at once or from the queue; control messages
+//! pacing.rs         sending no faster than the server takes
 //! subscriptions.rs  wanted topics and requests under way
 //! network.rs        what the host says about the network, and how well it does
 //! rotation.rs       fresh keys in mid-session
@@ -18,8 +20,10 @@ mod catalogue;
 mod connect;
 mod heartbeat;
 mod inbound;
+pub mod lifecycle;
 mod network;
 mod outbound;
+mod pacing;
 mod requests;
 mod rotation;
 mod subscriptions;
@@ -43,7 +47,9 @@ use crate::{
     wire::Message,
 };
 
-use connect::{Link, Phase};
+use connect::Link;
+use lifecycle::{Cause, Lifecycle, Phase, Rest};
+use outbound::Outbox;
 use requests::Requests;
 use subscriptions::Subscriptions;
 
@@ -105,8 +111,7 @@ pub struct Client {
     config: ClientConfig,
     wall: WallClock,
     rng: Rng,
-    state: ConnectionState,
-    phase: Phase,
+    lifecycle: Lifecycle,
     link: Option<Link>,
     last_socket: u64,
     pool: EndpointPool,
@@ -121,6 +126,7 @@ pub struct Client {
     backoff: Backoff,
     subscriptions: Subscriptions,
     requests: Requests,
+    outbox: Outbox,
     positions: Positions,
     seen: DedupWindow,
     reorder: ReorderWindow<Message>,
@@ -145,8 +151,7 @@ impl Client {
         let mut rng = Rng::new(seed);
         Ok(Self {
             wall: WallClock::new(wall, now),
-            state: ConnectionState::Idle,
-            phase: Phase::Resting,
+            lifecycle: Lifecycle::new(),
             link: None,
             last_socket: 0,
             pool: EndpointPool::new(&config.endpoints, config.pool.clone()),
@@ -160,6 +165,7 @@ impl Client {
             backoff: Backoff::new(config.reconnect.clone()),
             subscriptions: Subscriptions::new(&config.topics),
             requests: Requests::default(),
+            outbox: Outbox::new(&config, now),
             positions: Positions::new(Positions::DEFAULT_CAPACITY.max(config.limits.max_topics)),
             seen: DedupWindow::new(config.delivery.dedup_window, rng.bytes()),
             reorder: ReorderWindow::new(config.delivery.reorder),
@@ -178,19 +184,22 @@ impl Client {
 
     /// Starts to connect; does nothing while connected or connecting. After a failure or a close it starts anew.
     pub fn connect(&mut self, now: Moment) {
-        if matches!(self.phase, Phase::Resting) {
+        if matches!(self.phase(), Phase::Resting(_)) {
             self.backoff.reset();
-            self.set_state(ConnectionState::Connecting);
             self.start_attempt(now);
         }
     }
 
-    /// Sends a message on the present connection and gives its id.
+    /// Sends a message and gives its id.
+    ///
+    /// While the client connects, or the rate is limited, the message waits in a bounded queue, and goes out by
+    /// priority as soon as it can: with this id, its `seq` assigned when it is written. If it never can,
+    /// [`Event::Dropped`] says so. An id that waits already is not queued a second time.
     ///
     /// # Errors
-    /// [`SendError`]; nothing was sent then.
+    /// [`SendError`]; the message was neither sent nor kept then.
     pub fn send(&mut self, message: Outgoing, now: Moment) -> Result<String, SendError> {
-        self.send_message(&message, now)
+        self.send_message(message, now)
     }
 
     /// Asks for topics (exact names, or patterns with `*` and `?`), now and after every reconnect.
@@ -244,7 +253,7 @@ impl Client {
     pub fn set_token(&mut self, token: Option<Secret>, now: Moment) {
         if matches!(self.config.credentials, Credentials::Provider) {
             self.token_once = token;
-            if matches!(self.phase, Phase::FetchingToken) {
+            if self.token_once.is_some() && matches!(self.phase(), Phase::FetchingToken) {
                 // What the provider still answers is older than this.
                 self.start_attempt(now);
                 return;
@@ -252,26 +261,30 @@ impl Client {
         } else {
             self.config.credentials = token.map_or(Credentials::None, Credentials::Token);
         }
-        let for_token = self.last_disconnect.as_ref().is_some_and(|end| {
-            use Code::{AuthFailed, AuthRequired, OriginNotAllowed, TokenProviderFailed};
-            matches!(end.code, AuthFailed | AuthRequired | OriginNotAllowed | TokenProviderFailed)
-        });
-        let stuck = matches!(self.phase, Phase::Waiting) || self.state == ConnectionState::Failed;
-        if for_token && stuck {
+        let stuck = matches!(self.phase(), Phase::Waiting) || self.state() == ConnectionState::Failed;
+        if self.failed_for_token() && stuck {
             self.reconnect(now);
         }
     }
 
+    /// Whether another token may help after the last failure.
+    fn failed_for_token(&self) -> bool {
+        use Code::{AuthFailed, AuthRequired, OriginNotAllowed, TokenProviderFailed};
+        let end = self.last_disconnect.as_ref();
+        end.is_some_and(|end| matches!(end.code, AuthFailed | AuthRequired | OriginNotAllowed | TokenProviderFailed))
+    }
+
     /// Drops the present connection or attempt and dials at once.
     pub fn reconnect(&mut self, now: Moment) {
-        if matches!(self.state, ConnectionState::Idle | ConnectionState::Failed | ConnectionState::Closed) {
+        if matches!(self.phase(), Phase::Resting(_)) {
             // A fresh start: failures before it count no more.
             self.connect(now);
             return;
         }
-        let was_connected = self.state == ConnectionState::Connected;
+        let was_connected = self.state() == ConnectionState::Connected;
         self.abandon(Close::new(crate::error::close::NORMAL, "reconnect"));
-        self.set_state(ConnectionState::Reconnecting);
+        // A pause of no length: the next attempt starts below.
+        self.enter(Phase::Waiting, Cause::Reconnect);
         if was_connected {
             self.tell_disconnected(Disconnect {
                 code: Code::ConnectionClosed,
@@ -285,13 +298,13 @@ impl Client {
 
     /// Ends the connection for good. The state is [`ConnectionState::Closed`] at once.
     pub fn close(&mut self, close: Close, _now: Moment) {
-        if self.state == ConnectionState::Closed {
+        if self.state() == ConnectionState::Closed {
             return;
         }
         self.abandon(close.clone());
-        self.phase = Phase::Resting;
+        self.drop_waiting(DropReason::Closed);
         self.end_requests();
-        self.set_state(ConnectionState::Closed);
+        self.enter(Phase::Resting(Rest::Closed), Cause::Close);
         self.tell_disconnected(Disconnect {
             code: Code::ConnectionClosed,
             close: Some(close),
@@ -315,7 +328,7 @@ impl Client {
 
     /// Where the connection stands.
     pub const fn state(&self) -> ConnectionState {
-        self.state
+        self.lifecycle.state()
     }
 
     /// What the server said about itself; `None` while not connected.
@@ -335,11 +348,16 @@ impl Client {
 
     /// Counters and present figures.
     pub fn metrics(&self, now: Moment) -> Metrics {
-        let connected_for = match self.phase {
+        let connected_for = match self.phase() {
             Phase::Ready { since } => Some(now.since(since)),
-            Phase::Resting | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Waiting => None,
+            Phase::Resting(_) | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Waiting => None,
         };
-        Metrics { failed_attempts: self.backoff.failures(), connected_for, ..self.metrics.clone() }
+        Metrics {
+            failed_attempts: self.backoff.failures(),
+            connected_for,
+            queue: self.outbox.metrics(),
+            ..self.metrics.clone()
+        }
     }
 
     /// How the network and the endpoints do.
@@ -358,29 +376,18 @@ impl Client {
                 Timer::Dial => self.on_dial_timeout(now),
                 Timer::Ready => self.on_ready_timeout(now),
                 Timer::Grace => self.on_grace_over(now),
-                Timer::Ping => {
-                    if self.may_send_control() {
-                        self.ping(now);
-                    }
-                }
+                Timer::Ping => self.on_ping_due(now),
                 Timer::Silence => self.on_silence(now),
                 Timer::Stable => self.backoff.reset(),
                 Timer::Retry => self.on_retry(now),
                 Timer::Subscription => self.on_subscription_timeout(now),
-                Timer::Outbound => {}
+                Timer::Outbound => self.flush(now),
                 Timer::Recovery => self.on_recovery_timeout(now),
                 Timer::Reorder => self.on_reorder_timeout(now),
                 Timer::Request => self.on_request_timeout(now),
                 Timer::Rotation => self.on_rotation_due(now),
                 Timer::Quality => {}
             }
-        }
-    }
-
-    fn set_state(&mut self, to: ConnectionState) {
-        let from = std::mem::replace(&mut self.state, to);
-        if from != to {
-            self.emit(Event::StateChanged { from, to });
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the host says about the network and about itself, and what follows from it. Source: PROTOCOL.md §7.3.
+//! What the host says about the network and about itself, and what follows from it. Source: PROTOCOL.md §7.5.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::{
     time::Moment,
 };
 
-use super::{Client, Event, NetworkHint, Timer, connect::Phase};
+use super::{Client, Event, NetworkHint, Timer, lifecycle::Phase};
 
 /// How long a server may take to prove that it is there, once there is a reason to doubt it.
 const PROOF: Duration = Duration::from_secs(5);
@@ -65,7 +65,7 @@ impl Client {
 
     /// Something happened to the network: a connection has to prove itself, a pause is over.
     fn doubt(&mut self, now: Moment) {
-        match self.phase {
+        match self.phase() {
             Phase::Waiting => {
                 let pause = HINT_JITTER.mul_f64(self.rng.unit());
                 self.timers.set(Timer::Retry, now + pause);
@@ -75,7 +75,11 @@ impl Client {
                 self.ping(now);
                 self.timers.set(Timer::Silence, now + PROOF);
             }
-            Phase::Resting | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Ready { .. } => {}
+            Phase::Resting(_)
+            | Phase::FetchingToken
+            | Phase::Opening { .. }
+            | Phase::Greeting
+            | Phase::Ready { .. } => {}
         }
     }
 

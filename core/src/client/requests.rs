@@ -213,7 +213,7 @@ impl Requests {
 impl Client {
     pub(super) fn send_typed_request(&mut self, request: &Request, now: Moment) -> Result<RequestId, RequestError> {
         if !self.is_ready() || !self.may_send_control() {
-            return Err(RequestError::NotConnected { state: self.state });
+            return Err(RequestError::NotConnected { state: self.state() });
         }
         if self.requests.0.len() >= MAX_PENDING {
             return Err(RequestError::TooMany { limit: MAX_PENDING });

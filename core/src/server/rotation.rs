@@ -77,7 +77,10 @@ impl Peer {
         let timestamp = self.wall.at(now).to_string();
         let response = RotationResponse { success, new_public_key: answer, timestamp };
         self.send_control("key_rotation_response", &response, id, now);
-        if success && let Some(keys) = self.channel.keys() {
+        if success
+            && !self.over
+            && let Some(keys) = self.channel.keys()
+        {
             keys.switch();
             self.timers.set(Timer::Rotation, now + ROTATION_OVERLAP);
             self.outputs.push_back(Output::Emit(Event::KeysRotated));

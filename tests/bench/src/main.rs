@@ -5,7 +5,9 @@
 //! process alone, from the operating system. Absolute figures belong to the machine and the hour; compare
 //! figures of one run.
 
+mod cases;
 mod clients;
+mod cost;
 mod fanout;
 mod idle;
 mod inbound;
@@ -38,6 +40,12 @@ struct Args {
     /// The folder of the built npm package; without it browser and wasm rows are left out, and said so.
     #[arg(long)]
     npm_package: Option<PathBuf>,
+    /// `wse-bench-cost`, to be counted by valgrind; without it there are times of the core and no instructions.
+    #[arg(long)]
+    cost: Option<PathBuf>,
+    /// Only the part of this name: `core`. Default: everything.
+    #[arg(long, value_parser = ["core"])]
+    only: Option<String>,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -49,8 +57,13 @@ async fn main() -> Result<()> {
         rows: Vec::new(),
         wasm: None,
         idle_kib_per_connection: None,
+        core: Vec::new(),
     };
     println!("{} on {}", report.date, report.machine);
+    cost::measure(&mut report, if args.quick { 5 } else { 51 }, args.cost.as_deref())?;
+    if args.only.is_some() {
+        return report.write(&args.out);
+    }
     server_rows(&mut report, if args.quick { 10 } else { 1 }).await?;
     match &args.python {
         Some(python) => clients::python(&mut report, python, if args.quick { 20_000 } else { 200_000 }).await?,

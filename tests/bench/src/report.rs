@@ -34,6 +34,20 @@ pub(crate) struct Latency {
     pub(crate) p99: f64,
 }
 
+/// What one piece of work of the core costs.
+#[derive(Debug, Serialize)]
+pub(crate) struct CoreCost {
+    /// What, in which form, with how many bytes of payload.
+    pub(crate) case: String,
+    /// Median of the rounds.
+    pub(crate) nanoseconds: f64,
+    /// The same, next to `serde_json::from_slice::<Value>` of the same text in the same rounds.
+    pub(crate) of_serde_json: Option<f64>,
+    /// Instructions, where valgrind counted them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) instructions: Option<u64>,
+}
+
 /// Sizes of the browser's module in bytes.
 #[derive(Debug, Serialize)]
 pub(crate) struct WasmSize {
@@ -51,6 +65,8 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) wasm: Option<WasmSize>,
     pub(crate) idle_kib_per_connection: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) core: Vec<CoreCost>,
 }
 
 impl Row {
