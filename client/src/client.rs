@@ -13,8 +13,8 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use wse_client_core::{
     client::{
-        ConnectionState, Disconnect, Event, Metrics, Outgoing, RequestId, SendError as Refusal, ServerInfo,
-        SubscriptionOutcome,
+        ConnectionState, Disconnect, Event, Metrics, Outgoing, Request, RequestError, RequestId, RequestOutcome,
+        SendError as Refusal, ServerInfo, SubscriptionOutcome,
     },
     io::Close,
     security::Secret,
@@ -274,6 +274,27 @@ impl Client {
         let (answer, outcome) = oneshot::channel();
         self.shared.change_topics(topics, true, Some(answer))?;
         outcome.await.map_err(|_| SubscribeError::Closed)
+    }
+
+    /// Asks the server something and waits for the outcome, at most `timeouts.request` (default 10 s). The outcome is
+    /// also an [`Event::Response`].
+    ///
+    /// ```no_run
+    /// # async fn run(client: wse_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use wse_client::{Request, RequestOutcome, wse_client_core::client::HealthReport};
+    /// if let RequestOutcome::Answered(message) = client.request(&Request::Health).await? {
+    ///     println!("{}", message.payload().parse::<HealthReport>()?.status);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RequestError`]. A refusal, a timeout and the end of the connection are no error, but outcomes.
+    pub async fn request(&self, request: &Request) -> Result<RequestOutcome, RequestError> {
+        let (reply, outcome) = oneshot::channel();
+        self.shared.ask(request, reply)?;
+        Ok(outcome.await.unwrap_or(RequestOutcome::Disconnected))
     }
 
     /// Gives up topics and waits for the outcome, as [`Client::subscribe`] does. Unknown topics are no error.

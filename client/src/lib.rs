@@ -48,8 +48,8 @@ pub use error::{ConnectError, SendError, SubscribeError};
 pub use wse_client_core;
 pub use wse_client_core::{
     client::{
-        ConnectionState, Disconnect, DropReason, Event, Metrics, Outgoing, RecoveryOutcome, RequestId, ServerError,
-        ServerInfo, SubscriptionAction, SubscriptionOutcome,
+        ConnectionState, Disconnect, DropReason, Event, Metrics, Notice, Outgoing, RecoveryOutcome, Request,
+        RequestError, RequestId, RequestOutcome, ServerError, ServerInfo, SubscriptionAction, SubscriptionOutcome,
     },
     config::{ClientConfig, ConfigError, OfflineConfig, RecordConfig},
     delivery::{BatchConfig, LostRange, RateLimit},

@@ -9,7 +9,8 @@ use std::{
 use tokio::sync::{Notify, oneshot, watch};
 use wse_client_core::{
     client::{
-        Action, Client as Engine, ConnectionState, Event, Input, Outgoing, Output, RequestId, SubscriptionOutcome,
+        Action, Client as Engine, ConnectionState, Event, Input, Outgoing, Output, Request, RequestError, RequestId,
+        RequestOutcome, SubscriptionOutcome,
     },
     config::{ClientConfig, ConfigError},
     io::Close,
@@ -50,6 +51,7 @@ pub(crate) struct Standing {
 struct State {
     engine: Engine,
     waiting: BTreeMap<RequestId, oneshot::Sender<SubscriptionOutcome>>,
+    asking: BTreeMap<RequestId, oneshot::Sender<RequestOutcome>>,
     /// Bytes accepted for sending that no socket took; an estimate between two turns of the driver.
     unsent: usize,
 }
@@ -73,7 +75,7 @@ impl Shared {
         Ok(Self {
             origin: Instant::now(),
             standing: watch::Sender::new(Standing { state: engine.state(), failures: 0 }),
-            state: Mutex::new(State { engine, waiting: BTreeMap::new(), unsent: 0 }),
+            state: Mutex::new(State { engine, waiting: BTreeMap::new(), asking: BTreeMap::new(), unsent: 0 }),
             queue: Queue::new(events),
             asked: Notify::new(),
             sent: Notify::new(),
@@ -161,6 +163,20 @@ impl Shared {
         Ok(request)
     }
 
+    /// Asks the server; the outcome is also sent to `reply`.
+    pub(crate) fn ask(&self, request: &Request, reply: oneshot::Sender<RequestOutcome>) -> Result<(), RequestError> {
+        let mut state = self.lock();
+        let now = self.now();
+        let id = state.engine.request(request, now)?;
+        // A driver that is gone will tell nobody: then the sender is dropped here.
+        if !*self.finished.borrow() {
+            state.asking.insert(id, reply);
+        }
+        drop(state);
+        self.asked.notify_one();
+        Ok(())
+    }
+
     /// Hands in what the world did, then takes out everything that follows. Events go into the queue under the
     /// engine's lock, so that they and the commands of other threads keep one order.
     pub(crate) fn turn(&self, inputs: impl IntoIterator<Item = Input>, unsent: usize) -> Turn {
@@ -184,11 +200,15 @@ impl Shared {
             self.sent.notify_waiters();
         }
         let answers = state.answers(&events);
+        let replies = state.replies(&events);
         let wakeups = self.queue.push(events);
         // After the push: whoever gets an answer finds everything that came before it in the queue.
         for (answer, outcome) in answers {
             // The caller may have stopped waiting; the event is in the queue anyway.
             let _ = answer.send(outcome);
+        }
+        for (reply, outcome) in replies {
+            let _ = reply.send(outcome);
         }
         let standing = self.tell_standing(&state.engine);
         Turn { actions, deadline, state: standing.state, wakeups }
@@ -199,6 +219,7 @@ impl Shared {
         let mut state = self.lock();
         self.finished.send_replace(true);
         state.waiting.clear();
+        state.asking.clear();
         drop(state);
         self.sent.notify_waiters();
         self.queue.finish().fire();
@@ -206,6 +227,18 @@ impl Shared {
 }
 
 impl State {
+    /// The callers whose question ended, each with its outcome.
+    fn replies(&mut self, events: &[Event]) -> Vec<(oneshot::Sender<RequestOutcome>, RequestOutcome)> {
+        if self.asking.is_empty() {
+            return Vec::new();
+        }
+        let ended = events.iter().filter_map(|event| match event {
+            Event::Response { request, outcome } => Some((request, outcome)),
+            _ => None,
+        });
+        ended.filter_map(|(request, outcome)| Some((self.asking.remove(request)?, outcome.clone()))).collect()
+    }
+
     /// The callers who wait for one of these events, each with its outcome.
     fn answers(&mut self, events: &[Event]) -> Vec<(oneshot::Sender<SubscriptionOutcome>, SubscriptionOutcome)> {
         if self.waiting.is_empty() {

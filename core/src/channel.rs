@@ -164,6 +164,11 @@ impl Channel {
         self.next_sequence += 1;
     }
 
+    /// The number of the next application message.
+    pub(crate) const fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
     /// Seals a ready frame.
     pub(crate) fn seal(&mut self, plain: &[u8]) -> Result<Bytes, Code> {
         self.keys.as_mut().ok_or(Code::NoKey)?.seal(plain)

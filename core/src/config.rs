@@ -102,6 +102,7 @@ impl ClientConfig {
             ("timeouts.connect", self.timeouts.connect),
             ("timeouts.ready", self.timeouts.ready),
             ("timeouts.subscribe", self.timeouts.subscribe),
+            ("timeouts.request", self.timeouts.request),
         ] {
             if length < Duration::from_millis(1) {
                 return Err(ConfigError::new(name, "must be at least 1 ms"));
@@ -344,11 +345,18 @@ pub struct Timeouts {
     pub ready: Duration,
     /// Answer to a subscription request. Default 5 s.
     pub subscribe: Duration,
+    /// Answer to a typed request. Default 10 s.
+    pub request: Duration,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), ready: Duration::from_secs(10), subscribe: Duration::from_secs(5) }
+        Self {
+            connect: Duration::from_secs(10),
+            ready: Duration::from_secs(10),
+            subscribe: Duration::from_secs(5),
+            request: Duration::from_secs(10),
+        }
     }
 }
 

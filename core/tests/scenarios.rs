@@ -3,6 +3,7 @@
 mod network;
 mod outbound;
 mod recovery;
+mod requests;
 mod world;
 
 use std::time::Duration;

@@ -61,7 +61,7 @@ impl Client {
             return;
         }
         self.metrics.messages_received += 1;
-        self.emit(Event::Message(message));
+        self.hand_over(message, now);
     }
 
     /// Whether a publication is to be delivered as far as its topic is concerned.

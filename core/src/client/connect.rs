@@ -479,6 +479,7 @@ impl Client {
         }
         self.subscriptions.disconnected();
         self.end_arrivals();
+        self.end_typed_requests();
         self.hold_or_drop_waiting();
     }
 

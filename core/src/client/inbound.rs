@@ -135,12 +135,15 @@ impl Client {
         if let Some(link) = &mut self.link {
             link.last_error = Some((payload.code.clone(), payload.message.clone()));
         }
-        self.emit(Event::ServerError(ServerError {
+        let error = ServerError {
             code: payload.code,
             message: payload.message,
             recoverable: payload.recoverable.unwrap_or(true),
             source: message,
-        }));
+        };
+        if let Some(error) = self.end_refused_request(error) {
+            self.emit(Event::ServerError(error));
+        }
     }
 
     /// The server goes away and says when it, or another one, wants to see us again.

@@ -5,6 +5,8 @@
 //! lifecycle.rs      the table of stages and transitions, and the one way through it
 //! inbound.rs        what frames of the server mean
 //! arrivals.rs       once, in order, or a word about what is missing
+//! requests.rs       typed questions to the server, and the server's
+//! catalogue.rs      shapes of answers and notices
 //! outbound.rs       messages of the application, at once or from the queue; control messages
 //! pacing.rs         sending no faster than the server takes
 //! subscriptions.rs  wanted topics and requests under way
@@ -14,6 +16,7 @@
 //! ```
 
 mod arrivals;
+mod catalogue;
 mod connect;
 mod heartbeat;
 mod inbound;
@@ -21,10 +24,13 @@ pub mod lifecycle;
 mod network;
 mod outbound;
 mod pacing;
+mod requests;
 mod rotation;
 mod subscriptions;
 mod types;
 
+pub use catalogue::*;
+pub use requests::{ConfigUpdate, Request, RequestError, RequestOutcome, SyncRequest};
 pub use types::*;
 
 use std::collections::VecDeque;
@@ -45,6 +51,7 @@ use crate::{
 use connect::Link;
 use lifecycle::{Cause, Lifecycle, Phase, Rest};
 use outbound::Outbox;
+use requests::Requests;
 use subscriptions::Subscriptions;
 
 /// Everything that can be waited for.
@@ -123,6 +130,7 @@ pub struct Client {
     token_once: Option<Secret>,
     backoff: Backoff,
     subscriptions: Subscriptions,
+    requests: Requests,
     outbox: Outbox,
     positions: Positions,
     seen: DedupWindow,
@@ -165,6 +173,7 @@ impl Client {
             token_once: None,
             backoff: Backoff::new(config.reconnect.clone()),
             subscriptions: Subscriptions::new(&config.topics),
+            requests: Requests::default(),
             outbox: Outbox::new(&config, now),
             positions: Positions::new(Positions::DEFAULT_CAPACITY.max(config.limits.max_topics)),
             seen: DedupWindow::new(config.delivery.dedup_window, rng.bytes()),
@@ -244,6 +253,15 @@ impl Client {
         let request = self.request_topics(SubscriptionAction::Unsubscribe, owned(topics), now);
         self.recorder.refused(request.as_ref().err().map(SubscribeError::code), &self.outputs);
         request
+    }
+
+    /// Asks the server something. Exactly one [`Event::Response`] with the returned id follows, within
+    /// `timeouts.request`. A question is not kept for the next connection.
+    ///
+    /// # Errors
+    /// [`RequestError`]; nothing was sent then.
+    pub fn request(&mut self, request: &Request, now: Moment) -> Result<RequestId, RequestError> {
+        self.send_typed_request(request, now)
     }
 
     /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.
@@ -414,7 +432,7 @@ impl Client {
                 Timer::Outbound => self.flush(now),
                 Timer::Recovery => self.on_recovery_timeout(now),
                 Timer::Reorder => self.on_reorder_timeout(now),
-                Timer::Request => {}
+                Timer::Request => self.on_request_timeout(now),
                 Timer::Rotation => self.on_rotation_due(now),
                 Timer::Quality => {}
             }

@@ -268,10 +268,22 @@ impl Client {
 
     /// Sends a message of the protocol itself and gives its id.
     pub(super) fn send_control<T: Serialize>(&mut self, kind: &str, payload: &T, now: Moment) -> String {
+        self.send_answer(kind, payload, None, now)
+    }
+
+    /// The same, as the answer to the message with this id.
+    pub(super) fn send_answer<T: Serialize>(
+        &mut self,
+        kind: &str,
+        payload: &T,
+        answers: Option<&str>,
+        now: Moment,
+    ) -> String {
         let id = self.rng.message_id(self.wall.at(now));
         let timestamp = self.wall.at(now).to_string();
         let payload = Payload::new(payload).expect("control payloads are plain structs");
-        let head = Head { kind, id: Some(&id), timestamp: Some(&timestamp), ..Head::default() };
+        let head =
+            Head { kind, id: Some(&id), timestamp: Some(&timestamp), correlation_id: answers, ..Head::default() };
         if let Some(link) = &mut self.link {
             match link.channel.control(&head, &payload) {
                 Ok(frame) => {

@@ -92,6 +92,12 @@ impl Subscriptions {
         self.wanted.retain(|name| !topics.contains(name));
     }
 
+    /// A name for the next request, of any sort.
+    pub(super) const fn next_request(&mut self) -> RequestId {
+        self.last_request += 1;
+        RequestId(self.last_request)
+    }
+
     pub(super) fn disconnected(&mut self) {
         self.pending.retain(|pending| pending.request != RESUBSCRIPTION);
         for pending in &mut self.pending {
@@ -152,8 +158,7 @@ impl Client {
                 self.forget_unwanted(&topics);
             }
         }
-        self.subscriptions.last_request += 1;
-        let request = RequestId(self.subscriptions.last_request);
+        let request = self.subscriptions.next_request();
         let sent_as = self.is_ready().then(|| self.send_request(action, &topics, now));
         let deadline = now + self.config.timeouts.subscribe;
         self.subscriptions.pending.push_back(Pending { request, action, topics, sent_as, deadline });

@@ -12,6 +12,8 @@ use crate::{
     wire::{DecodeError, Message, Payload, Priority},
 };
 
+use super::{Notice, RequestOutcome};
+
 /// What the world did. Handing it over never fails; trouble comes back as an [`Event`].
 #[derive(Debug)]
 pub enum Input {
@@ -146,6 +148,16 @@ pub enum Event {
         /// Which ones, for a recoverable topic.
         range: Option<LostRange>,
     },
+    /// A request came to its end. One for each [`RequestId`] of [`Client::request`](super::Client::request).
+    Response {
+        /// The request.
+        request: RequestId,
+        /// How it ended.
+        outcome: RequestOutcome,
+    },
+    /// A message of the server with a known meaning that nobody asked for. It comes instead of an
+    /// [`Event::Message`], in order with the others; [`Event::message`] gives the message of either.
+    Notice(Notice),
     /// The keys of the connection were renewed.
     KeysRotated,
     /// A message that [`super::Client::send`] had accepted will not be sent. It is told once for each.
@@ -168,6 +180,17 @@ pub enum Event {
     },
     /// What this client does was adapted to the network.
     Adapted(Adaptation),
+}
+
+impl Event {
+    /// The message that the application is to see, for whoever does not tell notices from other messages.
+    pub const fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Message(message) => Some(message),
+            Self::Notice(notice) => Some(&notice.source),
+            _ => None,
+        }
+    }
 }
 
 /// Why an accepted message was dropped instead of sent. Source: PROTOCOL.md §7.3.

@@ -124,6 +124,7 @@ impl Peer {
             "key_rotation_response" => self.on_rotation_response(&message, now),
             "subscription" | "subscription_update" => self.on_subscription(&message, now),
             batch::KIND => self.on_batch(&message, now),
+            _ if self.answers(&message, now) => {}
             _ => self.on_application_message(message, now),
         }
     }

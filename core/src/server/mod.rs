@@ -4,6 +4,7 @@
 //! upgrade.rs    the query of the upgrade request
 //! handshake.rs  admission, server_ready, hello, key agreement
 //! inbound.rs    what frames of the client mean
+//! requests.rs   questions that a connection can answer by itself
 //! tokens.rs     tokens for this connection and for single topics
 //! rotation.rs   fresh keys in mid-session
 //! outbound.rs   messages to this client alone
@@ -12,6 +13,7 @@
 mod handshake;
 mod inbound;
 mod outbound;
+mod requests;
 mod rotation;
 mod tokens;
 mod types;
@@ -65,6 +67,7 @@ pub struct Peer {
     /// The client sent a sealed frame: it has the key, and plaintext is over.
     sealed_seen: bool,
     rejected: u32,
+    opened: Moment,
     last_inbound: Moment,
     reads_paused: bool,
     timers: Timers<Timer, 3>,
@@ -101,6 +104,7 @@ impl Peer {
             hello_seen: false,
             sealed_seen: false,
             rejected: 0,
+            opened: now,
             last_inbound: now,
             reads_paused: false,
             timers: Timers::new([Timer::Ping, Timer::Idle, Timer::Rotation]),

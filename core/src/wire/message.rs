@@ -352,6 +352,16 @@ impl Message {
         Self { wire_len, encrypted, ..self }
     }
 
+    /// A message that lay inside `outer`: it came the same way, and with the same priority if it has none.
+    pub(crate) const fn arrived_with(mut self, outer: &Self) -> Self {
+        self.encrypted = outer.encrypted;
+        self.wire_len = outer.wire_len;
+        if self.priority.is_none() {
+            self.priority = outer.priority;
+        }
+        self
+    }
+
     /// Whether it came in an `E:` frame.
     pub const fn is_encrypted(&self) -> bool {
         self.encrypted

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use history::History;
 use wse_client_core::{
     client::{
-        self, Action, Client, Event, Input, NetworkHint, Outgoing, RequestId, SubscriptionAction, SubscriptionOutcome,
+        self, Action, Client, Event, Input, NetworkHint, Outgoing, Request, RequestId, SubscriptionAction,
+        SubscriptionOutcome,
     },
     config::ClientConfig,
     error::Code,
@@ -106,6 +107,7 @@ pub(crate) struct World {
     reads_paused: bool,
     events: Vec<Event>,
     heard: Vec<u64>,
+    kinds_heard: Vec<String>,
     token_requests: Vec<bool>,
     attempts: usize,
     ended: usize,
@@ -144,6 +146,7 @@ impl World {
             reads_paused: false,
             events: Vec::new(),
             heard: Vec::new(),
+            kinds_heard: Vec::new(),
             token_requests: Vec::new(),
             attempts: 0,
             ended: 0,
@@ -173,6 +176,24 @@ impl World {
     pub(crate) fn send(&mut self, kind: &str, n: u64) {
         self.client.send(Outgoing::new(kind, numbered(n)), self.now).expect("connected");
         self.drain_client();
+    }
+
+    pub(crate) fn ask(&mut self, request: &Request) -> RequestId {
+        let id = self.client.request(request, self.now).expect("connected");
+        self.drain_client();
+        id
+    }
+
+    /// Sends to every client alone.
+    pub(crate) fn server_sends(&mut self, message: Outgoing) {
+        let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
+        for socket in sockets {
+            let connection = self.connections.get_mut(&socket).expect("just listed");
+            if connection.open {
+                connection.peer.send(&message, self.now).expect("open");
+                self.drain_peer(socket, false);
+            }
+        }
     }
 
     pub(crate) fn publish(&mut self, name: &str, n: u64) {
@@ -367,6 +388,11 @@ impl World {
 
     pub(crate) fn heard_by_server(&self) -> &[u64] {
         &self.heard
+    }
+
+    /// Types of the messages that reached the server's application.
+    pub(crate) fn kinds_heard(&self) -> &[String] {
+        &self.kinds_heard
     }
 
     pub(crate) fn plaintext_after_agreement(&self) -> &[String] {
@@ -621,7 +647,10 @@ impl World {
                 let active = connection.topics.clone();
                 connection.peer.answer_subscription(SubscriptionAction::Unsubscribe, request, Vec::new(), &active, now);
             }
-            server::Event::Message(message) => self.heard.extend(number_of(message.payload())),
+            server::Event::Message(message) => {
+                self.kinds_heard.push(message.kind().to_owned());
+                self.heard.extend(number_of(message.payload()));
+            }
             server::Event::Closed(_) => {
                 connection.open = false;
                 self.ended += 1;

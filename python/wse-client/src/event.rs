@@ -39,6 +39,7 @@ impl WseEvent {
     pub(crate) fn from_engine(event: Event) -> Option<Self> {
         let source = match event {
             Event::Message(message) => Source::Message(message),
+            Event::Notice(notice) => Source::Message(notice.source),
             Event::ServerError(error) => Source::Message(error.source),
             Event::Lost { topic, count, range } => Source::Lost { topic, count, range },
             Event::Dropped { id, priority, reason } => Source::Dropped { id, priority, reason },

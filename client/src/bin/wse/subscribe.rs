@@ -36,14 +36,14 @@ pub(crate) async fn run(args: SubArgs) -> Result<(), Failure> {
         // One write per batch; a batch is what came since the last one.
         let mut lines = Vec::new();
         for event in events {
-            match event {
-                Event::Message(message) if left > 0 => {
-                    print(&args, &message, &mut lines)?;
+            match event.message() {
+                Some(message) if left > 0 => {
+                    print(&args, message, &mut lines)?;
                     left -= 1;
                 }
-                other => {
-                    narrate(&other);
-                    if matches!(other, Event::Disconnected(_)) {
+                Some(_) | None => {
+                    narrate(&event);
+                    if matches!(event, Event::Disconnected(_)) {
                         flight.write();
                     }
                 }

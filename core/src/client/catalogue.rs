@@ -1,0 +1,211 @@
+//! Shapes of answers and notices. Both ends use them: a server writes them, a client reads them.
+//!
+//! Every member may be absent: published servers leave out some, and write more. What is not named here is still
+//! in the message itself. Source: PROTOCOL.md §11.
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::Message;
+
+/// Answer to [`Request::Health`](super::Request::Health): `health_check_response`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HealthReport {
+    /// `healthy`, or the server's own word.
+    pub status: String,
+    /// The server's name for this connection.
+    pub connection_id: String,
+    /// The server's version.
+    pub server_version: String,
+    /// Civil time at the server, RFC 3339.
+    pub timestamp: String,
+    /// Age of the connection in milliseconds.
+    pub uptime_ms: u64,
+}
+
+/// Answer to [`Request::ServerConfig`](super::Request::ServerConfig): `config_response`. Times in milliseconds, sizes in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConfigReport {
+    /// Whether large messages to this client are compressed.
+    pub compression_enabled: bool,
+    /// Size above which they are.
+    pub compression_threshold: Option<u64>,
+    /// Whether this connection is encrypted.
+    pub encryption_enabled: bool,
+    /// The protocol version of the server.
+    pub protocol_version: u64,
+    /// Time between pings of the server.
+    pub heartbeat_interval: u64,
+    /// Silence of the client that ends the connection.
+    pub idle_timeout: u64,
+    /// The largest frame that the server takes.
+    pub max_message_size: u64,
+    /// The largest number of topics of one connection.
+    pub max_topics: u64,
+}
+
+/// Answer to [`Request::ConnectionState`](super::Request::ConnectionState): `connection_state_response`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConnectionReport {
+    /// `connected`, or the server's own word.
+    pub state: String,
+    /// The server's name for this connection.
+    pub connection_id: String,
+    /// Who the server takes the client for.
+    pub user_id: String,
+    /// Whether the connection is encrypted.
+    pub encrypted: bool,
+    /// Age of the connection in milliseconds.
+    pub uptime_ms: u64,
+    /// Frames of this client that the server refused.
+    pub rejected: u64,
+    /// Civil time at the server, RFC 3339.
+    pub timestamp: String,
+}
+
+/// Answer to [`Request::SequenceStats`](super::Request::SequenceStats): `sequence_stats_response`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SequenceReport {
+    /// Application messages written to this client so far: the next `seq`.
+    pub next_sequence: u64,
+    /// Topics whose order the server tracks for this client.
+    pub total_topics: u64,
+    /// Messages held back for a gap.
+    pub total_buffered: u64,
+}
+
+/// Answer to [`Request::SystemStatus`](super::Request::SystemStatus): `system_status_response`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SystemReport {
+    /// `ok`, or the server's own word.
+    pub status: String,
+    /// The server's version.
+    pub server_version: String,
+    /// The protocol version of the server.
+    pub protocol_version: u64,
+    /// Civil time at the server, RFC 3339.
+    pub timestamp: String,
+}
+
+/// Answer to [`Request::Handlers`](super::Request::Handlers): `debug_handlers_response`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HandlersReport {
+    /// Message types that the server itself takes; all others are for its application.
+    pub handlers: Vec<String>,
+}
+
+/// Answer to [`Request::Encryption`](super::Request::Encryption): `encryption_response`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EncryptionReport {
+    /// Whether the connection is encrypted.
+    pub enabled: bool,
+}
+
+/// Answer to [`Request::UpdateConfig`](super::Request::UpdateConfig): `config_update_response`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConfigUpdateReport {
+    /// Whether the server took the settings.
+    pub success: bool,
+}
+
+/// Answer to [`Request::Sync`](super::Request::Sync), and a notice on its own: `snapshot_complete`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SnapshotReport {
+    /// Whether all snapshots were sent.
+    pub success: bool,
+    /// The server's words.
+    pub message: String,
+    /// What was sent before this message.
+    pub snapshots_sent: Vec<String>,
+}
+
+/// A change of presence: `presence_join`, `presence_leave`, `presence_update`. The topic is that of the message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PresenceChange {
+    /// Who.
+    pub user_id: String,
+    /// What the user told about itself.
+    pub data: serde_json::Value,
+}
+
+/// `connection_quality`: what the server thinks of the network between the two.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QualityReport {
+    /// `excellent`, `good`, `fair`, `poor`, or the server's own word.
+    pub quality: String,
+    /// The server's words.
+    pub message: String,
+    /// What would help, in the server's words.
+    pub suggestions: Vec<String>,
+}
+
+/// `connection_state_change`: how the server sees this connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerStateChange {
+    /// The state before.
+    pub old_state: String,
+    /// The state from here on.
+    pub new_state: String,
+    /// The server's name for this connection.
+    pub connection_id: String,
+}
+
+/// What a [`Notice`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NoticeKind {
+    /// `presence_join`; reads as [`PresenceChange`].
+    PresenceJoin,
+    /// `presence_leave`; reads as [`PresenceChange`].
+    PresenceLeave,
+    /// `presence_update`; reads as [`PresenceChange`].
+    PresenceUpdate,
+    /// `snapshot_complete`; reads as [`SnapshotReport`].
+    SnapshotComplete,
+    /// `connection_quality`; reads as [`QualityReport`].
+    ConnectionQuality,
+    /// `connection_state_change`; reads as [`ServerStateChange`].
+    ServerState,
+    /// `config_response` that nobody asked for; reads as [`ConfigReport`].
+    Config,
+    /// `system_status`; reads as [`SystemReport`].
+    SystemStatus,
+}
+
+impl NoticeKind {
+    /// The notice that this message type is, if it is one.
+    pub fn of(kind: &str) -> Option<Self> {
+        Some(match kind {
+            "presence_join" => Self::PresenceJoin,
+            "presence_leave" => Self::PresenceLeave,
+            "presence_update" => Self::PresenceUpdate,
+            "snapshot_complete" => Self::SnapshotComplete,
+            "connection_quality" => Self::ConnectionQuality,
+            "connection_state_change" => Self::ServerState,
+            "config_response" => Self::Config,
+            "system_status" | "system_status_response" => Self::SystemStatus,
+            _ => return None,
+        })
+    }
+}
+
+/// A message of the server with a known meaning that nobody asked for. Its payload is parsed when asked for:
+/// `notice.source.payload().parse::<PresenceChange>()`.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    /// What it is about, and so the shape of its payload.
+    pub kind: NoticeKind,
+    /// The message itself.
+    pub source: Message,
+}
