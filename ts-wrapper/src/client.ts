@@ -183,8 +183,8 @@ export class WseClient {
   }
 
   /**
-   * Sends a message and gives its id. While the client connects or reconnects it is kept, and sent by priority once the
-   * connection is there (`offline`); an event `dropped` tells if that will not happen.
+   * Sends a message and gives its id. With `offline.enabled`, while the client connects or reconnects it is kept, and sent
+   * by priority once the connection is there; an event `dropped` tells if that will not happen.
    *
    * @throws {WseError} `NOT_CONNECTED`, `QUEUE_FULL`, `MESSAGE_TOO_LARGE`, `INVALID_TOPIC`, `INVALID_REQUEST`; nothing was sent then.
    */

@@ -54,7 +54,7 @@ export interface WSEConfig {
   };
   /** Keeping messages in memory while the client connects or reconnects, for an hour at most. */
   offline?: {
-    /** Default true. With false, `send` throws `NOT_CONNECTED` meanwhile. */
+    /** Default false: `send` throws `NOT_CONNECTED` meanwhile. */
     enabled?: boolean;
     /** Most messages that are kept. Default 1000. */
     maxSize?: number;

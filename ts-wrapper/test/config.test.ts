@@ -34,10 +34,10 @@ describe("options", () => {
     }
   });
 
-  it.each([
-    [{ offline: { maxSize: 0 } }, /offline\.max_size must be at least 1/],
-    [{ performance: { batchSize: 0 } }, /performance\.batch\.size must be at least 1/],
-    [{ performance: { batchTimeout: 60_000 } }, /performance\.batch\.timeout must be at most 5 s/],
+  it.each<[Partial<WSEConfig>, RegExp]>([
+    [{ offline: { maxSize: 0 } }, /offline\.maxSize must be at least 1/],
+    [{ performance: { batchSize: 0 } }, /performance\.batchSize must be at least 1/],
+    [{ performance: { batchTimeout: 60_000 } }, /performance\.batchTimeout must be at most 5 s/],
   ])("the engine refuses %j", async (options, message) => {
     const client = makeClient(options);
     await expect(client.connect()).rejects.toMatchObject({ code: "INVALID_CONFIG", message: expect.stringMatching(message) });

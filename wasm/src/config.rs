@@ -134,7 +134,8 @@ impl Performance {
 
 impl Offline {
     fn apply(self, config: &mut ClientConfig) {
-        config.offline.enabled = self.enabled.unwrap_or(config.offline.enabled);
+        // A page that wants messages kept says so.
+        config.offline.enabled = self.enabled.unwrap_or(false);
         config.offline.max_size = self.max_size.map_or(config.offline.max_size, whole);
     }
 }
@@ -164,7 +165,8 @@ mod tests {
         assert_eq!(ours.performance.compression, core.performance.compression);
         assert_eq!(ours.performance.encoding, core.performance.encoding);
         assert_eq!(ours.performance.batch, None);
-        assert_eq!(ours.offline, core.offline);
+        assert_eq!(ours.offline.max_size, core.offline.max_size);
+        assert!(!ours.offline.enabled);
         assert_eq!(ours.token_transport, TokenTransport::Query);
     }
 
@@ -175,7 +177,7 @@ mod tests {
                 "reconnection":{"maxRetries":3,"initialDelay":10,"maxDelay":20.5,"backoffMultiplier":2},
                 "security":{"encryption":true},
                 "performance":{"compression":false,"batchSize":4,"batchTimeout":50},
-                "offline":{"enabled":false,"maxSize":7}}"#,
+                "offline":{"enabled":true,"maxSize":7}}"#,
         );
         assert_eq!(config.endpoints.len(), 2);
         assert_eq!(config.reconnect.max_retries, Some(3));
@@ -185,7 +187,7 @@ mod tests {
         assert_eq!(config.performance.encoding, Encoding::Msgpack);
         let batch = config.performance.batch.expect("asked for");
         assert_eq!((batch.size, batch.timeout), (4, Duration::from_millis(50)));
-        assert_eq!((config.offline.enabled, config.offline.max_size), (false, 7));
+        assert_eq!((config.offline.enabled, config.offline.max_size), (true, 7));
         assert!(matches!(config.credentials, Credentials::Provider));
     }
 

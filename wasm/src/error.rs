@@ -41,6 +41,9 @@ const NAMES: &[(&str, &str)] = &[
     ("reconnect.initial_delay", "reconnection.initialDelay"),
     ("reconnect.max_delay", "reconnection.maxDelay"),
     ("reconnect.multiplier", "reconnection.backoffMultiplier"),
+    ("offline.max_size", "offline.maxSize"),
+    ("performance.batch.size", "performance.batchSize"),
+    ("performance.batch.timeout", "performance.batchTimeout"),
 ];
 
 fn name_in_typescript(setting: &str) -> &str {

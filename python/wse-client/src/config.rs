@@ -1,4 +1,4 @@
-//! Keyword arguments of Python as settings of the engine. Defaults are the engine's own.
+//! Keyword arguments of Python as settings of the engine. Defaults are the engine's own, except for `offline`.
 
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ impl Settings {
     pub(crate) fn new(url: &Bound<'_, PyAny>, settings: &Bound<'_, PyDict>, provider: bool) -> PyResult<Self> {
         let mut config = ClientConfig::new(text("url", url)?);
         config.client_version = format!("python/{}", env!("CARGO_PKG_VERSION"));
+        // A program that wants messages kept says so.
+        config.offline.enabled = false;
         if provider {
             config.credentials = Credentials::Provider;
         }

@@ -52,7 +52,7 @@ class ConnectOptions(TypedDict, total=False):
     """Silence after a ping that ends the connection. Default 25."""
     offline: bool
     """Keep messages that are sent while the client reconnects, and send them by priority when it is back. Default
-    ``True``; with ``False``, sending raises ``NOT_CONNECTED`` meanwhile."""
+    ``False``: sending raises ``NOT_CONNECTED`` meanwhile."""
     offline_size: int
     """Most messages kept, from 1 to 1,000,000. When they are that many, the oldest of the lowest priority is dropped,
     never one of priority 8 or 10. Default 1000."""
