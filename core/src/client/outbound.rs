@@ -71,7 +71,11 @@ enum Next {
 /// Why a frame did not go out.
 enum Unwritten {
     NoLink,
-    TooLarge { size: usize },
+    TooLarge {
+        size: usize,
+    },
+    /// The payload nests too deep to be signed.
+    TooDeep,
     KeyUsedUp(Code),
 }
 
@@ -89,6 +93,10 @@ impl Client {
                 Ok(()) => return Ok(id),
                 Err(Unwritten::TooLarge { size }) => {
                     return Err(SendError::TooLarge { size, limit: self.config.limits.max_frame });
+                }
+                Err(Unwritten::TooDeep) => {
+                    let why = "its payload nests too deep to be signed";
+                    return Err(SendError::InvalidKind { kind: message.kind, why });
                 }
                 Err(Unwritten::KeyUsedUp(code)) => self.drop_link(code, "the key of this connection is used up", now),
                 Err(Unwritten::NoLink) => {}
@@ -192,7 +200,7 @@ impl Client {
             Ok(()) => {
                 self.outbox.waiting.pop();
             }
-            Err(Unwritten::TooLarge { .. }) => {
+            Err(Unwritten::TooLarge { .. } | Unwritten::TooDeep) => {
                 let dropped = self.outbox.waiting.drop_front();
                 self.tell_dropped(dropped.into_iter().collect(), DropReason::TooLarge);
             }
@@ -206,7 +214,11 @@ impl Client {
         let Some(link) = self.link.as_mut().filter(|_| ready) else { return Err(Unwritten::NoLink) };
         let timestamp = self.wall.at(since).to_string();
         let signed_at = self.wall.at(now);
-        let frame = link.channel.application(message, id, &timestamp, signed_at).map_err(Unwritten::KeyUsedUp)?;
+        let frame = link.channel.application(message, id, &timestamp, signed_at).map_err(|code| match code {
+            // No signature can be made for it, on this connection or any other.
+            Code::TooDeep => Unwritten::TooDeep,
+            code => Unwritten::KeyUsedUp(code),
+        })?;
         if frame.len() > self.config.limits.max_frame {
             return Err(Unwritten::TooLarge { size: frame.len() });
         }
