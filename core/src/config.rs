@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    delivery::{DedupWindow, ReorderConfig},
     error::Code,
     security::Secret,
     topic,
@@ -28,6 +29,8 @@ pub struct ClientConfig {
     pub security: SecurityConfig,
     /// Form and size of messages.
     pub performance: PerformanceConfig,
+    /// Order, repeats and recovery of what arrives.
+    pub delivery: DeliveryConfig,
     /// Detection of a peer that went silent.
     pub heartbeat: HeartbeatConfig,
     /// Bounds on waiting.
@@ -48,6 +51,7 @@ impl ClientConfig {
             reconnect: ReconnectConfig::default(),
             security: SecurityConfig::default(),
             performance: PerformanceConfig::default(),
+            delivery: DeliveryConfig::default(),
             heartbeat: HeartbeatConfig::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
@@ -199,6 +203,23 @@ pub struct PerformanceConfig {
 impl Default for PerformanceConfig {
     fn default() -> Self {
         Self { compression: Some(Compression::default()), encoding: Encoding::Binary }
+    }
+}
+
+/// Order, repeats and recovery of what arrives. Source: PROTOCOL.md §6.6.
+#[derive(Debug, Clone)]
+pub struct DeliveryConfig {
+    /// Ids of messages remembered, so that one that comes again is dropped; 0: none. Default 10,000. Snapshots pass.
+    pub dedup_window: usize,
+    /// Hold messages for a gap in `seq`. Default no: a WebSocket keeps its order, so no such gap can fill.
+    pub reorder: Option<ReorderConfig>,
+    /// Keep a position in each topic whose publications carry one, and ask for what was missed. Default true.
+    pub recovery: bool,
+}
+
+impl Default for DeliveryConfig {
+    fn default() -> Self {
+        Self { dedup_window: DedupWindow::DEFAULT_CAPACITY, reorder: None, recovery: true }
     }
 }
 

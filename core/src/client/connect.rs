@@ -49,6 +49,8 @@ pub(super) struct Link {
     pub(super) info: ServerInfo,
     /// The server reads every frame kind and seals its control messages too.
     pub(super) full_duplex: bool,
+    /// The server keeps a history of topics.
+    pub(super) recovery: bool,
     key_pair: Option<KeyPair>,
     alive: bool,
     said_ready: bool,
@@ -87,6 +89,7 @@ struct ServerHello {
 #[serde(default)]
 struct ServerFeatures {
     full_duplex: bool,
+    recovery: bool,
 }
 
 /// `server_ready`: published servers put the members in `details`, some in the payload itself.
@@ -180,6 +183,7 @@ impl Client {
             channel: Channel::new(Encoding::Text, None),
             info: ServerInfo { endpoint: self.endpoint().to_owned(), ..ServerInfo::default() },
             full_duplex: false,
+            recovery: false,
             key_pair,
             alive: false,
             said_ready: false,
@@ -221,6 +225,7 @@ impl Client {
         link.said_ready = true;
         link.info.connection_id = outer.connection_id.or(inner.connection_id).or(link.info.connection_id.take());
         link.info.user_id = outer.user_id.or(inner.user_id);
+        link.recovery |= outer.features.recovery || inner.features.recovery;
         if outer.features.full_duplex || inner.features.full_duplex {
             self.speak_fully();
         }
@@ -232,6 +237,7 @@ impl Client {
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
         link.info.connection_id = hello.connection_id.or(link.info.connection_id.take());
+        link.recovery |= hello.features.recovery;
         if hello.features.full_duplex {
             self.speak_fully();
         }
@@ -408,6 +414,7 @@ impl Client {
             self.timers.clear(timer);
         }
         self.subscriptions.disconnected();
+        self.end_arrivals();
     }
 
     pub(super) fn is_current(&self, socket: SocketId) -> bool {

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::{
+    delivery::LostRange,
     error::Code,
     io::{Frame, SocketId},
     time::Moment,
@@ -24,6 +25,8 @@ struct ErrorPayload {
 struct LostPayload {
     topic: Option<String>,
     count: Option<u64>,
+    epoch: Option<String>,
+    to: Option<u64>,
 }
 
 impl Client {
@@ -57,10 +60,7 @@ impl Client {
             "error" => self.on_server_error(message),
             "lost" => self.on_lost(&message),
             "heartbeat" => {}
-            _ => {
-                self.metrics.messages_received += 1;
-                self.emit(Event::Message(message));
-            }
+            _ => self.on_application_message(message, now),
         }
         self.note_alive(now);
     }
@@ -102,7 +102,14 @@ impl Client {
 
     fn on_lost(&mut self, message: &Message) {
         let lost: LostPayload = message.payload().parse_control().unwrap_or_default();
-        self.metrics.messages_lost += lost.count.unwrap_or(0);
-        self.emit(Event::Lost { topic: lost.topic, count: lost.count });
+        let range = match (&lost.topic, &lost.epoch, lost.to) {
+            (Some(name), Some(epoch), Some(to)) => match self.skip_lost(name, epoch, to) {
+                Some(range) => Some(range),
+                None => return,
+            },
+            _ => None,
+        };
+        let count = range.as_ref().map_or(lost.count, LostRange::count);
+        self.tell_lost(lost.topic, count, range);
     }
 }

@@ -3,11 +3,13 @@
 //! ```text
 //! connect.rs        token, socket, greeting, ready; loss, backoff, the next attempt
 //! inbound.rs        what frames of the server mean
+//! arrivals.rs       once, in order, or a word about what is missing
 //! outbound.rs       messages of the application, control messages
 //! subscriptions.rs  wanted topics and requests under way
 //! heartbeat.rs      pings, and the decision that the server went silent
 //! ```
 
+mod arrivals;
 mod connect;
 mod heartbeat;
 mod inbound;
@@ -21,12 +23,14 @@ use std::collections::VecDeque;
 
 use crate::{
     config::{ClientConfig, ConfigError, Credentials},
+    delivery::{DedupWindow, Positions, ReorderWindow},
     error::Code,
     io::Close,
     resilience::Backoff,
     rng::{Rng, Seed},
     security::Secret,
     time::{Moment, Timers, WallClock, WallTime},
+    wire::Message,
 };
 
 use connect::{Link, Phase};
@@ -98,6 +102,11 @@ pub struct Client {
     renew_token: bool,
     backoff: Backoff,
     subscriptions: Subscriptions,
+    positions: Positions,
+    seen: DedupWindow,
+    reorder: ReorderWindow<Message>,
+    /// Empty; kept for its memory.
+    released: Vec<Message>,
     timers: Timers<Timer, 14>,
     outputs: VecDeque<Output>,
     metrics: Metrics,
@@ -114,9 +123,9 @@ impl Client {
     /// A setting that cannot be used.
     pub fn new(config: ClientConfig, seed: Seed, now: Moment, wall: WallTime) -> Result<Self, ConfigError> {
         config.check()?;
+        let mut rng = Rng::new(seed);
         Ok(Self {
             wall: WallClock::new(wall, now),
-            rng: Rng::new(seed),
             state: ConnectionState::Idle,
             phase: Phase::Resting,
             link: None,
@@ -125,6 +134,11 @@ impl Client {
             renew_token: false,
             backoff: Backoff::new(config.reconnect.clone()),
             subscriptions: Subscriptions::new(&config.topics),
+            positions: Positions::new(Positions::DEFAULT_CAPACITY.max(config.limits.max_topics)),
+            seen: DedupWindow::new(config.delivery.dedup_window, rng.bytes()),
+            reorder: ReorderWindow::new(config.delivery.reorder),
+            released: Vec::new(),
+            rng,
             timers: Timers::new(TIMERS),
             outputs: VecDeque::new(),
             metrics: Metrics::default(),
@@ -284,8 +298,8 @@ impl Client {
                 Timer::Retry => self.start_attempt(now),
                 Timer::Subscription => self.on_subscription_timeout(now),
                 Timer::Outbound => {}
-                Timer::Recovery => {}
-                Timer::Reorder => {}
+                Timer::Recovery => self.on_recovery_timeout(now),
+                Timer::Reorder => self.on_reorder_timeout(now),
                 Timer::Request => {}
                 Timer::Rotation => {}
                 Timer::Quality => {}

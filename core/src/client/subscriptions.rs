@@ -1,10 +1,15 @@
 //! Topics that are wanted, and the requests about them that are under way. Source: PROTOCOL.md §6.1.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{time::Moment, topic, wire::Message};
+use crate::{
+    delivery::{Position, TopicRecovery},
+    time::Moment,
+    topic,
+    wire::Message,
+};
 
 use super::{Client, Event, RequestId, SubscribeError, SubscriptionAction, SubscriptionOutcome, Timer};
 
@@ -32,6 +37,10 @@ struct Pending {
 struct Request<'a> {
     action: &'a str,
     topics: &'a [String],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    recover: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    recovery: BTreeMap<String, Position>,
 }
 
 #[derive(Deserialize, Default)]
@@ -39,6 +48,7 @@ struct Request<'a> {
 struct Answer {
     action: Option<String>,
     failed_topics: Vec<FailedTopic>,
+    recovery: BTreeMap<String, TopicRecovery>,
 }
 
 /// Published servers write objects; a bare name is understood too.
@@ -58,6 +68,11 @@ impl Subscriptions {
 
     pub(super) fn wanted(&self) -> &[String] {
         &self.wanted
+    }
+
+    /// Whether a topic is wanted, by its name or by a pattern.
+    pub(super) fn covers(&self, name: &str) -> bool {
+        self.wanted.iter().any(|wanted| wanted == name || (topic::is_pattern(wanted) && topic::matches(wanted, name)))
     }
 
     fn want(&mut self, topics: &[String]) {
@@ -84,10 +99,13 @@ impl Subscriptions {
     }
 
     /// Takes out the requests that one answer ends: those sent as the message it names, or else the oldest
-    /// sent request of that kind and what was sent along with it.
-    fn answered(&mut self, id: Option<&str>, action: Option<&str>) -> Vec<Pending> {
+    /// sent request of that kind and what was sent along with it. With `exact`, a name that is not known ends none.
+    fn answered(&mut self, id: Option<&str>, action: Option<&str>, exact: bool) -> Vec<Pending> {
         let known = id.filter(|id| self.pending.iter().any(|pending| pending.sent_as.as_deref() == Some(id)));
         let id = known.map(str::to_owned).or_else(|| {
+            if exact && id.is_some() {
+                return None;
+            }
             let oldest = self.pending.iter().find(|pending| {
                 pending.sent_as.is_some() && action.is_none_or(|action| action == pending.action.as_str())
             });
@@ -124,7 +142,10 @@ impl Client {
         self.check_topics(action, &topics)?;
         match action {
             SubscriptionAction::Subscribe => self.subscriptions.want(&topics),
-            SubscriptionAction::Unsubscribe => self.subscriptions.give_up(&topics),
+            SubscriptionAction::Unsubscribe => {
+                self.subscriptions.give_up(&topics);
+                self.forget_unwanted();
+            }
         }
         self.subscriptions.last_request += 1;
         let request = RequestId(self.subscriptions.last_request);
@@ -156,7 +177,25 @@ impl Client {
     }
 
     fn send_request(&mut self, action: SubscriptionAction, topics: &[String], now: Moment) -> String {
-        self.send_control("subscription_update", &Request { action: action.as_str(), topics }, now)
+        let positions = match action {
+            SubscriptionAction::Subscribe => self.positions_for(topics),
+            SubscriptionAction::Unsubscribe => BTreeMap::new(),
+        };
+        self.send_topics(action.as_str(), topics, positions, now)
+    }
+
+    /// Writes a request about topics, with the positions from which a server with a history is to go on.
+    pub(super) fn send_topics(
+        &mut self,
+        action: &str,
+        topics: &[String],
+        recovery: BTreeMap<String, Position>,
+        now: Moment,
+    ) -> String {
+        let keeps_history = self.link.as_ref().is_some_and(|link| link.recovery);
+        let recover = keeps_history && self.config.delivery.recovery && action != "unsubscribe";
+        let recovery = if recover { recovery } else { BTreeMap::new() };
+        self.send_control("subscription_update", &Request { action, topics, recover, recovery }, now)
     }
 
     /// Asks for every wanted topic on a connection that has just become ready.
@@ -196,11 +235,16 @@ impl Client {
                 FailedTopic::Bare(topic) => (topic, String::new()),
             })
             .collect();
-        let ended = self.subscriptions.answered(message.correlation_id(), answer.action.as_deref());
+        self.on_recovery_answers(&answer.recovery);
+        let exact = self.link.as_ref().is_some_and(|link| link.full_duplex);
+        let ended = self.subscriptions.answered(message.correlation_id(), answer.action.as_deref(), exact);
         for pending in ended {
             if pending.action == SubscriptionAction::Subscribe {
                 let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
                 self.subscriptions.give_up(&names);
+                if !names.is_empty() {
+                    self.forget_unwanted();
+                }
             }
             self.emit(Event::Subscribed(pending.outcome(&refused, true)));
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    delivery::LostRange,
     error::Code,
     io::{Close, Frame, SocketId},
     security::Secret,
@@ -107,15 +108,50 @@ pub enum Event {
     ServerError(ServerError),
     /// A frame of the server was refused; the connection goes on.
     Rejected(DecodeError),
-    /// The server dropped messages for this client and says so.
+    /// After a reconnect, or after a gap, it is settled what becomes of the missed publications of a topic. An
+    /// [`Event::Lost`] follows for each range that will never come, then the `count` publications that were missed.
+    Recovery {
+        /// The topic.
+        topic: String,
+        /// Whether everything comes.
+        outcome: RecoveryOutcome,
+        /// Publications that follow.
+        count: u64,
+    },
+    /// Messages that will never come: the server dropped them for this client, or its history does not reach back
+    /// far enough.
     Lost {
         /// The topic, when the server named one.
         topic: Option<String>,
-        /// How many messages, when the server counted them.
+        /// How many messages, when that is known.
         count: Option<u64>,
+        /// Which ones, for a recoverable topic.
+        range: Option<LostRange>,
     },
     /// A round trip was measured.
     Latency(Duration),
+}
+
+/// How much of what was missed comes after all. Source: PROTOCOL.md §6.6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RecoveryOutcome {
+    /// All of it.
+    Recovered,
+    /// The later part; the rest is lost.
+    Partial,
+    /// Nothing: the topic goes on after the gap.
+    Lost,
+}
+
+impl RecoveryOutcome {
+    /// The lower-case name, the same in every language.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recovered => "recovered",
+            Self::Partial => "partial",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 /// Where a connection stands. Source: PROTOCOL.md §8.
@@ -360,8 +396,12 @@ pub struct Metrics {
     pub bytes_sent: u64,
     /// Frames of the server that were refused.
     pub frames_rejected: u64,
-    /// Messages the server said it dropped.
+    /// Messages that will never come, as far as they were counted.
     pub messages_lost: u64,
+    /// Messages that came again and were dropped.
+    pub messages_duplicate: u64,
+    /// Missed publications that the server sent after all.
+    pub messages_recovered: u64,
     /// Times a connection became ready.
     pub connections: u64,
     /// Consecutive failed attempts.

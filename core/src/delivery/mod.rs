@@ -19,3 +19,7 @@ mod positions;
 mod priority;
 mod rate_limit;
 mod sequence;
+
+pub use dedup::DedupWindow;
+pub use positions::{LostRange, Outcome, Overdue, Position, Positions, TopicRecovery, Verdict};
+pub use sequence::{ReorderConfig, ReorderWindow, SequenceStats};

@@ -11,7 +11,10 @@ use crate::{
     wire::Message,
 };
 
-use super::{Event, Identity, Output, Peer, Timer};
+use super::{
+    Event, Identity, Output, Peer, Timer,
+    inbound::{Action, RequestedTopics},
+};
 
 /// What this server does. Only what is true.
 #[derive(Serialize, Clone, Copy)]
@@ -96,7 +99,13 @@ impl Peer {
         self.identity = Some(identity);
         let topics = std::mem::take(&mut self.params.topics);
         if !topics.is_empty() {
-            self.request_topics(crate::client::SubscriptionAction::Subscribe, topics, None, true, now);
+            self.request_topics(
+                Action::Subscribe,
+                RequestedTopics { topics, ..RequestedTopics::default() },
+                None,
+                true,
+                now,
+            );
         }
     }
 
@@ -118,7 +127,7 @@ impl Peer {
             msgpack: true,
             full_duplex: true,
             batching: false,
-            recovery: false,
+            recovery: self.config.recovery,
         }
     }
 

@@ -1,9 +1,11 @@
 //! What frames of the client mean. Source: PROTOCOL.md §4–§7.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    client::SubscriptionAction,
+    delivery::Position,
     error::{Code, close},
     io::{Close, Frame},
     time::Moment,
@@ -32,6 +34,24 @@ struct Pong<'a> {
 struct RequestPayload {
     action: Option<String>,
     topics: Topics,
+    recover: bool,
+    recovery: BTreeMap<String, Position>,
+}
+
+/// What a request is about, before anything is checked.
+#[derive(Default)]
+pub(super) struct RequestedTopics {
+    pub(super) topics: Vec<String>,
+    pub(super) recover: bool,
+    pub(super) positions: BTreeMap<String, Position>,
+}
+
+/// What a request wants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Subscribe,
+    Unsubscribe,
+    Recover,
 }
 
 /// A list; one name alone is understood too.
@@ -120,10 +140,12 @@ impl Peer {
             return self.send_error(Code::InvalidSubscription, "topics must be a list of names", true, id, now);
         };
         let action = match request.action.as_deref() {
-            Some("subscribe") | None => SubscriptionAction::Subscribe,
-            Some("unsubscribe") => SubscriptionAction::Unsubscribe,
+            Some("subscribe") | None => Action::Subscribe,
+            Some("unsubscribe") => Action::Unsubscribe,
+            Some("recover") if self.config.recovery => Action::Recover,
             Some(_) => {
-                return self.send_error(Code::InvalidAction, "action must be subscribe or unsubscribe", true, id, now);
+                let text = "action must be subscribe, unsubscribe or, on a server with a history, recover";
+                return self.send_error(Code::InvalidAction, text, true, id, now);
             }
         };
         let topics = match request.topics {
@@ -133,25 +155,35 @@ impl Peer {
         if topics.is_empty() {
             return self.send_error(Code::InvalidSubscription, "no topic given", true, id, now);
         }
-        self.request_topics(action, topics, id, false, now);
+        let recover = self.config.recovery && request.recover;
+        let requested = RequestedTopics { topics, recover, positions: request.recovery };
+        self.request_topics(action, requested, id, false, now);
     }
 
     /// Sorts the topics of a request into those to act on and those refused already.
     pub(super) fn request_topics(
         &mut self,
-        action: SubscriptionAction,
-        topics: Vec<String>,
+        action: Action,
+        requested: RequestedTopics,
         id: Option<&str>,
         from_url: bool,
         now: Moment,
     ) {
         let limit = self.config.limits.max_topics;
+        let RequestedTopics { topics, recover, positions } = requested;
         if topics.len() > limit {
             let message = format!("at most {limit} topics in one request");
             return self.send_error(Code::TooManyTopics, &message, true, id, now);
         }
-        let mut request =
-            SubscriptionRequest { topics: Vec::new(), refused: Vec::new(), id: id.map(str::to_owned), from_url };
+        let mut request = SubscriptionRequest {
+            topics: Vec::new(),
+            refused: Vec::new(),
+            id: id.map(str::to_owned),
+            from_url,
+            recover,
+            positions: positions.into_iter().filter(|(name, _)| self.may_read(name)).collect(),
+            recovery: BTreeMap::new(),
+        };
         let mut seen = std::collections::BTreeSet::new();
         for name in topics {
             if !seen.insert(name.clone()) {
@@ -163,18 +195,23 @@ impl Peer {
             }
         }
         self.outputs.push_back(Output::Emit(match action {
-            SubscriptionAction::Subscribe => Event::Subscribe(request),
-            SubscriptionAction::Unsubscribe => Event::Unsubscribe(request),
+            Action::Subscribe => Event::Subscribe(request),
+            Action::Unsubscribe => Event::Unsubscribe(request),
+            Action::Recover => Event::Recover(request),
         }));
     }
 
-    fn check_topic(&self, action: SubscriptionAction, name: &str) -> Result<(), Code> {
+    /// Whether a history may be read: the same right as to listen, and never by a pattern.
+    fn may_read(&self, name: &str) -> bool {
+        !topic::is_pattern(name) && self.identity.as_ref().is_some_and(|identity| identity.subscribe.allows(name))
+    }
+
+    fn check_topic(&self, action: Action, name: &str) -> Result<(), Code> {
         topic::check(name)?;
         let allowed = match action {
-            SubscriptionAction::Subscribe => {
-                self.identity.as_ref().is_some_and(|identity| identity.subscribe.may_subscribe(name))
-            }
-            SubscriptionAction::Unsubscribe => true,
+            Action::Recover => self.may_read(name),
+            Action::Subscribe => self.identity.as_ref().is_some_and(|identity| identity.subscribe.may_subscribe(name)),
+            Action::Unsubscribe => true,
         };
         if allowed { Ok(()) } else { Err(Code::TopicDenied) }
     }

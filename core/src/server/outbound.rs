@@ -1,10 +1,13 @@
 //! What goes to this client alone.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::{
     channel::check_outgoing,
     client::{ConnectionState, Outgoing, SendError, SubscriptionAction},
+    delivery::{LostRange, TopicRecovery},
     error::{Code, close},
     io::Close,
     time::Moment,
@@ -32,7 +35,14 @@ struct PingPayload<'a> {
 #[derive(Serialize)]
 struct LostPayload<'a> {
     topic: &'a str,
-    count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<u64>,
 }
 
 /// The full shape that the published router answers with.
@@ -48,6 +58,8 @@ struct SubscriptionAnswer<'a> {
     pending_subscriptions: [&'a str; 0],
     failed_subscriptions: Vec<&'a str>,
     active_subscriptions: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    recovery: BTreeMap<String, TopicRecovery>,
     subscription_limits: SubscriptionLimits,
     timestamp: &'a str,
 }
@@ -65,7 +77,8 @@ struct SubscriptionLimits {
 }
 
 impl Peer {
-    /// Answers [`super::Event::Subscribe`] or [`super::Event::Unsubscribe`].
+    /// Answers [`super::Event::Subscribe`], [`super::Event::Unsubscribe`] or [`super::Event::Recover`] (with the action
+    /// subscribe). Publications that [`SubscriptionRequest::recovery`] promises are to be sent right after it.
     ///
     /// `refused` adds what the server itself refused; those topics are not acted on. `active` are all topics
     /// of the connection afterwards.
@@ -95,6 +108,7 @@ impl Peer {
             pending_subscriptions: [],
             failed_subscriptions: request.refused.iter().map(|(topic, _)| topic.as_str()).collect(),
             active_subscriptions: active,
+            recovery: std::mem::take(&mut request.recovery),
             subscription_limits: SubscriptionLimits {
                 max_topics: self.config.limits.max_topics,
                 current_topics: active.len(),
@@ -106,7 +120,15 @@ impl Peer {
 
     /// Tells the client that `count` messages of a topic were dropped for it.
     pub fn tell_lost(&mut self, topic: &str, count: u64, now: Moment) {
-        self.send_control("lost", &LostPayload { topic, count }, None, now);
+        let lost = LostPayload { topic, count: Some(count), epoch: None, from: None, to: None };
+        self.send_control("lost", &lost, None, now);
+    }
+
+    /// The same for a recoverable topic: names what was dropped.
+    pub fn tell_lost_range(&mut self, topic: &str, range: &LostRange, now: Moment) {
+        let LostRange { epoch, from, to } = range;
+        let lost = LostPayload { topic, count: range.count(), epoch: Some(epoch), from: Some(*from), to: *to };
+        self.send_control("lost", &lost, None, now);
     }
 
     /// Tells the client about an error; the connection goes on. `refused_id` names the message that was refused.

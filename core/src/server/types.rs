@@ -1,8 +1,9 @@
 //! What goes into a [`Peer`](super::Peer) and what comes out.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
+    delivery::{Position, TopicRecovery},
     error::Code,
     io::{Close, Frame},
     time::Moment,
@@ -25,6 +26,8 @@ pub struct PeerConfig {
     pub ping_interval: Duration,
     /// Silence that ends a connection. Must be longer than `ping_interval`. Default 90 s.
     pub idle_timeout: Duration,
+    /// Whether the server keeps a history of topics, and fills [`SubscriptionRequest::recovery`]. Default false.
+    pub recovery: bool,
     /// Refused frames after which a connection is closed with 1008. Default 100.
     pub max_rejected: u32,
 }
@@ -38,6 +41,7 @@ impl Default for PeerConfig {
             encryption: true,
             ping_interval: Duration::from_secs(25),
             idle_timeout: Duration::from_secs(90),
+            recovery: false,
             max_rejected: 100,
         }
     }
@@ -109,6 +113,9 @@ pub enum Event {
     /// The client asks for topics that its ACL allows. Answer with
     /// [`Peer::answer_subscription`](super::Peer::answer_subscription).
     Subscribe(SubscriptionRequest),
+    /// The client found a gap in topics that it has subscribed to, and wants what is missing. Answer likewise, with
+    /// [`SubscriptionRequest::recovery`]; no subscription changes.
+    Recover(SubscriptionRequest),
     /// The client gives up topics. Answer likewise.
     Unsubscribe(SubscriptionRequest),
     /// The client publishes to a topic that its ACL allows ([`Message::topic`]).
@@ -132,6 +139,13 @@ pub struct SubscriptionRequest {
     pub id: Option<String>,
     /// The first request of a connection can come from its URL (`topics=`).
     pub from_url: bool,
+    /// The client wants what it missed since its positions.
+    pub recover: bool,
+    /// Where the client stands, by topic; with a pattern among the topics also names that it met. A name that the
+    /// client may not subscribe to is not among them.
+    pub positions: BTreeMap<String, Position>,
+    /// For the server to fill before it answers: what follows, by topic.
+    pub recovery: BTreeMap<String, TopicRecovery>,
 }
 
 /// How the shared encodings of topic messages must look for one connection.

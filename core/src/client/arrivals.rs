@@ -1,0 +1,180 @@
+//! From a message of the application to the application: once, in order, or with a word about what is missing.
+//! Source: PROTOCOL.md §6.6.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    delivery::{LostRange, Outcome, Overdue, Position, TopicRecovery, Verdict},
+    time::Moment,
+    topic,
+    wire::{Category, Message},
+};
+
+use super::{Client, Event, RecoveryOutcome, SubscriptionAction, Timer};
+
+impl Client {
+    pub(super) fn on_application_message(&mut self, message: Message, now: Moment) {
+        let Some(sequence) = message.sequence() else { return self.deliver(message, now) };
+        let mut ready = std::mem::take(&mut self.released);
+        self.reorder.push(sequence, message, now, &mut ready);
+        self.hand_on(ready, now);
+    }
+
+    pub(super) fn on_reorder_timeout(&mut self, now: Moment) {
+        let mut ready = std::mem::take(&mut self.released);
+        self.reorder.expire(now, &mut ready);
+        self.hand_on(ready, now);
+    }
+
+    /// The connection is over: what was held for a gap is handed on, and gaps are asked about on the next one.
+    pub(super) fn end_arrivals(&mut self) {
+        // Gaps that show only here are forgotten below, so the moment does not matter.
+        let now = Moment::ORIGIN;
+        let mut ready = std::mem::take(&mut self.released);
+        self.reorder.release_all(&mut ready);
+        self.hand_on(ready, now);
+        self.reorder = crate::delivery::ReorderWindow::new(self.config.delivery.reorder);
+        self.positions.disconnected();
+        self.arm_recovery();
+    }
+
+    /// Hands on a batch and keeps its memory for the next one.
+    fn hand_on(&mut self, mut ready: Vec<Message>, now: Moment) {
+        for message in ready.drain(..) {
+            self.deliver(message, now);
+        }
+        self.released = ready;
+        match self.reorder.deadline() {
+            Some(deadline) => self.timers.set(Timer::Reorder, deadline),
+            None => self.timers.clear(Timer::Reorder),
+        }
+    }
+
+    fn deliver(&mut self, message: Message, now: Moment) {
+        if !self.is_next_of_topic(&message, now) {
+            return;
+        }
+        // A snapshot is the state once more, and coming again is what it is for.
+        let state = message.category() == Some(Category::Snapshot);
+        if !state && message.id().is_some_and(|id| !self.seen.insert(id)) {
+            self.metrics.messages_duplicate += 1;
+            return;
+        }
+        self.metrics.messages_received += 1;
+        self.emit(Event::Message(message));
+    }
+
+    /// Whether a publication is to be delivered as far as its topic is concerned.
+    fn is_next_of_topic(&mut self, message: &Message, now: Moment) -> bool {
+        let (Some(name), Some(epoch), Some(offset)) = (message.topic(), message.epoch(), message.offset()) else {
+            return true;
+        };
+        if !self.config.delivery.recovery || (!self.positions.knows(name) && !self.subscriptions.covers(name)) {
+            return true;
+        }
+        match self.positions.check(name, epoch, offset, now) {
+            Verdict::Deliver => true,
+            Verdict::Duplicate => {
+                self.metrics.messages_duplicate += 1;
+                false
+            }
+            Verdict::Gap { ask } => {
+                let name = name.to_owned();
+                if ask {
+                    self.ask_about_gap(&name, now);
+                }
+                self.arm_recovery();
+                false
+            }
+            Verdict::NewEpoch(lost) => {
+                let name = name.to_owned();
+                self.arm_recovery();
+                self.tell_recovery(name, Outcome { count: 0, lost });
+                true
+            }
+        }
+    }
+
+    pub(super) fn on_recovery_timeout(&mut self, now: Moment) {
+        while let Some(overdue) = self.positions.overdue(now) {
+            match overdue {
+                Overdue::Ask(name) => self.ask_about_gap(&name, now),
+                Overdue::GivenUp(name, lost) => self.tell_recovery(name, Outcome { count: 0, lost: vec![lost] }),
+            }
+        }
+        self.arm_recovery();
+    }
+
+    /// Asks for what is missing. Servers of other makes know no such action: for them it is one more subscription.
+    fn ask_about_gap(&mut self, name: &str, now: Moment) {
+        if !self.is_ready() {
+            return;
+        }
+        let own = self.link.as_ref().is_some_and(|link| link.full_duplex);
+        let action = if own { "recover" } else { SubscriptionAction::Subscribe.as_str() };
+        let positions = self.positions.position(name).map(|position| (name.to_owned(), position));
+        self.send_topics(action, &[name.to_owned()], positions.into_iter().collect(), now);
+    }
+
+    /// What the server is told with a request for `topics`, so that it can send what was missed.
+    pub(super) fn positions_for(&self, topics: &[String]) -> BTreeMap<String, Position> {
+        let (patterns, names): (Vec<&String>, Vec<&String>) = topics.iter().partition(|topic| topic::is_pattern(topic));
+        let met = |known: &str| patterns.iter().any(|pattern| topic::matches(pattern, known));
+        self.positions
+            .iter()
+            .filter(|(known, _)| names.iter().any(|name| name == known) || met(known))
+            .map(|(known, position)| (known.to_owned(), position))
+            .collect()
+    }
+
+    pub(super) fn on_recovery_answers(&mut self, answers: &BTreeMap<String, TopicRecovery>) {
+        for (name, answer) in answers {
+            if !self.positions.knows(name) && !self.subscriptions.covers(name) {
+                continue;
+            }
+            if let Some(outcome) = self.positions.answer(name, answer) {
+                self.tell_recovery(name.clone(), outcome);
+            }
+        }
+        self.arm_recovery();
+    }
+
+    /// The server dropped publications up to `to` for this client. Gives what of them was not seen.
+    pub(super) fn skip_lost(&mut self, name: &str, epoch: &str, to: u64) -> Option<LostRange> {
+        let lost = self.positions.skip(name, epoch, to);
+        self.arm_recovery();
+        lost
+    }
+
+    fn tell_recovery(&mut self, name: String, outcome: Outcome) {
+        let kind = match (outcome.count, outcome.lost.is_empty()) {
+            (_, true) => RecoveryOutcome::Recovered,
+            (0, false) => RecoveryOutcome::Lost,
+            (_, false) => RecoveryOutcome::Partial,
+        };
+        self.metrics.messages_recovered += outcome.count;
+        self.emit(Event::Recovery { topic: name.clone(), outcome: kind, count: outcome.count });
+        for range in outcome.lost {
+            self.tell_lost(Some(name.clone()), range.count(), Some(range));
+        }
+    }
+
+    pub(super) fn tell_lost(&mut self, topic: Option<String>, count: Option<u64>, range: Option<LostRange>) {
+        self.metrics.messages_lost += count.unwrap_or(0);
+        self.emit(Event::Lost { topic, count, range });
+    }
+
+    /// Forgets positions of topics that nobody wants any more.
+    pub(super) fn forget_unwanted(&mut self) {
+        let subscriptions = &self.subscriptions;
+        self.positions.retain(|name| subscriptions.covers(name));
+        self.arm_recovery();
+    }
+
+    fn arm_recovery(&mut self) {
+        match self.positions.next_deadline() {
+            Some(deadline) => self.timers.set(Timer::Recovery, deadline),
+            None => self.timers.clear(Timer::Recovery),
+        }
+    }
+}
