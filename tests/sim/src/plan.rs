@@ -44,6 +44,7 @@ impl Plan {
         let clients = (0..1 + dice.below(6)).map(|_| client(servers, dice)).collect();
         let peer = PeerConfig {
             encryption: true,
+            recovery: true,
             ping_interval: dice.millis(5_000, 20_000),
             idle_timeout: dice.millis(25_000, 60_000),
             ..PeerConfig::default()
