@@ -234,6 +234,9 @@ impl World {
         if self.tabs[index].frozen || self.tabs[index].reads_paused == paused {
             return;
         }
+        if paused && self.tabs[index].live.is_empty() {
+            return; // nothing is read anyway
+        }
         self.tabs[index].reads_paused = paused;
         self.tab_input(index, Input::ReadsPaused(paused));
         self.open_inbox(index);

@@ -108,6 +108,10 @@ impl World {
         let Some(line) = self.lines.get_mut(&id).filter(|line| line.open && !line.dead[UP]) else {
             return self.tabs[id.0].note_lost_frame(now);
         };
+        if line.damage == Some(UP) {
+            // It will be refused, and the client is told so.
+            self.tabs[id.0].note_lost_frame(now);
+        }
         let (at, frame) = (line.arrival(UP, now), line.damaged(UP, frame));
         self.schedule(at, Due::ToPeer(id.0, id.1, frame));
     }
