@@ -13,7 +13,7 @@ use wse_client_core::{
 use crate::{
     history::Stamp,
     line::LineId,
-    plan::RECOVERABLE,
+    plan::{DENIED, RECOVERABLE},
     servers::epoch_number,
     tab::Track,
     world::World,
@@ -188,7 +188,7 @@ fn note_baselines(world: &mut World, index: usize, topics: &[String]) {
     let Some(line) = world.lines.get(&(index, socket)) else { return };
     for name in topics {
         let tab = &mut world.tabs[index];
-        if let (Some(stamp), true) = (line.baselines.get(name), tab.wanted.contains(name)) {
+        if let (Some(Some(stamp)), true) = (line.baselines.get(name), tab.wanted.contains(name)) {
             tab.tracks.entry(name.clone()).or_insert(Track { at: *stamp, over: false });
         }
     }
@@ -313,7 +313,9 @@ fn comes_back(world: &mut World, index: usize) {
     };
     let known: Vec<String> = tab.client.topics().to_vec();
     let agrees = known.len() == tab.wanted.len() && known.iter().all(|name| tab.wanted.contains(name));
-    if line.topics != tab.wanted || !agrees {
+    // A refusal that came too late for its request is not noted: the topic is asked for, and refused, again.
+    let allowed = tab.wanted.iter().filter(|name| *name != DENIED);
+    if !line.topics.iter().eq(allowed) || !agrees {
         let detail = format!("client {index} wants {:?}, has {known:?}, is sent {:?}", tab.wanted, line.topics);
         return world.fail(Invariant::Subscribed, detail);
     }

@@ -43,8 +43,9 @@ pub(crate) struct Line {
     pub(crate) open: bool,
     pub(crate) topics: BTreeSet<String>,
     pub(crate) deadline: Option<Moment>,
-    /// The position from which each topic was first served on this connection.
-    pub(crate) baselines: BTreeMap<String, Stamp>,
+    /// The position from which each topic is served on this connection; `None` once it was given up on it, as from
+    /// then on answers to an older and a newer request can be under way together.
+    pub(crate) baselines: BTreeMap<String, Option<Stamp>>,
     /// A direction that lost something: nothing gets through any more, as TCP never goes on after a gap.
     pub(crate) dead: [bool; 2],
     pub(crate) delay: Duration,

@@ -46,7 +46,7 @@ impl World {
                 let Some(line) = self.lines.get_mut(&id) else { return };
                 for name in &request.topics {
                     line.topics.remove(name);
-                    line.baselines.remove(name);
+                    line.baselines.insert(name.clone(), None);
                 }
                 let active: Vec<String> = line.topics.iter().cloned().collect();
                 let action = SubscriptionAction::Unsubscribe;
@@ -80,9 +80,9 @@ impl World {
                 let answer = self.recovery(id, name, &request, &mut replay);
                 request.recovery.insert(name.clone(), answer);
             }
-            let head = Stamp { epoch: self.history.epoch(), offset: self.history.head(name) };
-            if let Some(line) = self.lines.get_mut(&id) {
-                line.baselines.entry(name.clone()).or_insert(head);
+            let from = self.served_from(name, &request);
+            if let Some(line) = self.lines.get_mut(&id).filter(|_| subscribes) {
+                line.baselines.entry(name.clone()).or_insert(Some(from));
             }
         }
         let Some(line) = self.lines.get_mut(&id) else { return };
@@ -96,6 +96,16 @@ impl World {
         for publication in replay {
             self.deliver(id, &publication);
         }
+    }
+
+    /// Where a subscription begins: after the client's position, if it has one, and else with what comes next.
+    fn served_from(&self, name: &str, request: &SubscriptionRequest) -> Stamp {
+        let position = request.positions.get(name).filter(|_| request.recover);
+        let known = position.and_then(|position| {
+            let epoch = epoch_number(&position.epoch)?;
+            Some(Stamp { epoch, offset: position.offset.map_or(0, |offset| offset + 1) })
+        });
+        known.unwrap_or(Stamp { epoch: self.history.epoch(), offset: self.history.head(name) })
     }
 
     fn recovery(
