@@ -48,10 +48,11 @@ pub use error::{ConnectError, SendError, SubscribeError};
 pub use wse_client_core;
 pub use wse_client_core::{
     client::{
-        ConnectionState, Disconnect, Event, Metrics, Outgoing, RequestId, ServerError, ServerInfo, SubscriptionAction,
-        SubscriptionOutcome,
+        ConnectionState, Disconnect, Event, Metrics, Outgoing, RecoveryOutcome, RequestId, ServerError, ServerInfo,
+        SubscriptionAction, SubscriptionOutcome,
     },
     config::{ClientConfig, ConfigError},
+    delivery::LostRange,
     error::{Code, close},
     io::Close,
     security::Secret,

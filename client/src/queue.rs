@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn lost(count: u64) -> Event {
-        Event::Lost { topic: None, count: Some(count) }
+        Event::Lost { topic: None, count: Some(count), range: None }
     }
 
     #[test]

@@ -100,6 +100,14 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "WSE_RING_BYTES", default_value_t = Config::default().ring_bytes, value_name = "BYTES")]
     ring_bytes: usize,
 
+    /// Messages of each topic that are kept for clients that come back; 0 for none.
+    #[arg(long, env = "WSE_HISTORY_MESSAGES", default_value_t = Config::default().history_messages, value_name = "N")]
+    history_messages: usize,
+
+    /// How long, in seconds, a message is kept for clients that come back.
+    #[arg(long, env = "WSE_HISTORY_SECONDS", default_value_t = Config::default().history_age.as_secs(), value_name = "SECONDS")]
+    history_seconds: u64,
+
     /// What to log: error, warn, info, debug, trace, or a filter like `info,wse_server=debug`.
     #[arg(long, env = "WSE_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
@@ -121,6 +129,8 @@ impl ServerFlags {
             max_message_size: self.max_message_size,
             max_queue_bytes: Config::default().max_queue_bytes.max(self.max_message_size.saturating_mul(4)),
             ring_messages: self.ring_messages,
+            history_messages: self.history_messages,
+            history_age: Duration::from_secs(self.history_seconds),
             ring_bytes: self.ring_bytes,
             static_dir: self.static_dir,
             ..Config::default()

@@ -55,6 +55,14 @@ pub struct Config {
     pub ring_messages: usize,
     /// Most bytes that a topic holds for subscribers that are behind, payloads counted twice. Default 16 MiB.
     pub ring_bytes: usize,
+    /// Publications of each topic that are kept for clients that come back (PROTOCOL.md §6.6). Default 256; 0: no
+    /// history, and publications carry no position. A ring holds `ring_messages` at most, its history included.
+    pub history_messages: usize,
+    /// How long a publication is kept for clients that come back. Default 5 minutes.
+    pub history_age: Duration,
+    /// Most bytes that all histories may hold together, looked at once a second. Above it the histories are let go, and
+    /// who comes back later is told what is lost. Default 256 MiB.
+    pub history_bytes: usize,
     /// How long a client may take to send the head or the body of an HTTP request. Default 10 s.
     pub handshake_timeout: Duration,
     /// Time between pings of the server. Default 25 s.
@@ -87,6 +95,9 @@ impl Default for Config {
             max_queue_bytes: 4 << 20,
             ring_messages: 4096,
             ring_bytes: 16 << 20,
+            history_messages: 256,
+            history_age: Duration::from_secs(300),
+            history_bytes: 256 << 20,
             handshake_timeout: Duration::from_secs(10),
             ping_interval: peer.ping_interval,
             idle_timeout: peer.idle_timeout,
@@ -178,6 +189,7 @@ impl Config {
             encryption: self.encryption,
             ping_interval: self.ping_interval,
             idle_timeout: self.idle_timeout,
+            recovery: self.history_messages > 0,
             ..PeerConfig::default()
         }
     }

@@ -34,7 +34,7 @@ use crate::{
     config::Config,
     counters::{Counters, Stats},
     handler::{Handler, PublishToUserTopic},
-    hub::{Hub, HubBounds, Link, Publication, RingBounds},
+    hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds},
     listen,
     sync::lock,
 };
@@ -187,7 +187,12 @@ impl Server {
 
     fn new(config: Config, handler: Box<dyn Handler>, listener: TcpListener, addr: SocketAddr) -> Self {
         let bounds = HubBounds {
-            ring: RingBounds { count: config.ring_messages, bytes: config.ring_bytes },
+            ring: RingBounds {
+                count: config.ring_messages,
+                bytes: config.ring_bytes,
+                history: HistoryBounds { count: config.history_messages, age: config.history_age },
+            },
+            history_bytes: config.history_bytes,
             topics: config.max_topics,
             topics_per_connection: config.limits().max_topics,
         };

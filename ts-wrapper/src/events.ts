@@ -86,8 +86,10 @@ export type WseEvent =
   | { type: "serverError"; code: string; message: string; recoverable: boolean; source: WseMessage }
   /** A frame of the server was refused; the connection goes on. */
   | { type: "rejected"; code: string; detail: string }
-  /** The server dropped messages for this client and says so. */
-  | { type: "lost"; topic: string | undefined; count: number | undefined }
+  /** What becomes of the missed publications of a topic: `count` of them follow. */
+  | { type: "recovery"; topic: string; outcome: "recovered" | "partial" | "lost"; count: number }
+  /** Messages that will never come; of a recoverable topic with their range of offsets, `to` absent when unknown. */
+  | { type: "lost"; topic: string | undefined; count: number | undefined; epoch?: string | undefined; from?: number | undefined; to?: number | undefined }
   | { type: "latency"; ms: number };
 
 /** @internal A wire event with the number of the request that it ends, if it ends one. */
@@ -122,7 +124,9 @@ export function fromWire(wire: WireEvent): Received | undefined {
     case "rejected":
       return { event: { type: "rejected", code: wire[1], detail: wire[2] } };
     case "lost":
-      return { event: { type: "lost", topic: wire[1], count: wire[2] } };
+      return { event: { type: "lost", topic: wire[1], count: wire[2], epoch: wire[3], from: wire[4], to: wire[5] } };
+    case "recovery":
+      return { event: { type: "recovery", topic: wire[1], outcome: wire[2], count: wire[3] } };
     case "latency":
       return { event: { type: "latency", ms: wire[1] } };
     default:

@@ -36,7 +36,8 @@ export type WireEvent =
      refused: [topic: string, reason: string][], confirmed: boolean]
   | ["serverError", code: string, message: string, recoverable: boolean, source: WireMessage]
   | ["rejected", code: string, detail: string]
-  | ["lost", topic: string | undefined, count: number | undefined]
+  | ["recovery", topic: string, outcome: "recovered" | "partial" | "lost", count: number]
+  | ["lost", topic: string | undefined, count: number | undefined, epoch?: string, from?: number, to?: number]
   | ["latency", ms: number];
 "#;
 
@@ -50,7 +51,17 @@ pub(crate) fn event(event: &Event) -> JsValue {
         Event::Subscribed(outcome) => subscribed(outcome),
         Event::ServerError(failure) => server_error(failure),
         Event::Rejected(failure) => tuple([text("rejected"), text(failure.code.as_str()), text(&failure.detail)]),
-        Event::Lost { topic, count } => tuple([text("lost"), optional_text(topic.as_deref()), optional(*count)]),
+        Event::Recovery { topic, outcome, count: following } => {
+            tuple([text("recovery"), text(topic), text(outcome.as_str()), count(*following)])
+        }
+        Event::Lost { topic, count, range } => tuple([
+            text("lost"),
+            optional_text(topic.as_deref()),
+            optional(*count),
+            optional_text(range.as_ref().map(|range| range.epoch.as_str())),
+            optional(range.as_ref().map(|range| range.from)),
+            optional(range.as_ref().and_then(|range| range.to)),
+        ]),
         Event::Latency(length) => tuple([text("latency"), millis(*length)]),
         // The engine may learn events that this build does not know; the wrapper skips an unknown name.
         _ => tuple([text("unknown")]),

@@ -1,7 +1,7 @@
 //! From a message of the application to the application: once, in order, or with a word about what is missing.
 //! Source: PROTOCOL.md §6.6.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     delivery::{LostRange, Outcome, Overdue, Position, TopicRecovery, Verdict},
@@ -118,11 +118,12 @@ impl Client {
 
     /// What the server is told with a request for `topics`, so that it can send what was missed.
     pub(super) fn positions_for(&self, topics: &[String]) -> BTreeMap<String, Position> {
-        let (patterns, names): (Vec<&String>, Vec<&String>) = topics.iter().partition(|topic| topic::is_pattern(topic));
+        let names: BTreeSet<&str> = topics.iter().map(String::as_str).collect();
+        let patterns: Vec<&str> = names.iter().copied().filter(|topic| topic::is_pattern(topic)).collect();
         let met = |known: &str| patterns.iter().any(|pattern| topic::matches(pattern, known));
         self.positions
             .iter()
-            .filter(|(known, _)| names.iter().any(|name| name == known) || met(known))
+            .filter(|(known, _)| names.contains(known) || met(known))
             .map(|(known, position)| (known.to_owned(), position))
             .collect()
     }
@@ -164,10 +165,11 @@ impl Client {
         self.emit(Event::Lost { topic, count, range });
     }
 
-    /// Forgets positions of topics that nobody wants any more.
-    pub(super) fn forget_unwanted(&mut self) {
+    /// Forgets positions of topics that nobody wants any more, now that `given_up` are gone.
+    pub(super) fn forget_unwanted(&mut self, given_up: &[String]) {
         let subscriptions = &self.subscriptions;
-        self.positions.retain(|name| subscriptions.covers(name));
+        let concerned = |name: &str| given_up.iter().any(|topic| topic::matches(topic, name));
+        self.positions.retain(|name| !concerned(name) || subscriptions.covers(name));
         self.arm_recovery();
     }
 

@@ -144,7 +144,7 @@ impl Client {
             SubscriptionAction::Subscribe => self.subscriptions.want(&topics),
             SubscriptionAction::Unsubscribe => {
                 self.subscriptions.give_up(&topics);
-                self.forget_unwanted();
+                self.forget_unwanted(&topics);
             }
         }
         self.subscriptions.last_request += 1;
@@ -243,7 +243,7 @@ impl Client {
                 let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
                 self.subscriptions.give_up(&names);
                 if !names.is_empty() {
-                    self.forget_unwanted();
+                    self.forget_unwanted(&names);
                 }
             }
             self.emit(Event::Subscribed(pending.outcome(&refused, true)));

@@ -116,7 +116,7 @@ struct Gap {
     again_at: Moment,
 }
 
-/// Positions by topic, at most `capacity` of them: the one not used for longest is forgotten first.
+/// Positions by topic, at most `capacity` of them: those not used for longest are forgotten first.
 #[derive(Debug)]
 pub struct Positions {
     capacity: usize,
@@ -249,13 +249,19 @@ impl Positions {
         if self.capacity == 0 || epoch.len() > MAX_EPOCH {
             return;
         }
-        if self.tracks.len() >= self.capacity
-            && let Some(oldest) = self.tracks.iter().min_by_key(|(_, track)| track.used).map(|(topic, _)| topic.clone())
-        {
-            self.tracks.remove(&oldest);
-            self.gaps.remove(&oldest);
+        if self.tracks.len() >= self.capacity {
+            self.make_room();
         }
         self.tracks.insert(topic.to_owned(), Track { epoch: epoch.to_owned(), next, used: self.clock });
+    }
+
+    /// Forgets the eighth that was not used for longest: one pass makes room for many.
+    fn make_room(&mut self) {
+        let mut used: Vec<u64> = self.tracks.values().map(|track| track.used).collect();
+        let (_, newest_to_go, _) = used.select_nth_unstable(self.capacity / 8);
+        let bound = *newest_to_go;
+        self.tracks.retain(|_, track| track.used > bound);
+        self.gaps.retain(|topic, _| self.tracks.contains_key(topic));
     }
 
     /// Closes a gap that is filled, and has patience with one that fills.

@@ -1,5 +1,7 @@
 //! One client, a model server of real `Peer`s, a link with faults, and one clock that is turned by hand.
 
+mod history;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -7,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use history::History;
 use wse_client_core::{
     client::{self, Action, Client, Event, Input, Outgoing, RequestId, SubscriptionAction, SubscriptionOutcome},
     config::ClientConfig,
@@ -28,6 +31,8 @@ pub(crate) struct WorldConfig {
     pub(crate) good_token: Option<String>,
     /// Topics the server refuses.
     pub(crate) deny: Vec<String>,
+    /// Publications that the server remembers of each topic; `None`: it keeps no history.
+    pub(crate) history: Option<usize>,
 }
 
 impl Default for WorldConfig {
@@ -38,6 +43,7 @@ impl Default for WorldConfig {
             server_encryption: true,
             good_token: None,
             deny: Vec::new(),
+            history: None,
         }
     }
 }
@@ -85,6 +91,9 @@ pub(crate) struct World {
     rng: Rng,
     config: WorldConfig,
     peer_config: Arc<PeerConfig>,
+    pub(crate) history: Option<History>,
+    /// The next publication to each connection is left out, as if it had been damaged on the way.
+    pub(crate) skip_next: bool,
     wire: BTreeMap<(Moment, u64), (SocketId, Delivery)>,
     scheduled: u64,
     connections: BTreeMap<SocketId, Connection>,
@@ -107,13 +116,19 @@ impl World {
         let now = Moment::from_millis(1000);
         let wall = WallTime::from_unix_ms(1_771_601_400_000);
         let client = Client::new(config.client.clone(), Seed::from_u64(config.seed), now, wall).expect("config");
-        let peer_config = Arc::new(PeerConfig { encryption: config.server_encryption, ..PeerConfig::default() });
+        let peer_config = Arc::new(PeerConfig {
+            encryption: config.server_encryption,
+            recovery: config.history.is_some(),
+            ..PeerConfig::default()
+        });
         Self {
             client,
             faults: LinkFaults::default(),
             tokens: VecDeque::new(),
             now,
             rng: Rng::new(Seed::from_u64(config.seed ^ 0xdead)),
+            history: config.history.map(History::new),
+            skip_next: false,
             config,
             peer_config,
             wire: BTreeMap::new(),
@@ -145,12 +160,21 @@ impl World {
         request
     }
 
+    pub(crate) fn unsubscribe(&mut self, topics: &[&str]) {
+        self.client.unsubscribe(topics, self.now).expect("valid topics");
+        self.drain_client();
+    }
+
     pub(crate) fn send(&mut self, kind: &str, n: u64) {
         self.client.send(Outgoing::new(kind, numbered(n)), self.now).expect("connected");
         self.drain_client();
     }
 
     pub(crate) fn publish(&mut self, name: &str, n: u64) {
+        let stamp = self.history.as_mut().map(|history| history.append(name, n));
+        if std::mem::take(&mut self.skip_next) {
+            return;
+        }
         let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
         for socket in sockets {
             let Some(connection) = self.connections.get_mut(&socket).filter(|connection| connection.open) else {
@@ -159,15 +183,40 @@ impl World {
             if !connection.topics.iter().any(|pattern| topic::matches(pattern, name)) {
                 continue;
             }
-            let delivery = connection.peer.delivery();
-            let compression = delivery.compression.then(wire::Compression::default);
-            let head = Head { kind: "update", topic: Some(name), ..Head::default() };
-            let mut frame = wire::encode(&head, &numbered(n), delivery.encoding, compression.as_ref());
-            if delivery.encrypted {
-                frame = connection.peer.seal(frame.bytes()).expect("a key was agreed");
-            }
-            self.send_to_client(socket, frame);
+            self.send_publication(socket, name, stamp.as_ref(), n);
         }
+    }
+
+    fn send_publication(&mut self, socket: SocketId, name: &str, stamp: Option<&(String, u64)>, n: u64) {
+        let connection = self.connections.get_mut(&socket).expect("publications go to live connections");
+        let delivery = connection.peer.delivery();
+        let compression = delivery.compression.then(wire::Compression::default);
+        let epoch = stamp.map(|(epoch, _)| epoch.as_str());
+        let offset = stamp.map(|(_, offset)| *offset);
+        let head = Head { kind: "update", topic: Some(name), epoch, offset, ..Head::default() };
+        let mut frame = wire::encode(&head, &numbered(n), delivery.encoding, compression.as_ref());
+        if delivery.encrypted {
+            frame = connection.peer.seal(frame.bytes()).expect("a key was agreed");
+        }
+        self.send_to_client(socket, frame);
+    }
+
+    /// Fills in what the history has for the topics of a request, and gives what is to be sent again.
+    fn recover(&mut self, request: &mut server::SubscriptionRequest) -> Vec<(String, (String, u64), u64)> {
+        let Some(history) = self.history.as_mut().filter(|_| request.recover) else { return Vec::new() };
+        let mut again = Vec::new();
+        let names: std::collections::BTreeSet<String> = (request.topics.iter())
+            .filter(|name| !topic::is_pattern(name))
+            .cloned()
+            .chain(request.positions.keys().cloned())
+            .collect();
+        for name in names {
+            let (answer, replay) = history.recover(&name, request.positions.get(&name));
+            let epoch = history.epoch(&name);
+            again.extend(replay.into_iter().map(|(offset, n)| (name.clone(), (epoch.clone(), offset), n)));
+            request.recovery.insert(name, answer);
+        }
+        again
     }
 
     pub(crate) fn server_closes(&mut self, close: Close) {
@@ -283,6 +332,11 @@ impl World {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Publications of a topic since its history began.
+    pub(crate) fn published(&mut self, topic: &str) -> u64 {
+        self.history.as_mut().map_or(0, |history| history.published(topic))
     }
 
     pub(crate) fn last_code(&self) -> Option<Code> {
@@ -487,7 +541,9 @@ impl World {
         let now = self.now;
         let connection = self.connections.get_mut(&socket).expect("events come from live peers");
         match event {
-            server::Event::Subscribe(request) => {
+            server::Event::Subscribe(mut request) => {
+                let again = self.recover(&mut request);
+                let connection = self.connections.get_mut(&socket).expect("events come from live peers");
                 for name in &request.topics {
                     if !connection.topics.contains(name) {
                         connection.topics.push(name.clone());
@@ -495,6 +551,14 @@ impl World {
                 }
                 let active = connection.topics.clone();
                 connection.peer.answer_subscription(SubscriptionAction::Subscribe, request, Vec::new(), &active, now);
+                self.send_again(socket, again);
+            }
+            server::Event::Recover(mut request) => {
+                let again = self.recover(&mut request);
+                let connection = self.connections.get_mut(&socket).expect("events come from live peers");
+                let active = connection.topics.clone();
+                connection.peer.answer_subscription(SubscriptionAction::Subscribe, request, Vec::new(), &active, now);
+                self.send_again(socket, again);
             }
             server::Event::Unsubscribe(request) => {
                 connection.topics.retain(|name| !request.topics.contains(name));
@@ -507,6 +571,15 @@ impl World {
                 self.ended += 1;
             }
             _ => {}
+        }
+    }
+
+    /// The answer goes first, then what it promises.
+    fn send_again(&mut self, socket: SocketId, publications: Vec<(String, (String, u64), u64)>) {
+        let agreed = self.connections[&socket].peer.delivery().encrypted;
+        self.drain_peer(socket, agreed);
+        for (name, stamp, n) in publications {
+            self.send_publication(socket, &name, Some(&stamp), n);
         }
     }
 

@@ -5,7 +5,7 @@ use pyo3::{
     sync::PyOnceLock,
     types::{PyDict, PyString, PyTuple},
 };
-use wse_client::{Category, Event, Message};
+use wse_client::{Category, Event, LostRange, Message};
 
 use crate::value;
 
@@ -20,10 +20,11 @@ pub(crate) struct WseEvent {
 #[expect(clippy::large_enum_variant, reason = "notices are rare, and a box for each message would cost more")]
 enum Source {
     Message(Message),
-    /// The server dropped messages for this client.
+    /// Messages that will never come.
     Lost {
         topic: Option<String>,
         count: Option<u64>,
+        range: Option<LostRange>,
     },
 }
 
@@ -33,7 +34,7 @@ impl WseEvent {
         let source = match event {
             Event::Message(message) => Source::Message(message),
             Event::ServerError(error) => Source::Message(error.source),
-            Event::Lost { topic, count } => Source::Lost { topic, count },
+            Event::Lost { topic, count, range } => Source::Lost { topic, count, range },
             _ => return None,
         };
         Some(Self { source, payload: PyOnceLock::new() })
@@ -74,10 +75,15 @@ impl WseEvent {
     fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let made = self.payload.get_or_try_init(py, || match &self.source {
             Source::Message(message) => value::to_python(py, message.payload()).map(Bound::unbind),
-            Source::Lost { topic, count } => {
+            Source::Lost { topic, count, range } => {
                 let notice = PyDict::new(py);
                 notice.set_item("topic", topic)?;
                 notice.set_item("count", count)?;
+                if let Some(range) = range {
+                    notice.set_item("epoch", &range.epoch)?;
+                    notice.set_item("from", range.from)?;
+                    notice.set_item("to", range.to)?;
+                }
                 Ok(notice.into_any().unbind())
             }
         })?;

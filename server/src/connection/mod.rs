@@ -16,7 +16,11 @@ mod session;
 mod write;
 mod writer;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
@@ -259,6 +263,7 @@ impl Connection {
             Event::Message(message) => self.batch.push(message),
             Event::Publish(message) => self.publish(&message, now),
             Event::Subscribe(request) => self.subscribe(request, now),
+            Event::Recover(request) => self.recover(request, now),
             Event::Unsubscribe(request) => self.unsubscribe(request, now),
             Event::Rejected(error) => {
                 self.server.counters().frames_rejected.one();
@@ -279,16 +284,44 @@ impl Connection {
         }
     }
 
-    fn subscribe(&mut self, request: SubscriptionRequest, now: Moment) {
+    fn subscribe(&mut self, mut request: SubscriptionRequest, now: Moment) {
         let mut refused: Vec<(String, Code)> = Vec::new();
+        let mut fresh: BTreeSet<Arc<str>> = BTreeSet::new();
         for name in &request.topics {
             match self.server.hub().subscribe(&self.link, name, now) {
-                Ok(snapshots) => self.snapshots.extend(snapshots),
+                Ok(joined) => fresh.extend(joined),
                 Err(code) => refused.push((name.clone(), code)),
             }
         }
+        self.resume(&mut request, fresh);
         let active = self.link.requested();
         self.peer.answer_subscription(SubscriptionAction::Subscribe, request, refused, &active, now);
+    }
+
+    /// The client found a gap: its subscriptions stay as they are.
+    fn recover(&mut self, mut request: SubscriptionRequest, now: Moment) {
+        self.resume(&mut request, BTreeSet::new());
+        let active = self.link.requested();
+        self.peer.answer_subscription(SubscriptionAction::Subscribe, request, Vec::new(), &active, now);
+    }
+
+    /// Brings the client up to date: what it missed in the topics that it knows, the state of those it joined just now.
+    fn resume(&mut self, request: &mut SubscriptionRequest, fresh: BTreeSet<Arc<str>>) {
+        let mut topics: BTreeSet<String> = fresh.iter().map(|name| name.to_string()).collect();
+        if request.recover {
+            topics.extend(request.topics.iter().cloned());
+            topics.extend(request.positions.keys().cloned());
+        }
+        for name in topics {
+            let position = request.positions.get(&name).filter(|_| request.recover);
+            let Some(resumed) = self.server.hub().resume(&self.link, &name, position) else { continue };
+            if position.is_some() || fresh.contains(name.as_str()) {
+                self.snapshots.extend(resumed.snapshots);
+            }
+            if let Some(recovery) = resumed.recovery.filter(|_| request.recover) {
+                request.recovery.insert(name, recovery);
+            }
+        }
     }
 
     fn unsubscribe(&mut self, request: SubscriptionRequest, now: Moment) {

@@ -3,10 +3,10 @@
 use std::{io, sync::Arc};
 
 use tokio::net::TcpStream;
-use wse_client_core::{error::close, io::Close, server::Input, time::Moment};
+use wse_client_core::{delivery::LostRange, error::close, io::Close, server::Input, time::Moment};
 
 use super::{Connection, State, frames::framed_message};
-use crate::hub::{Mail, Publication};
+use crate::hub::{Mail, Publication, TopicRead};
 
 /// Writes of one connection before others get their turn.
 const WRITES_PER_TURN: usize = 16;
@@ -109,7 +109,7 @@ impl Connection {
                 self.backlog.push_back(slot);
             }
             if read.fetched.lost > 0 {
-                self.tell_lost(&read.topic, read.fetched.lost, now);
+                self.tell_lost(&read, now);
             }
             let mut fetched = std::mem::take(&mut self.fetched);
             for publication in fetched.drain(..) {
@@ -120,10 +120,17 @@ impl Connection {
         self.server.counters().messages_delivered.add(delivered);
     }
 
-    fn tell_lost(&mut self, topic: &str, count: u64, now: Moment) {
+    fn tell_lost(&mut self, read: &TopicRead, now: Moment) {
+        let (topic, count) = (&*read.topic, read.fetched.lost);
         self.server.counters().messages_lost.add(usize::try_from(count).unwrap_or(usize::MAX));
         tracing::warn!(connection = self.link.id(), topic, count, "messages lost for a slow reader");
-        self.peer.tell_lost(topic, count, now);
+        if self.server.config().history_messages > 0 {
+            let from = read.fetched.from;
+            let range = LostRange { epoch: read.epoch.to_string(), from, to: Some(from + count - 1) };
+            self.peer.tell_lost_range(topic, &range, now);
+        } else {
+            self.peer.tell_lost(topic, count, now);
+        }
         self.drain(now);
     }
 

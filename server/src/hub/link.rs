@@ -9,12 +9,12 @@ use std::{
     },
 };
 
-use wse_client_core::{client::Outgoing, io::Close, server::Identity, topic};
+use wse_client_core::{client::Outgoing, delivery::Position, io::Close, server::Identity, topic};
 
 use super::{
     publication::Publication,
     ring::Fetched,
-    topic::{Subscriber, Topic},
+    topic::{Resumed, Subscriber, Topic},
     wake::Wake,
 };
 use crate::{handler::SendRefused, sync::lock};
@@ -76,6 +76,8 @@ struct Attachment {
 pub(crate) struct TopicRead {
     /// The topic.
     pub(crate) topic: Arc<str>,
+    /// The topic's life.
+    pub(crate) epoch: Arc<str>,
     /// Losses, and whether there is more.
     pub(crate) fetched: Fetched,
 }
@@ -130,7 +132,8 @@ impl Link {
         let subscriptions = lock(&self.subscriptions);
         let attachment = subscriptions.slots.get(slot as usize)?.as_ref()?;
         let fetched = attachment.topic.fetch(&attachment.subscriber, max, out);
-        Some(TopicRead { topic: Arc::clone(attachment.topic.name()), fetched })
+        let topic = &attachment.topic;
+        Some(TopicRead { topic: Arc::clone(topic.name()), epoch: Arc::clone(topic.epoch()), fetched })
     }
 
     /// Topics and patterns as the client asked for them, sorted.
@@ -245,19 +248,25 @@ impl Subscriptions {
         self.requested.iter().filter(|name| topic::is_pattern(name))
     }
 
-    /// Attaches to a topic unless another request did. Answers the topic's snapshots if it is attached just now.
-    pub(super) fn attach(&mut self, link: &Arc<Link>, topic: &Arc<Topic>) -> Vec<Arc<Publication>> {
+    /// Attaches to a topic. False when another request did so before.
+    pub(super) fn attach(&mut self, link: &Arc<Link>, topic: &Arc<Topic>) -> bool {
         if self.attached.contains_key(topic.name()) {
-            return Vec::new();
+            return false;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             (self.slots.len() - 1) as u32
         });
-        let (subscriber, snapshots) = topic.attach(link, slot);
+        let subscriber = topic.attach(link, slot);
         self.slots[slot as usize] = Some(Attachment { topic: Arc::clone(topic), subscriber });
         self.attached.insert(Arc::clone(topic.name()), slot);
-        snapshots
+        true
+    }
+
+    /// Moves to what was missed since `position`, see [`Topic::resume`]. `None` when not attached to the topic.
+    pub(super) fn resume(&self, topic: &str, position: Option<&Position>) -> Option<Resumed> {
+        let attachment = self.slots.get(*self.attached.get(topic)? as usize)?.as_ref()?;
+        Some(attachment.topic.resume(&attachment.subscriber, position))
     }
 
     /// Detaches from the topics of `name` (a topic or a pattern) that no other request covers.

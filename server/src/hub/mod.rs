@@ -15,14 +15,16 @@ use std::{
 };
 
 use wse_client_core::{
+    delivery::Position,
     error::Code,
     time::Moment,
     topic::{is_pattern, matches},
 };
 
-pub(crate) use link::{Link, Mail};
+pub(crate) use link::{Link, Mail, TopicRead};
 pub(crate) use publication::Publication;
-pub(crate) use ring::RingBounds;
+pub(crate) use ring::{HistoryBounds, RingBounds};
+pub(crate) use topic::Resumed;
 
 use crate::sync::{read, write};
 use topic::Topic;
@@ -39,6 +41,8 @@ pub(crate) struct Hub {
 pub(crate) struct HubBounds {
     /// Of each topic's ring.
     pub(crate) ring: RingBounds,
+    /// Most bytes that all histories hold together; above it all that is read is let go.
+    pub(crate) history_bytes: usize,
     /// Most topics in all.
     pub(crate) topics: usize,
     /// Most topics and patterns that one connection may ask for.
@@ -75,11 +79,12 @@ impl Hub {
         Ok(topic.append(publication, now))
     }
 
-    /// Subscribes a connection to a topic or pattern. Answers the snapshots that bring it up to date.
+    /// Subscribes a connection to a topic or pattern. Answers the topics that it reads from now on and did not before;
+    /// [`Hub::resume`] tells their state.
     ///
     /// # Errors
     /// [`Code::TooManyTopics`].
-    pub(crate) fn subscribe(&self, link: &Arc<Link>, name: &str, now: Moment) -> Result<Vec<Arc<Publication>>, Code> {
+    pub(crate) fn subscribe(&self, link: &Arc<Link>, name: &str, now: Moment) -> Result<Vec<Arc<str>>, Code> {
         let mut registry = write(&self.registry);
         {
             let subscriptions = link.subscriptions();
@@ -94,13 +99,20 @@ impl Hub {
             let topic = self.topic(&mut registry, &Arc::from(name), now)?;
             let mut subscriptions = link.subscriptions();
             subscriptions.request(name);
-            return Ok(subscriptions.attach(link, &topic));
+            let fresh = subscriptions.attach(link, &topic);
+            return Ok(fresh.then(|| Arc::clone(topic.name())).into_iter().collect());
         }
         registry.patterns.entry(name.to_owned()).or_default().insert(link.number(), Arc::clone(link));
         let mut subscriptions = link.subscriptions();
         subscriptions.request(name);
         let met = registry.topics.values().filter(|topic| meets(name, topic.name(), link));
-        Ok(met.flat_map(|topic| subscriptions.attach(link, topic)).collect())
+        let fresh = met.filter(|topic| subscriptions.attach(link, topic));
+        Ok(fresh.map(|topic| Arc::clone(topic.name())).collect())
+    }
+
+    /// Moves a connection to what it missed of a topic since `position`. `None` when it does not read the topic.
+    pub(crate) fn resume(&self, link: &Link, topic: &str, position: Option<&Position>) -> Option<Resumed> {
+        link.subscriptions().resume(topic, position)
     }
 
     /// Ends a subscription. Topics that another subscription of the connection covers stay.
@@ -126,12 +138,19 @@ impl Hub {
     pub(crate) fn sweep(&self, now: Moment) {
         let topics: Vec<Arc<Topic>> = read(&self.registry).topics.values().cloned().collect();
         let mut forgotten = false;
-        for topic in topics {
-            topic.trim();
-            forgotten |= topic.is_forgotten(now);
+        let mut held = 0;
+        for topic in &topics {
+            held += topic.trim(now, false);
+            forgotten |= topic.is_forgotten(now, false);
+        }
+        if held > self.bounds.history_bytes {
+            tracing::warn!(held, limit = self.bounds.history_bytes, "histories are over their budget and are let go");
+            for topic in &topics {
+                topic.trim(now, true);
+            }
         }
         if forgotten {
-            write(&self.registry).topics.retain(|_, topic| !topic.is_forgotten(now));
+            write(&self.registry).topics.retain(|_, topic| !topic.is_forgotten(now, false));
         }
     }
 
@@ -141,7 +160,7 @@ impl Hub {
             return Ok(Arc::clone(topic));
         }
         if registry.topics.len() >= self.bounds.topics {
-            registry.topics.retain(|_, topic| !topic.is_forgotten(now));
+            registry.topics.retain(|_, topic| !topic.is_forgotten(now, true));
             if registry.topics.len() >= self.bounds.topics {
                 return Err(Code::TooManyTopics);
             }
@@ -184,8 +203,13 @@ mod tests {
     const NOW: Moment = Moment::ORIGIN;
 
     fn hub() -> Hub {
-        let ring = RingBounds { count: 8, bytes: 1 << 20 };
-        Hub::new(HubBounds { ring, topics: 4, topics_per_connection: 3 })
+        hub_with_history(0)
+    }
+
+    fn hub_with_history(count: usize) -> Hub {
+        let history = HistoryBounds { count, age: Duration::from_secs(300) };
+        let ring = RingBounds { count: 8, bytes: 1 << 20, history };
+        Hub::new(HubBounds { ring, history_bytes: 1 << 20, topics: 4, topics_per_connection: 3 })
     }
 
     fn link(number: u64, deny: &[&str]) -> Arc<Link> {
@@ -246,7 +270,8 @@ mod tests {
         }
         for name in ["host", "h*"] {
             let link = link(1, &[]);
-            let snapshots = hub.subscribe(&link, name, NOW).expect("allowed");
+            let fresh = hub.subscribe(&link, name, NOW).expect("allowed");
+            let snapshots = hub.resume(&link, &fresh[0], None).expect("subscribed").snapshots;
             let kinds: Vec<_> = snapshots.iter().map(|publication| publication.kind()).collect();
             assert_eq!(kinds, ["mem_snapshot", "cpu_snapshot"]);
             assert!(hub.subscribe(&link, name, NOW).expect("allowed").is_empty(), "only the first time");
@@ -290,5 +315,54 @@ mod tests {
         let mut ready = std::collections::VecDeque::new();
         link.take_ready(&mut ready);
         assert_eq!(ready.len(), 1);
+    }
+
+    fn at(hub: &Hub, topic: &str, offset: u64) -> Position {
+        let topic = hub.topic(&mut write(&hub.registry), &topic.into(), NOW).expect("there is room");
+        Position { epoch: topic.epoch().to_string(), offset: Some(offset) }
+    }
+
+    #[test]
+    fn a_connection_resumes_where_the_last_one_ended() {
+        let hub = hub_with_history(4);
+        for number in 0..6 {
+            publish(&hub, "a", &format!("k{number}"));
+        }
+        hub.sweep(NOW);
+        let link = link(1, &[]);
+        hub.subscribe(&link, "a", NOW).expect("allowed");
+        let recovery =
+            hub.resume(&link, "a", Some(&at(&hub, "a", 3))).expect("subscribed").recovery.expect("a history");
+        assert_eq!((recovery.offset, recovery.recovered, recovery.count), (Some(5), Some(true), Some(2)));
+        assert_eq!(received(&link), ["k4", "k5"]);
+        let recovery =
+            hub.resume(&link, "a", Some(&at(&hub, "a", 0))).expect("subscribed").recovery.expect("a history");
+        assert_eq!((recovery.offset, recovery.recovered, recovery.count), (Some(5), Some(false), Some(4)));
+        assert_eq!(received(&link), ["k2", "k3", "k4", "k5"]);
+        let other = Position { epoch: "other".into(), offset: Some(9) };
+        let recovery = hub.resume(&link, "a", Some(&other)).expect("subscribed").recovery.expect("a history");
+        assert_eq!((recovery.recovered, recovery.count), (Some(false), Some(4)));
+        assert!(hub.resume(&link, "b", None).is_none(), "not subscribed");
+    }
+
+    #[test]
+    fn without_a_history_there_are_no_positions() {
+        let (hub, link) = (hub(), link(1, &[]));
+        hub.subscribe(&link, "a", NOW).expect("allowed");
+        assert_eq!(hub.resume(&link, "a", None).expect("subscribed").recovery, None);
+    }
+
+    #[test]
+    fn a_history_over_its_budget_is_let_go() {
+        let history = HistoryBounds { count: 4, age: Duration::from_secs(300) };
+        let ring = RingBounds { count: 8, bytes: 1 << 20, history };
+        let hub = Hub::new(HubBounds { ring, history_bytes: 1, topics: 4, topics_per_connection: 3 });
+        publish(&hub, "a", "k");
+        hub.sweep(NOW);
+        let link = link(1, &[]);
+        hub.subscribe(&link, "a", NOW).expect("allowed");
+        let beginning = Position { offset: None, ..at(&hub, "a", 0) };
+        let recovery = hub.resume(&link, "a", Some(&beginning)).expect("subscribed").recovery.expect("a history");
+        assert_eq!((recovery.recovered, recovery.count), (Some(false), Some(0)));
     }
 }

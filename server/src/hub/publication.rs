@@ -47,6 +47,8 @@ pub(crate) struct Publication {
     correlation_id: Option<String>,
     priority: Priority,
     payload: Payload,
+    /// Epoch and offset, once it is in the ring of a topic with a history.
+    position: OnceLock<(Arc<str>, u64)>,
     compression: Option<Compression>,
     text: OnceLock<Framed>,
     binary: OnceLock<Framed>,
@@ -73,7 +75,33 @@ impl Publication {
             correlation_id: message.correlation_id,
             priority: message.priority,
             payload: message.payload.detached(),
+            position: OnceLock::new(),
             compression,
+            text: OnceLock::new(),
+            binary: OnceLock::new(),
+            msgpack: OnceLock::new(),
+            compressed: OnceLock::new(),
+        }
+    }
+
+    /// Notes where it stands in its topic, before anybody can see it.
+    pub(crate) fn stamp(&self, epoch: &Arc<str>, offset: u64) {
+        let _ = self.position.set((Arc::clone(epoch), offset));
+    }
+
+    /// The same without a position: the state of a topic, told outside its order.
+    pub(crate) fn without_position(&self) -> Self {
+        Self {
+            topic: Arc::clone(&self.topic),
+            kind: self.kind.clone(),
+            category: self.category,
+            id: self.id.clone(),
+            timestamp: self.timestamp.clone(),
+            correlation_id: self.correlation_id.clone(),
+            priority: self.priority,
+            payload: self.payload.clone(),
+            position: OnceLock::new(),
+            compression: self.compression,
             text: OnceLock::new(),
             binary: OnceLock::new(),
             msgpack: OnceLock::new(),
@@ -133,6 +161,8 @@ impl Publication {
             priority: (self.priority != Priority::Normal).then_some(self.priority),
             correlation_id: self.correlation_id.as_deref(),
             topic: Some(&self.topic),
+            epoch: self.position.get().map(|(epoch, _)| &**epoch),
+            offset: self.position.get().map(|(_, offset)| *offset),
             ..Head::default()
         };
         Framed::new(&wire::encode(&head, &self.payload, encoding, compression))

@@ -1,6 +1,8 @@
 //! The last publications of a topic, for subscribers that have not read them yet.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use wse_client_core::time::Moment;
 
 use super::publication::Publication;
 
@@ -11,13 +13,24 @@ pub(crate) struct RingBounds {
     pub(crate) count: usize,
     /// Most bytes, as [`Publication::cost`] counts them. The newest publication stays even if it is larger.
     pub(crate) bytes: usize,
+    /// What is kept for clients that come back, beyond what somebody has still to read.
+    pub(crate) history: HistoryBounds,
+}
+
+/// How much of what everybody has read is kept.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct HistoryBounds {
+    /// Most publications; 0: no history, and publications carry no position.
+    pub(crate) count: usize,
+    /// Longest time.
+    pub(crate) age: Duration,
 }
 
 /// Publications by position. Positions start at 0 and never repeat.
 #[derive(Debug)]
 pub(crate) struct Ring {
     bounds: RingBounds,
-    entries: VecDeque<Arc<Publication>>,
+    entries: VecDeque<(Moment, Arc<Publication>)>,
     /// Position of the oldest entry.
     base: u64,
     bytes: usize,
@@ -26,6 +39,8 @@ pub(crate) struct Ring {
 /// What a reader got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fetched {
+    /// Where the reader stood.
+    pub(crate) from: u64,
     /// Publications that were pushed out before this reader came to them. It goes on from the oldest.
     pub(crate) lost: u64,
     /// Where to read next.
@@ -45,15 +60,30 @@ impl Ring {
         self.base + self.entries.len() as u64
     }
 
+    /// The position of the oldest publication that is held.
+    pub(crate) const fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// What is held, as [`Publication::cost`] counts it.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether positions are told and a history is kept.
+    pub(crate) const fn keeps_history(&self) -> bool {
+        self.bounds.history.count > 0
+    }
+
     /// Whether nothing is held.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// Adds the newest publication.
-    pub(crate) fn push(&mut self, publication: Arc<Publication>) {
+    pub(crate) fn push(&mut self, publication: Arc<Publication>, now: Moment) {
         self.bytes += publication.cost();
-        self.entries.push_back(publication);
+        self.entries.push_back((now, publication));
         while self.entries.len() > self.bounds.count.max(1)
             || (self.bytes > self.bounds.bytes && self.entries.len() > 1)
         {
@@ -61,11 +91,27 @@ impl Ring {
         }
     }
 
-    /// Lets go of what every reader has read.
-    pub(crate) fn trim(&mut self, slowest: u64) {
+    /// Lets go of what every reader has read and the history need not keep.
+    pub(crate) fn trim(&mut self, slowest: u64, now: Moment) {
+        let HistoryBounds { count, age } = self.bounds.history;
+        while self.base < slowest
+            && let Some((at, _)) = self.entries.front()
+            && (self.entries.len() > count || now.since(*at) > age)
+        {
+            self.pop();
+        }
+        self.shrink();
+    }
+
+    /// Lets go of all that every reader has read: memory is short.
+    pub(crate) fn forget(&mut self, slowest: u64) {
         while self.base < slowest && !self.entries.is_empty() {
             self.pop();
         }
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
         if self.entries.is_empty() {
             self.entries.shrink_to(16);
         }
@@ -74,16 +120,17 @@ impl Ring {
     /// Appends at most `max` publications from `cursor` on to `out`.
     pub(crate) fn fetch(&self, cursor: u64, max: usize, out: &mut Vec<Arc<Publication>>) -> Fetched {
         let lost = self.base.saturating_sub(cursor);
+        let start = cursor;
         let from = cursor.max(self.base).min(self.head());
         let skip = (from - self.base) as usize;
         let take = max.min(self.entries.len() - skip);
-        out.extend(self.entries.range(skip..skip + take).cloned());
+        out.extend(self.entries.range(skip..skip + take).map(|(_, publication)| Arc::clone(publication)));
         let cursor = from + take as u64;
-        Fetched { lost, cursor, more: cursor < self.head() }
+        Fetched { from: start, lost, cursor, more: cursor < self.head() }
     }
 
     fn pop(&mut self) {
-        if let Some(publication) = self.entries.pop_front() {
+        if let Some((_, publication)) = self.entries.pop_front() {
             self.bytes -= publication.cost();
             self.base += 1;
         }
@@ -96,6 +143,9 @@ mod tests {
 
     use super::*;
 
+    const NOW: Moment = Moment::ORIGIN;
+    const NONE: HistoryBounds = HistoryBounds { count: 0, age: Duration::ZERO };
+
     fn publication(number: usize) -> Arc<Publication> {
         let message = Outgoing::new(format!("k{number}"), Payload::EMPTY);
         Arc::new(Publication::new("t", message, String::new(), String::new(), None))
@@ -107,46 +157,62 @@ mod tests {
 
     #[test]
     fn a_reader_gets_everything_in_order_and_in_steps() {
-        let mut ring = Ring::new(RingBounds { count: 10, bytes: usize::MAX });
-        (0..3).for_each(|number| ring.push(publication(number)));
+        let mut ring = Ring::new(RingBounds { count: 10, bytes: usize::MAX, history: NONE });
+        (0..3).for_each(|number| ring.push(publication(number), NOW));
         let mut read = Vec::new();
         let first = ring.fetch(0, 2, &mut read);
-        assert_eq!(first, Fetched { lost: 0, cursor: 2, more: true });
+        assert_eq!(first, Fetched { from: 0, lost: 0, cursor: 2, more: true });
         let second = ring.fetch(first.cursor, 2, &mut read);
-        assert_eq!(second, Fetched { lost: 0, cursor: 3, more: false });
+        assert_eq!(second, Fetched { from: 2, lost: 0, cursor: 3, more: false });
         assert_eq!(kinds(&read), ["k0", "k1", "k2"]);
-        assert_eq!(ring.fetch(3, 2, &mut read), Fetched { lost: 0, cursor: 3, more: false });
+        assert_eq!(ring.fetch(3, 2, &mut read), Fetched { from: 3, lost: 0, cursor: 3, more: false });
     }
 
     #[test]
     fn what_was_pushed_out_is_counted() {
-        let mut ring = Ring::new(RingBounds { count: 2, bytes: usize::MAX });
-        (0..5).for_each(|number| ring.push(publication(number)));
+        let mut ring = Ring::new(RingBounds { count: 2, bytes: usize::MAX, history: NONE });
+        (0..5).for_each(|number| ring.push(publication(number), NOW));
         let mut read = Vec::new();
-        assert_eq!(ring.fetch(1, 10, &mut read), Fetched { lost: 2, cursor: 5, more: false });
+        assert_eq!(ring.fetch(1, 10, &mut read), Fetched { from: 1, lost: 2, cursor: 5, more: false });
         assert_eq!(kinds(&read), ["k3", "k4"]);
     }
 
     #[test]
     fn bytes_are_bounded_too_but_the_newest_stays() {
         let cost = publication(0).cost();
-        let mut ring = Ring::new(RingBounds { count: 100, bytes: 2 * cost });
-        (0..5).for_each(|number| ring.push(publication(number)));
+        let mut ring = Ring::new(RingBounds { count: 100, bytes: 2 * cost, history: NONE });
+        (0..5).for_each(|number| ring.push(publication(number), NOW));
         assert_eq!((ring.entries.len(), ring.bytes, ring.head()), (2, 2 * cost, 5));
-        let mut tiny = Ring::new(RingBounds { count: 100, bytes: 1 });
-        tiny.push(publication(0));
+        let mut tiny = Ring::new(RingBounds { count: 100, bytes: 1, history: NONE });
+        tiny.push(publication(0), NOW);
         assert_eq!(tiny.entries.len(), 1);
     }
 
     #[test]
     fn trimming_keeps_positions() {
-        let mut ring = Ring::new(RingBounds { count: 100, bytes: usize::MAX });
-        (0..5).for_each(|number| ring.push(publication(number)));
-        ring.trim(3);
+        let mut ring = Ring::new(RingBounds { count: 100, bytes: usize::MAX, history: NONE });
+        (0..5).for_each(|number| ring.push(publication(number), NOW));
+        ring.trim(3, NOW);
         let mut read = Vec::new();
-        assert_eq!(ring.fetch(3, 10, &mut read), Fetched { lost: 0, cursor: 5, more: false });
-        ring.trim(5);
+        assert_eq!(ring.fetch(3, 10, &mut read), Fetched { from: 3, lost: 0, cursor: 5, more: false });
+        ring.trim(5, NOW);
         assert!(ring.is_empty());
         assert_eq!((ring.head(), ring.bytes), (5, 0));
+    }
+
+    #[test]
+    fn a_history_is_kept_within_count_and_age() {
+        let history = HistoryBounds { count: 3, age: Duration::from_secs(10) };
+        let mut ring = Ring::new(RingBounds { count: 100, bytes: usize::MAX, history });
+        (0..5).for_each(|number| ring.push(publication(number), NOW));
+        ring.trim(1, NOW);
+        assert_eq!(ring.base(), 1, "the reader at 1 has not read the rest");
+        ring.trim(5, NOW);
+        assert_eq!(ring.base(), 2);
+        ring.trim(5, NOW + Duration::from_secs(11));
+        assert!(ring.is_empty());
+        ring.push(publication(5), NOW);
+        ring.forget(6);
+        assert!(ring.is_empty());
     }
 }

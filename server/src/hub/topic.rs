@@ -9,14 +9,20 @@ use std::{
     time::Duration,
 };
 
-use wse_client_core::time::Moment;
+use wse_client_core::{
+    delivery::{Position, TopicRecovery},
+    time::Moment,
+};
 
 use super::{
     link::Link,
     publication::Publication,
     ring::{Fetched, Ring, RingBounds},
 };
-use crate::sync::{read, write};
+use crate::{
+    clock,
+    sync::{read, write},
+};
 
 /// Most snapshots remembered for one topic: one for each type, the oldest gives way.
 const MAX_SNAPSHOTS: usize = 16;
@@ -55,17 +61,29 @@ impl fmt::Debug for Subscriber {
     }
 }
 
+/// Where a subscriber goes on.
+#[derive(Debug)]
+pub(crate) struct Resumed {
+    /// What the client is told; `None` for a topic without a history.
+    pub(crate) recovery: Option<TopicRecovery>,
+    /// The state of the topic, as far as it is not among what follows.
+    pub(crate) snapshots: Vec<Arc<Publication>>,
+}
+
 #[derive(Debug)]
 struct State {
     ring: Ring,
     subscribers: Vec<Arc<Subscriber>>,
-    snapshots: Vec<Arc<Publication>>,
+    /// With their places in the ring.
+    snapshots: Vec<(u64, Arc<Publication>)>,
 }
 
 /// One exact topic.
 #[derive(Debug)]
 pub(crate) struct Topic {
     name: Arc<str>,
+    /// Names this life of the topic: a client that comes back sees whether positions still mean the same.
+    epoch: Arc<str>,
     state: RwLock<State>,
     last_publication: AtomicU64,
 }
@@ -73,7 +91,8 @@ pub(crate) struct Topic {
 impl Topic {
     pub(crate) fn new(name: Arc<str>, bounds: RingBounds, now: Moment) -> Self {
         let state = State { ring: Ring::new(bounds), subscribers: Vec::new(), snapshots: Vec::new() };
-        Self { name, state: RwLock::new(state), last_publication: AtomicU64::new(now.as_millis()) }
+        let epoch = clock::random_name("").into();
+        Self { name, epoch, state: RwLock::new(state), last_publication: AtomicU64::new(now.as_millis()) }
     }
 
     pub(crate) const fn name(&self) -> &Arc<str> {
@@ -88,10 +107,12 @@ impl Topic {
             if publication.is_snapshot() {
                 state.remember(&publication);
             }
-            if state.subscribers.is_empty() {
+            if state.ring.keeps_history() {
+                publication.stamp(&self.epoch, state.ring.head());
+            } else if state.subscribers.is_empty() {
                 return 0;
             }
-            state.ring.push(publication);
+            state.ring.push(publication, now);
             state.subscribers.len()
         };
         for subscriber in &read(&self.state).subscribers {
@@ -100,8 +121,8 @@ impl Topic {
         reached
     }
 
-    /// Adds a connection, which reads what is published from here on. Also tells the state so far.
-    pub(crate) fn attach(&self, link: &Arc<Link>, slot: u32) -> (Arc<Subscriber>, Vec<Arc<Publication>>) {
+    /// Adds a connection, which reads what is published from here on.
+    pub(crate) fn attach(&self, link: &Arc<Link>, slot: u32) -> Arc<Subscriber> {
         let mut state = write(&self.state);
         let subscriber = Arc::new(Subscriber {
             link: Arc::clone(link),
@@ -110,7 +131,37 @@ impl Topic {
             announced: AtomicBool::new(false),
         });
         state.subscribers.push(Arc::clone(&subscriber));
-        (subscriber, state.snapshots.clone())
+        subscriber
+    }
+
+    /// Where a subscriber stands, after it was moved to what a client missed since `position`. With the snapshots
+    /// that it does not get in the course of that.
+    pub(crate) fn resume(&self, subscriber: &Subscriber, position: Option<&Position>) -> Resumed {
+        // The lock keeps publications out while the cursor moves; it is this connection's task that moves it.
+        let state = write(&self.state);
+        let (base, head) = (state.ring.base(), state.ring.head());
+        let mut recovered = true;
+        if let Some(position) = position {
+            let wanted = position.offset.map_or(0, |offset| offset.saturating_add(1));
+            let known = *position.epoch == *self.epoch;
+            recovered = known && wanted >= base;
+            subscriber.cursor.store(if known { wanted.clamp(base, head) } else { base }, Ordering::Relaxed);
+        }
+        let cursor = subscriber.cursor.load(Ordering::Relaxed).max(base);
+        if cursor < head {
+            subscriber.announce();
+        }
+        let up_to_date = position.is_some() && recovered;
+        let replayed = |at: u64| state.ring.keeps_history() && at >= cursor;
+        let due = state.snapshots.iter().filter(|(at, _)| !up_to_date && !replayed(*at));
+        let snapshots = due.map(|(_, snapshot)| Arc::clone(snapshot)).collect();
+        let recovery = state.ring.keeps_history().then(|| TopicRecovery {
+            epoch: Some(self.epoch.to_string()),
+            offset: head.checked_sub(1),
+            recovered: Some(recovered),
+            count: Some(head - cursor),
+        });
+        Resumed { recovery, snapshots }
     }
 
     /// Removes a connection.
@@ -119,9 +170,9 @@ impl Topic {
         if let Some(index) = state.subscribers.iter().position(|other| Arc::ptr_eq(other, subscriber)) {
             state.subscribers.swap_remove(index);
         }
-        if state.subscribers.is_empty() {
+        if state.subscribers.is_empty() && !state.ring.keeps_history() {
             let head = state.ring.head();
-            state.ring.trim(head);
+            state.ring.forget(head);
         }
     }
 
@@ -138,20 +189,34 @@ impl Topic {
         fetched
     }
 
-    /// Lets go of what every subscriber has read.
-    pub(crate) fn trim(&self) {
+    /// Lets go of what every subscriber has read and the history need not keep; with `all`, of the history too.
+    /// Answers the bytes that are still held.
+    pub(crate) fn trim(&self, now: Moment, all: bool) -> usize {
         if read(&self.state).ring.is_empty() {
-            return;
+            return 0;
         }
         let mut state = write(&self.state);
         let slowest = state.subscribers.iter().map(|subscriber| subscriber.cursor.load(Ordering::Relaxed)).min();
         let slowest = slowest.unwrap_or_else(|| state.ring.head());
-        state.ring.trim(slowest);
+        if all {
+            state.ring.forget(slowest);
+        } else {
+            state.ring.trim(slowest, now);
+        }
+        state.ring.bytes()
     }
 
-    /// Whether nobody would miss it.
-    pub(crate) fn is_forgotten(&self, now: Moment) -> bool {
+    /// This life of the topic.
+    pub(crate) const fn epoch(&self) -> &Arc<str> {
+        &self.epoch
+    }
+
+    /// Whether nobody would miss it. A history that is still held is missed, unless room is needed.
+    pub(crate) fn is_forgotten(&self, now: Moment, room_needed: bool) -> bool {
         let state = read(&self.state);
+        if !room_needed && !state.ring.is_empty() {
+            return false;
+        }
         let after = if state.snapshots.is_empty() { FORGET_AFTER } else { FORGET_SNAPSHOT_AFTER };
         let last = Moment::from_millis(self.last_publication.load(Ordering::Relaxed));
         state.subscribers.is_empty() && now.since(last) > after
@@ -160,10 +225,11 @@ impl Topic {
 
 impl State {
     fn remember(&mut self, publication: &Arc<Publication>) {
-        self.snapshots.retain(|other| other.kind() != publication.kind());
+        self.snapshots.retain(|(_, other)| other.kind() != publication.kind());
         if self.snapshots.len() == MAX_SNAPSHOTS {
             self.snapshots.remove(0);
         }
-        self.snapshots.push(Arc::clone(publication));
+        // What is told out of turn has no place in the order of the topic.
+        self.snapshots.push((self.ring.head(), Arc::new(publication.without_position())));
     }
 }

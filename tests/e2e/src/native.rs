@@ -1,6 +1,7 @@
 //! The Rust client, in this process.
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
 use tokio::time::timeout;
 use wse_client::{Client, Compression, Encoding, Event, Outgoing, Payload};
 
@@ -72,7 +73,10 @@ impl Native {
                         text: Some(text),
                     });
                 }
-                Event::Lost { topic, count } => bail!("lost {count:?} messages of {topic:?}"),
+                Event::Lost { topic, count, .. } => {
+                    let payload = json!({ "topic": topic, "count": count });
+                    return Ok(Got { kind: "lost".into(), id: String::new(), topic, payload, text: None });
+                }
                 Event::Rejected(error) => bail!("a frame was refused: {error}"),
                 Event::ServerError(error) => bail!("the server says {} {}", error.code, error.message),
                 _ => {}

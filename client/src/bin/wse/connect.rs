@@ -52,7 +52,10 @@ pub(crate) fn narrate(event: &Event) {
         // One that ends the connection is told again, by the disconnect.
         Event::ServerError(error) if error.recoverable => eprintln!("server: {}: {}", error.code, error.message),
         Event::Rejected(error) => eprintln!("unreadable message: {error}"),
-        Event::Lost { topic, count } => {
+        Event::Recovery { topic, outcome, count } => {
+            eprintln!("{topic}: {}, {count} missed messages follow", outcome.as_str())
+        }
+        Event::Lost { topic, count, .. } => {
             let count = count.map_or_else(|| "some".to_owned(), |count| count.to_string());
             eprintln!("lost {count} messages of {}", topic.as_deref().unwrap_or("unknown topics"));
         }

@@ -32,8 +32,8 @@ class AsyncWSEClient:
     """One logical connection that stays up, as an async iterator of :class:`WSEEvent`.
 
     ``async with`` connects and closes. Iterating yields the messages of the application, messages of type ``error``
-    from the server, and ``lost`` notices (payload ``{"topic", "count"}``, either may be ``None``) where the server had
-    to drop messages for this client. After any loss of the connection the client comes back by itself and asks for its
+    from the server, and ``lost`` notices (payload ``{"topic", "count"}``, either may be ``None``; of a recoverable
+    topic with ``epoch``, ``from`` and ``to``) for messages that will never come. After any loss of the connection the client comes back by itself and asks for its
     topics again. The iterator ends after :meth:`close`, and raises a :class:`WSEError` when the connection failed for
     good.
 
