@@ -55,6 +55,8 @@ pub(crate) struct Line {
     pub(crate) tainted: bool,
     /// The next frame in this direction is damaged.
     pub(crate) damage: Option<usize>,
+    /// The next question about a gap is refused as one too many.
+    pub(crate) refuses_question: bool,
     /// A direction has carried a sealed frame.
     pub(crate) sealed: [bool; 2],
     /// Nonces of both directions, which share one key.
@@ -228,6 +230,7 @@ impl Line {
             last_arrival: [opened; 2],
             tainted: false,
             damage: None,
+            refuses_question: false,
             sealed: [false; 2],
             nonces: BTreeSet::new(),
             recent: Vec::new(),

@@ -119,7 +119,7 @@ fn many(options: &Options) -> bool {
     let worlds = done.load(Ordering::Relaxed);
     if let Some(seed) = failed.into_inner().unwrap_or_default() {
         replay(seed, false);
-        println!("replay it with: cargo run -p wse-sim --release -- --seed {seed} --trace");
+        println!("replay it with: cargo run -p wse-sim --profile sim -- --seed {seed} --trace");
         println!("{worlds} worlds until then");
         return false;
     }

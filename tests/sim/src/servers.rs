@@ -4,6 +4,7 @@ use bytes::Bytes;
 use wse_client_core::{
     client::SubscriptionAction,
     delivery::TopicRecovery,
+    error::Code,
     server::{self, SubscriptionRequest},
     wire::{self, Head, Payload},
 };
@@ -41,7 +42,13 @@ impl World {
     fn on_peer_event(&mut self, id: LineId, event: server::Event) {
         match event {
             server::Event::Subscribe(request) => self.subscribe_line(id, request, true),
-            server::Event::Recover(request) => self.subscribe_line(id, request, false),
+            server::Event::Recover(request) => {
+                let Some(line) = self.lines.get_mut(&id) else { return };
+                if std::mem::take(&mut line.refuses_question) {
+                    return line.peer.tell_error(Code::RateLimited, "too many questions", request.id.as_deref(), self.now);
+                }
+                self.subscribe_line(id, request, false);
+            }
             server::Event::Unsubscribe(request) => {
                 let Some(line) = self.lines.get_mut(&id) else { return };
                 for name in &request.topics {

@@ -144,7 +144,12 @@ impl World {
             self.deliver(other, &publication);
         }
         let (Some(stamp), true) = (publication.stamp, self.dice.chance(50)) else {
-            return self.trace.note(self.now, format_args!("-- {}/{} misses one of {name}", id.0, id.1.0));
+            self.trace.note(self.now, format_args!("-- {}/{} misses one of {name}", id.0, id.1.0));
+            let refuses = self.dice.chance(30);
+            if let Some(line) = self.lines.get_mut(&id) {
+                line.refuses_question = refuses;
+            }
+            return;
         };
         self.tabs[id.0].said_lost.insert((name.clone(), stamp.epoch, stamp.offset));
         let range = LostRange { epoch: epoch_text(stamp.epoch), from: stamp.offset, to: Some(stamp.offset) };
