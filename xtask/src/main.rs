@@ -12,6 +12,7 @@ mod python;
 mod report;
 mod setup;
 mod sh;
+mod sim;
 mod test;
 mod wasm;
 
@@ -30,6 +31,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [OPTIONS]
   lint                           check format and lints without changing a file
   test [--only STEP]             every test of every language; --only names one step of the table at the end
   e2e [--only PART]              every client at once against the real server; --only takes part of a test's name
+  sim [--planted] [OPTIONS]      10,000 simulated worlds; --planted: that each planted bug is caught
   bench [OPTIONS]                measure; options go to the benchmark, see `cargo xtask bench --help`
   wasm                           build the WebAssembly module for the browser
   wheel                          build the Python wheel into dist/
@@ -56,6 +58,7 @@ fn run() -> Result<()> {
         "lint" => args.finish().and_then(|()| lint::check()),
         "test" => test::run(args),
         "e2e" => e2e::run(args),
+        "sim" => sim::run(args),
         "bench" => bench::run(args),
         "wasm" => args.finish().and_then(|()| npm::wasm()),
         "wheel" => args.finish().and_then(|()| dist::wheel()),
