@@ -279,7 +279,8 @@ impl World {
             let turned_off = self.tabs[index].is_off();
             let failed = self.tabs[index].state == client::ConnectionState::Failed;
             if turned_off && (failed || self.dice.chance(70)) {
-                self.tabs[index].may_fail = false;
+                // Turned away once is not turned away for ever.
+                self.tabs[index].may_fail = self.plan.clients[index].reconnect.max_retries.is_some();
                 self.command(index, "connect", |tab, now| tab.client.connect(now));
             }
             if failed {
