@@ -82,7 +82,8 @@ fn caught(said: &str) -> Result<(String, String)> {
         let rest = said.lines().rev().find_map(|line| line.starts_with("world ").then(|| line.split_once(before)))??.1;
         rest.split(after).next().map(str::to_owned)
     };
-    let Some(rule) = between(" breaks ", " at ").map(|rule| rule.split(':').next().unwrap_or_default().to_owned()) else {
+    let Some(rule) = between(" breaks ", " at ").map(|rule| rule.split(':').next().unwrap_or_default().to_owned())
+    else {
         bail!("{WORLDS} worlds, and nothing was noticed");
     };
     let worlds = said.lines().rev().find_map(|line| line.strip_suffix(" worlds until then")).unwrap_or("?");

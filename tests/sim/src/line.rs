@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wse_client_core::{
-    io::{Frame, SocketId},
-    server::{self, Admission, Identity, Peer, UpgradeParams},
     error::Code,
+    io::{Frame, SocketId},
     rng::Seed,
+    server::{self, Admission, Identity, Peer, UpgradeParams},
     time::{Moment, WallTime},
     topic::Acl,
 };

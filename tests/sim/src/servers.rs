@@ -45,7 +45,12 @@ impl World {
             server::Event::Recover(request) => {
                 let Some(line) = self.lines.get_mut(&id) else { return };
                 if std::mem::take(&mut line.refuses_question) {
-                    return line.peer.tell_error(Code::RateLimited, "too many questions", request.id.as_deref(), self.now);
+                    return line.peer.tell_error(
+                        Code::RateLimited,
+                        "too many questions",
+                        request.id.as_deref(),
+                        self.now,
+                    );
                 }
                 self.subscribe_line(id, request, false);
             }

@@ -136,9 +136,8 @@ impl World {
         }
         let name = names[self.dice.below(names.len())].clone();
         let publication = self.history.publish(&name, true);
-        let others = |(other, line): &(&LineId, &crate::line::Line)| {
-            **other != id && line.open && line.topics.contains(&name)
-        };
+        let others =
+            |(other, line): &(&LineId, &crate::line::Line)| **other != id && line.open && line.topics.contains(&name);
         let ids: Vec<LineId> = self.lines.iter().filter(others).map(|(id, _)| *id).collect();
         for other in ids {
             self.deliver(other, &publication);
@@ -260,5 +259,5 @@ impl World {
 /// Whether a frame may come twice without meaning something else: it is sealed, or a publication.
 fn is_publication(frame: &Frame) -> bool {
     let bytes = frame.bytes();
-    bytes.starts_with(b"E:") || bytes.windows(6).any(|window| window == b"update" ) && !bytes.starts_with(b"WSE")
+    bytes.starts_with(b"E:") || bytes.windows(6).any(|window| window == b"update") && !bytes.starts_with(b"WSE")
 }

@@ -215,7 +215,9 @@ impl World {
         match due {
             Due::ToTab(index, socket, delivery) => self.to_tab(index, socket, delivery),
             Due::ToPeer(index, socket, frame) => self.to_peer((index, socket), frame),
-            Due::PeerClosed(index, socket) => self.peer_input((index, socket), server::Input::Closed(Close::abnormal())),
+            Due::PeerClosed(index, socket) => {
+                self.peer_input((index, socket), server::Input::Closed(Close::abnormal()))
+            }
             Due::Cut(index, socket) => self.cut((index, socket)),
             Due::Token(index, answer) => self.answer_token(index, answer),
             Due::NewToken(index) => self.rotate_token(index),
