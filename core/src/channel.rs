@@ -16,6 +16,7 @@ const RESERVED: &[&str] = &[
     "client_hello",
     "server_hello",
     "server_ready",
+    "draining",
     "subscription",
     "subscription_update",
     "ping",

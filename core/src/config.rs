@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     delivery::{DedupWindow, ReorderConfig},
     error::Code,
+    resilience::{BackoffStrategy, PoolConfig},
     security::Secret,
     topic,
     wire::{Compression, Encoding, Limits},
@@ -13,7 +14,7 @@ use crate::{
 /// Everything a [`crate::client::Client`] can be told. Defaults are those of every SDK.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// `ws://` or `wss://` addresses of equal servers; the next one is tried after each failure. At least one.
+    /// `ws://` or `wss://` addresses of equal servers, at least one. Another one is tried after a failure.
     pub endpoints: Vec<String>,
     /// Topics to subscribe to as soon as a connection is ready. Default none.
     pub topics: Vec<String>,
@@ -25,6 +26,10 @@ pub struct ClientConfig {
     pub client_version: String,
     /// When to come back after a connection is lost.
     pub reconnect: ReconnectConfig,
+    /// Which of several endpoints is next.
+    pub pool: PoolConfig,
+    /// Turn down pings and compress harder when the network is poor. Default false.
+    pub adaptive_quality: bool,
     /// Encryption of messages.
     pub security: SecurityConfig,
     /// Form and size of messages.
@@ -49,6 +54,8 @@ impl ClientConfig {
             token_transport: TokenTransport::default(),
             client_version: crate::VERSION.into(),
             reconnect: ReconnectConfig::default(),
+            pool: PoolConfig::default(),
+            adaptive_quality: false,
             security: SecurityConfig::default(),
             performance: PerformanceConfig::default(),
             delivery: DeliveryConfig::default(),
@@ -78,6 +85,9 @@ impl ClientConfig {
             })?;
         }
         self.reconnect.check()?;
+        if self.pool.preferred.is_some_and(|index| index >= self.endpoints.len()) {
+            return Err(ConfigError::new("pool.preferred", "must be the index of an endpoint"));
+        }
         for (name, length) in [
             ("heartbeat.interval", self.heartbeat.interval),
             ("heartbeat.timeout", self.heartbeat.timeout),
@@ -156,6 +166,8 @@ pub struct ReconnectConfig {
     pub max_delay: Duration,
     /// Growth of the pause. Default 1.5.
     pub multiplier: f64,
+    /// How the pause grows. Default exponential.
+    pub strategy: BackoffStrategy,
 }
 
 impl Default for ReconnectConfig {
@@ -165,6 +177,7 @@ impl Default for ReconnectConfig {
             initial_delay: Duration::from_secs(1),
             max_delay: Duration::from_secs(30),
             multiplier: 1.5,
+            strategy: BackoffStrategy::default(),
         }
     }
 }

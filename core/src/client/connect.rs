@@ -13,6 +13,7 @@ use crate::{
         close::{self, Reaction},
     },
     io::{Close, SocketId},
+    resilience::{Adaptation, ReturnWindow},
     security::{Dialect, KeyPair, Role, Secret},
     time::Moment,
     wire::{Encoding, Message},
@@ -57,6 +58,8 @@ pub(super) struct Link {
     grace_over: bool,
     /// The last `error` of the server: it explains the close that follows.
     pub(super) last_error: Option<(String, String)>,
+    /// When the server wants to see us again, if it said so.
+    pub(super) return_window: Option<ReturnWindow>,
 }
 
 #[derive(Serialize)]
@@ -113,6 +116,10 @@ impl Client {
                 let token = token.clone();
                 self.dial(Some(token), now);
             }
+            Credentials::Provider if self.token_once.is_some() => {
+                let token = self.token_once.take();
+                self.dial(token, now);
+            }
             Credentials::Provider => {
                 self.phase = Phase::FetchingToken;
                 let renew = std::mem::take(&mut self.renew_token);
@@ -136,12 +143,13 @@ impl Client {
         let socket = SocketId(self.last_socket);
         self.phase = Phase::Opening { socket };
         self.timers.set(Timer::Dial, now + self.config.timeouts.connect);
+        self.pool.choose(&mut self.rng, now);
         let (url, token) = self.url_for(token);
         self.outputs.push_back(Output::Act(Action::Open { socket, url, token }));
     }
 
     fn endpoint(&self) -> &str {
-        &self.config.endpoints[self.endpoint % self.config.endpoints.len()]
+        self.pool.current()
     }
 
     fn url_for(&self, token: Option<Secret>) -> (String, Option<Secret>) {
@@ -189,6 +197,7 @@ impl Client {
             said_ready: false,
             grace_over: false,
             last_error: None,
+            return_window: None,
         });
         // The ping goes first: after a hello with a key, plaintext is over.
         self.ping(now);
@@ -257,6 +266,10 @@ impl Client {
         link.full_duplex = true;
         link.channel.encoding = self.config.performance.encoding;
         link.channel.compression = self.config.performance.compression;
+        let adaptation = self.adaptive.adaptation();
+        if adaptation != Adaptation::NONE {
+            self.adapt(adaptation);
+        }
     }
 
     fn agree_on_key(&mut self, server_version: Option<&str>, server_key: Option<&str>) -> Result<(), Code> {
@@ -301,6 +314,8 @@ impl Client {
         self.timers.set(Timer::Stable, now + STABLE_AFTER);
         self.phase = Phase::Ready { since: now };
         self.metrics.connections += 1;
+        let latency = self.network.report().latency.map(|mean| u32::try_from(mean.as_millis()).unwrap_or(u32::MAX));
+        self.pool.succeeded(latency, now);
         self.set_state(ConnectionState::Connected);
         let info = self.link.as_ref().map(|link| link.info.clone()).unwrap_or_default();
         self.emit(Event::Connected(info));
@@ -380,9 +395,13 @@ impl Client {
     }
 
     fn attempt_failed(&mut self, code: Code, close: Option<Close>, detail: String, now: Moment) {
+        let wanted = self.link.as_ref().and_then(|link| link.return_window);
         self.forget_link();
-        self.endpoint = self.endpoint.wrapping_add(1);
-        let Some(pause) = self.backoff.next_pause(&mut self.rng) else {
+        // Refused credentials say nothing about the endpoint.
+        if !matches!(code, Code::AuthFailed | Code::AuthRequired | Code::TokenProviderFailed) {
+            self.pool.failed(now);
+        }
+        let Some(pause) = self.backoff.next_pause(wanted, &mut self.rng) else {
             self.give_up(Code::RetriesExhausted, close, format!("gave up: {detail}"));
             return;
         };
@@ -446,6 +465,7 @@ impl Client {
             Input::Closed(socket, close) => self.on_closed(socket, close, now),
             Input::Failed(socket, fault) => self.on_failed(socket, fault, now),
             Input::Token(answer) => self.on_token(answer, now),
+            Input::Network(hint) => self.on_hint(hint, now),
             Input::ReadsPaused(paused) => self.on_reads_paused(paused, now),
             Input::Wake => {}
         }

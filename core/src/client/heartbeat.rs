@@ -25,15 +25,18 @@ impl Client {
     /// Sends a ping. Unless reads are paused, the server has `heartbeat.timeout` to send anything at all.
     pub(super) fn ping(&mut self, now: Moment) {
         let timestamp = self.wall.at(now).as_unix_ms();
-        self.ping_sent = Some(now);
+        if self.ping_sent.replace(now).is_some() && !self.reads_paused && !self.is_cut_off() {
+            self.network.unanswered();
+            self.judge_network();
+        }
         self.send_control("ping", &Ping { timestamp }, now);
-        self.timers.set(Timer::Ping, now + self.config.heartbeat.interval);
+        self.timers.set(Timer::Ping, now + self.ping_interval());
         self.expect_life(now);
     }
 
     /// Gives the server `heartbeat.timeout` from the first unanswered ping on.
     fn expect_life(&mut self, now: Moment) {
-        if !self.reads_paused && !self.awaiting_life {
+        if !self.reads_paused && !self.awaiting_life && !self.is_cut_off() {
             self.awaiting_life = true;
             self.timers.set(Timer::Silence, now + self.config.heartbeat.timeout);
         }
@@ -72,6 +75,8 @@ impl Client {
             let latency = now.since(sent);
             self.metrics.latency = Some(latency);
             self.emit(Event::Latency(latency));
+            self.network.answered(latency);
+            self.judge_network();
         }
     }
 }

@@ -1,16 +1,22 @@
 //! What frames of the server mean. Source: PROTOCOL.md §2, §4, §6.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use crate::{
     delivery::LostRange,
     error::Code,
     io::{Frame, SocketId},
+    resilience::ReturnWindow,
     time::Moment,
     wire::{DecodeError, Message},
 };
 
 use super::{Client, Event, ServerError};
+
+/// A server that wants to be left alone for longer is asked again all the same.
+const LONGEST_RETURN: Duration = Duration::from_secs(600);
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -18,6 +24,14 @@ struct ErrorPayload {
     code: String,
     message: String,
     recoverable: Option<bool>,
+}
+
+/// Both in milliseconds.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct DrainingPayload {
+    retry_after: u64,
+    window: u64,
 }
 
 #[derive(Deserialize, Default)]
@@ -59,6 +73,7 @@ impl Client {
             "subscription_update" => self.on_subscription_answer(&message),
             "error" => self.on_server_error(message),
             "lost" => self.on_lost(&message),
+            "draining" => self.on_draining(&message),
             "heartbeat" => {}
             _ => self.on_application_message(message, now),
         }
@@ -98,6 +113,17 @@ impl Client {
             recoverable: payload.recoverable.unwrap_or(true),
             source: message,
         }));
+    }
+
+    /// The server goes away and says when it, or another one, wants to see us again.
+    fn on_draining(&mut self, message: &Message) {
+        let draining: DrainingPayload = message.payload().parse_control().unwrap_or_default();
+        if let Some(link) = &mut self.link {
+            link.return_window = Some(ReturnWindow {
+                retry_after: Duration::from_millis(draining.retry_after).min(LONGEST_RETURN),
+                window: Duration::from_millis(draining.window).min(LONGEST_RETURN),
+            });
+        }
     }
 
     fn on_lost(&mut self, message: &Message) {

@@ -6,6 +6,7 @@
 //! arrivals.rs       once, in order, or a word about what is missing
 //! outbound.rs       messages of the application, control messages
 //! subscriptions.rs  wanted topics and requests under way
+//! network.rs        what the host says about the network, and how well it does
 //! heartbeat.rs      pings, and the decision that the server went silent
 //! ```
 
@@ -13,6 +14,7 @@ mod arrivals;
 mod connect;
 mod heartbeat;
 mod inbound;
+mod network;
 mod outbound;
 mod subscriptions;
 mod types;
@@ -26,7 +28,7 @@ use crate::{
     delivery::{DedupWindow, Positions, ReorderWindow},
     error::Code,
     io::Close,
-    resilience::Backoff,
+    resilience::{AdaptiveQuality, Backoff, EndpointPool, NetworkMonitor, Quality},
     rng::{Rng, Seed},
     security::Secret,
     time::{Moment, Timers, WallClock, WallTime},
@@ -98,8 +100,15 @@ pub struct Client {
     phase: Phase,
     link: Option<Link>,
     last_socket: u64,
-    endpoint: usize,
+    pool: EndpointPool,
+    network: NetworkMonitor,
+    quality: Quality,
+    adaptive: AdaptiveQuality,
+    offline_since: Option<Moment>,
+    asleep_since: Option<Moment>,
     renew_token: bool,
+    /// Set while there is a provider: used for the next attempt, instead of asking.
+    token_once: Option<Secret>,
     backoff: Backoff,
     subscriptions: Subscriptions,
     positions: Positions,
@@ -130,8 +139,14 @@ impl Client {
             phase: Phase::Resting,
             link: None,
             last_socket: 0,
-            endpoint: 0,
+            pool: EndpointPool::new(&config.endpoints, config.pool.clone()),
+            network: NetworkMonitor::default(),
+            quality: Quality::default(),
+            adaptive: AdaptiveQuality::default(),
+            offline_since: None,
+            asleep_since: None,
             renew_token: false,
+            token_once: None,
             backoff: Backoff::new(config.reconnect.clone()),
             subscriptions: Subscriptions::new(&config.topics),
             positions: Positions::new(Positions::DEFAULT_CAPACITY.max(config.limits.max_topics)),
@@ -185,17 +200,23 @@ impl Client {
         self.request_topics(SubscriptionAction::Unsubscribe, owned(topics), now)
     }
 
-    /// Replaces the token for the next attempt. A client that waits or failed for its token tries at once.
-    /// With a token provider this does nothing: the provider is asked anyway.
+    /// Replaces the token for the next attempt. A client that waits or failed for its token tries at once, one that
+    /// waits for its token provider stops waiting. With a provider the token counts for one attempt.
     pub fn set_token(&mut self, token: Option<Secret>, now: Moment) {
         if matches!(self.config.credentials, Credentials::Provider) {
-            return;
+            self.token_once = token;
+            if matches!(self.phase, Phase::FetchingToken) {
+                // What the provider still answers is older than this.
+                self.start_attempt(now);
+                return;
+            }
+        } else {
+            self.config.credentials = token.map_or(Credentials::None, Credentials::Token);
         }
-        self.config.credentials = token.map_or(Credentials::None, Credentials::Token);
-        let for_token = self
-            .last_disconnect
-            .as_ref()
-            .is_some_and(|end| matches!(end.code, Code::AuthFailed | Code::AuthRequired | Code::OriginNotAllowed));
+        let for_token = self.last_disconnect.as_ref().is_some_and(|end| {
+            use Code::{AuthFailed, AuthRequired, OriginNotAllowed, TokenProviderFailed};
+            matches!(end.code, AuthFailed | AuthRequired | OriginNotAllowed | TokenProviderFailed)
+        });
         let stuck = matches!(self.phase, Phase::Waiting) || self.state == ConnectionState::Failed;
         if for_token && stuck {
             self.reconnect(now);
@@ -282,6 +303,16 @@ impl Client {
         Metrics { failed_attempts: self.backoff.failures(), connected_for, ..self.metrics.clone() }
     }
 
+    /// How the network and the endpoints do.
+    pub fn diagnostics(&self, now: Moment) -> Diagnostics {
+        Diagnostics {
+            network: self.network.report(),
+            breaker: self.pool.breaker(now),
+            endpoints: self.pool.report(now),
+            sequence: self.reorder.stats(),
+        }
+    }
+
     fn fire_timers(&mut self, now: Moment) {
         while let Some(timer) = self.timers.expired(now) {
             match timer {
@@ -295,7 +326,7 @@ impl Client {
                 }
                 Timer::Silence => self.on_silence(now),
                 Timer::Stable => self.backoff.reset(),
-                Timer::Retry => self.start_attempt(now),
+                Timer::Retry => self.on_retry(now),
                 Timer::Subscription => self.on_subscription_timeout(now),
                 Timer::Outbound => {}
                 Timer::Recovery => self.on_recovery_timeout(now),

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    delivery::LostRange,
+    delivery::{LostRange, SequenceStats},
     error::Code,
     io::{Close, Frame, SocketId},
+    resilience::{Adaptation, BreakerState, EndpointReport, NetworkReport, Quality},
     security::Secret,
     time::Moment,
     wire::{DecodeError, Message, Payload, Priority},
@@ -24,10 +25,27 @@ pub enum Input {
     Failed(SocketId, Fault),
     /// The answer to [`Action::FetchToken`]: a token, none, or a failure in the application's words.
     Token(Result<Option<Secret>, String>),
+    /// What the host says about the network or about itself.
+    Network(NetworkHint),
     /// The driver stopped reading because the application is slow (`true`), or reads again (`false`).
     /// While it does not read, silence of the server proves nothing.
     ReadsPaused(bool),
     /// The time given by [`Output::Wait`] has come. Early calls are harmless.
+    Wake,
+}
+
+/// What a host can know before its sockets do. Source: PROTOCOL.md §7.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NetworkHint {
+    /// There is no network. Nothing is dialled for a while, and silence proves nothing.
+    Offline,
+    /// There is a network again.
+    Online,
+    /// The network is another one: sockets may be dead without a word.
+    AddressChanged,
+    /// The machine or the page is about to sleep.
+    Sleep,
+    /// It woke.
     Wake,
 }
 
@@ -130,6 +148,15 @@ pub enum Event {
     },
     /// A round trip was measured.
     Latency(Duration),
+    /// The network does better or worse than before.
+    QualityChanged {
+        /// The judgement before.
+        from: Quality,
+        /// The judgement from here on.
+        to: Quality,
+    },
+    /// What this client does was adapted to the network.
+    Adapted(Adaptation),
 }
 
 /// How much of what was missed comes after all. Source: PROTOCOL.md §6.6.
@@ -381,6 +408,19 @@ impl SubscribeError {
             Self::Empty => Code::InvalidSubscription,
         }
     }
+}
+
+/// How the network and the endpoints do. Names are the same in every language.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diagnostics {
+    /// What the last round trips say.
+    pub network: NetworkReport,
+    /// The circuit breaker of the endpoint in use.
+    pub breaker: BreakerState,
+    /// Each endpoint, in the order of the configuration.
+    pub endpoints: Vec<EndpointReport>,
+    /// What the sequence numbers of the present connection tell.
+    pub sequence: SequenceStats,
 }
 
 /// Counters since the client was made, and the present state. Names are the same in every language.

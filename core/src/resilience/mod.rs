@@ -14,4 +14,8 @@ mod breaker;
 mod network;
 mod pool;
 
-pub use backoff::Backoff;
+pub use adapt::{Adaptation, AdaptiveQuality};
+pub use backoff::{Backoff, BackoffStrategy, ReturnWindow};
+pub use breaker::{BreakerConfig, BreakerState, CircuitBreaker};
+pub use network::{NetworkMonitor, NetworkReport, Quality, Suggestion};
+pub use pool::{BalanceStrategy, EndpointPool, EndpointReport, PoolConfig};

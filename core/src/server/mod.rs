@@ -19,7 +19,7 @@ mod tests;
 pub use types::*;
 pub use upgrade::{ParamError, UpgradeParams};
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
     channel::Channel,
@@ -177,6 +177,15 @@ impl Peer {
         if !self.over {
             self.finish(close.clone());
             self.outputs.push_back(Output::Close(close));
+        }
+    }
+
+    /// Sends the client away because the server is going to stop: it is told to come back not before `retry_after`,
+    /// spread over `window`, and the connection closes with 4300.
+    pub fn drain(&mut self, retry_after: Duration, window: Duration, now: Moment) {
+        if !self.over {
+            self.tell_draining(retry_after, window, now);
+            self.close(Close::new(close::DRAINING, "draining"), now);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What goes to this client alone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
@@ -30,6 +30,12 @@ struct ErrorPayload<'a> {
 struct PingPayload<'a> {
     timestamp: u64,
     server_time: &'a str,
+}
+
+#[derive(Serialize)]
+struct DrainingPayload {
+    retry_after: u64,
+    window: u64,
 }
 
 #[derive(Serialize)]
@@ -129,6 +135,12 @@ impl Peer {
         let LostRange { epoch, from, to } = range;
         let lost = LostPayload { topic, count: range.count(), epoch: Some(epoch), from: Some(*from), to: *to };
         self.send_control("lost", &lost, None, now);
+    }
+
+    pub(super) fn tell_draining(&mut self, retry_after: Duration, window: Duration, now: Moment) {
+        let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        let payload = DrainingPayload { retry_after: millis(retry_after), window: millis(window) };
+        self.send_control("draining", &payload, None, now);
     }
 
     /// Tells the client about an error; the connection goes on. `refused_id` names the message that was refused.

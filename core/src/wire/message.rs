@@ -48,6 +48,7 @@ impl Category {
             "pong",
             "PONG",
             "lost",
+            "draining",
             "rate_limit_warning",
         ];
         if kind.contains("_snapshot") || kind.starts_with("snapshot_") {

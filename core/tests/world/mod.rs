@@ -11,7 +11,9 @@ use std::{
 use bytes::Bytes;
 use history::History;
 use wse_client_core::{
-    client::{self, Action, Client, Event, Input, Outgoing, RequestId, SubscriptionAction, SubscriptionOutcome},
+    client::{
+        self, Action, Client, Event, Input, NetworkHint, Outgoing, RequestId, SubscriptionAction, SubscriptionOutcome,
+    },
     config::ClientConfig,
     error::Code,
     io::{Close, Frame, SocketId},
@@ -87,6 +89,8 @@ pub(crate) struct World {
     pub(crate) faults: LinkFaults,
     /// Handed out one after the other when the client asks for a token; the last one again and again.
     pub(crate) tokens: VecDeque<String>,
+    /// The token provider never answers.
+    pub(crate) provider_is_stuck: bool,
     now: Moment,
     rng: Rng,
     config: WorldConfig,
@@ -125,6 +129,7 @@ impl World {
             client,
             faults: LinkFaults::default(),
             tokens: VecDeque::new(),
+            provider_is_stuck: false,
             now,
             rng: Rng::new(Seed::from_u64(config.seed ^ 0xdead)),
             history: config.history.map(History::new),
@@ -228,6 +233,30 @@ impl World {
             }
         }
         self.run(LATENCY);
+    }
+
+    pub(crate) fn server_drains(&mut self, retry_after: Duration, window: Duration) {
+        let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
+        for socket in sockets {
+            if let Some(connection) = self.connections.get_mut(&socket).filter(|connection| connection.open) {
+                connection.peer.drain(retry_after, window, self.now);
+                self.drain_peer(socket, false);
+            }
+        }
+    }
+
+    pub(crate) fn hint(&mut self, hint: NetworkHint) {
+        self.client_hears(Input::Network(hint));
+    }
+
+    pub(crate) fn set_token(&mut self, token: &str) {
+        self.client.set_token(Some(token.into()), self.now);
+        self.drain_client();
+    }
+
+    /// Hands in something that no driver of this world would.
+    pub(crate) fn client_hears(&mut self, input: Input) {
+        self.client_input(input);
     }
 
     /// Cuts every connection: both ends learn of it at once.
@@ -452,6 +481,9 @@ impl World {
         match action {
             Action::FetchToken { renew } => {
                 self.token_requests.push(renew);
+                if self.provider_is_stuck {
+                    return;
+                }
                 let token = if self.tokens.len() > 1 { self.tokens.pop_front() } else { self.tokens.front().cloned() };
                 self.client.handle(Input::Token(Ok(token.map(Into::into))), self.now);
             }

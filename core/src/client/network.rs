@@ -1,0 +1,114 @@
+//! What the host says about the network and about itself, and what follows from it. Source: PROTOCOL.md §7.3.
+
+use std::time::Duration;
+
+use crate::{
+    resilience::{Adaptation, Quality},
+    time::Moment,
+};
+
+use super::{Client, Event, NetworkHint, Timer, connect::Phase};
+
+/// How long a server may take to prove that it is there, once there is a reason to doubt it.
+const PROOF: Duration = Duration::from_secs(5);
+
+/// Attempts after a hint are spread over this: a whole office comes back at once when its router does.
+const HINT_JITTER: Duration = Duration::from_millis(500);
+
+/// A machine that slept longer than this asks its token provider for a fresh token.
+const LONG_SLEEP: Duration = Duration::from_secs(60);
+
+/// Longest pause between two pings, whatever the network: well below what servers take for idle.
+const RAREST_PING: Duration = Duration::from_secs(40);
+
+impl Client {
+    pub(super) fn on_hint(&mut self, hint: NetworkHint, now: Moment) {
+        match hint {
+            NetworkHint::Offline => {
+                self.offline_since.get_or_insert(now);
+                self.note_life();
+            }
+            NetworkHint::Online => {
+                self.offline_since = None;
+                self.doubt(now);
+            }
+            NetworkHint::AddressChanged => {
+                self.network.reset();
+                self.doubt(now);
+            }
+            NetworkHint::Sleep => {
+                self.asleep_since.get_or_insert(now);
+                self.note_life();
+            }
+            NetworkHint::Wake => {
+                let slept = self.asleep_since.take().map_or(Duration::ZERO, |since| now.since(since));
+                self.renew_token |= slept > LONG_SLEEP;
+                self.doubt(now);
+            }
+        }
+    }
+
+    /// Whether silence proves nothing: the host says that nothing can come.
+    pub(super) const fn is_cut_off(&self) -> bool {
+        self.offline_since.is_some() || self.asleep_since.is_some()
+    }
+
+    /// The next attempt is due. While the host is offline it is put off once: hosts are wrong about that, too.
+    pub(super) fn on_retry(&mut self, now: Moment) {
+        let longest = self.config.reconnect.max_delay;
+        if self.offline_since.is_some_and(|since| now.since(since) < longest) {
+            self.timers.set(Timer::Retry, now + longest);
+        } else {
+            self.start_attempt(now);
+        }
+    }
+
+    /// Something happened to the network: a connection has to prove itself, a pause is over.
+    fn doubt(&mut self, now: Moment) {
+        match self.phase {
+            Phase::Waiting => {
+                let pause = HINT_JITTER.mul_f64(self.rng.unit());
+                self.timers.set(Timer::Retry, now + pause);
+            }
+            Phase::Ready { .. } if self.may_send_control() && !self.reads_paused && !self.is_cut_off() => {
+                self.note_life();
+                self.ping(now);
+                self.timers.set(Timer::Silence, now + PROOF);
+            }
+            Phase::Resting | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Ready { .. } => {}
+        }
+    }
+
+    /// A round trip was measured, or a ping stayed without an answer.
+    pub(super) fn judge_network(&mut self) {
+        let quality = self.network.report().quality;
+        let from = std::mem::replace(&mut self.quality, quality);
+        if from != quality {
+            self.emit(Event::QualityChanged { from, to: quality });
+        }
+        if self.config.adaptive_quality
+            && quality != Quality::Unknown
+            && let Some(adaptation) = self.adaptive.note(quality)
+        {
+            self.adapt(adaptation);
+        }
+    }
+
+    /// Writes the way that suits the network.
+    pub(super) fn adapt(&mut self, adaptation: Adaptation) {
+        let configured = self.config.performance.compression;
+        if let Some(link) = self.link.as_mut().filter(|link| link.full_duplex) {
+            link.channel.compression = configured.map(|mut compression| {
+                compression.level = adaptation.compression_level.unwrap_or(compression.level);
+                compression
+            });
+        }
+        self.emit(Event::Adapted(adaptation));
+    }
+
+    pub(super) fn ping_interval(&self) -> Duration {
+        let configured = self.config.heartbeat.interval;
+        let stretched = configured.mul_f64(self.adaptive.adaptation().heartbeat);
+        stretched.min(RAREST_PING).max(configured)
+    }
+}

@@ -1,0 +1,147 @@
+//! What the host and the server say about the network, and what a client makes of it.
+
+use std::time::Duration;
+
+use wse_client_core::{
+    client::{ConnectionState, Event, Input, NetworkHint},
+    config::{ClientConfig, Credentials},
+    resilience::{BreakerState, Quality},
+};
+
+use crate::{
+    SECOND, config,
+    world::{LinkFaults, World, WorldConfig},
+};
+
+fn connected(client: ClientConfig) -> World {
+    let mut world = World::new(WorldConfig { client, ..WorldConfig::default() });
+    world.connect();
+    world.run(SECOND);
+    assert_eq!(world.client.state(), ConnectionState::Connected);
+    world
+}
+
+#[test]
+fn a_draining_server_names_when_to_come_back() {
+    let mut world = connected(config());
+    world.server_drains(5 * SECOND, 10 * SECOND);
+    world.run(SECOND);
+    let end = world.client.last_disconnect().expect("told").clone();
+    let pause = end.retry_in.expect("it comes back");
+    assert!((5 * SECOND..=15 * SECOND).contains(&pause), "{pause:?}");
+    assert_eq!(end.close.expect("closed").code, 4300);
+    world.run(16 * SECOND);
+    assert_eq!(world.client.state(), ConnectionState::Connected);
+}
+
+#[test]
+fn a_network_that_is_back_is_used_at_once() {
+    let mut world = connected(config());
+    world.faults.refuse = true;
+    world.cut();
+    world.run(Duration::from_secs(300));
+    world.faults = LinkFaults::default();
+    let attempts = world.attempts();
+    world.hint(NetworkHint::Online);
+    world.run(SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, attempts + 1));
+}
+
+#[test]
+fn an_offline_host_is_not_dialled_from_but_never_parked() {
+    let mut world = connected(config());
+    world.hint(NetworkHint::Offline);
+    world.faults.refuse = true;
+    world.cut();
+    let attempts = world.attempts();
+    world.run(25 * SECOND);
+    assert_eq!(world.attempts(), attempts, "the host says that it is useless");
+    world.faults = LinkFaults::default();
+    world.run(Duration::from_secs(90));
+    assert_eq!(world.client.state(), ConnectionState::Connected, "hosts are wrong about it, too");
+}
+
+#[test]
+fn a_dead_socket_is_found_out_soon_after_a_change_of_network() {
+    for hint in [NetworkHint::AddressChanged, NetworkHint::Online] {
+        let mut world = connected(config());
+        world.faults.swallow = true;
+        world.send("swallowed", 1);
+        world.run(SECOND);
+        world.faults = LinkFaults::default();
+        world.hint(hint);
+        world.run(7 * SECOND);
+        assert_eq!(world.client.state(), ConnectionState::Connected, "{hint:?}");
+        assert_eq!(world.attempts(), 2, "{hint:?}: a new socket within seconds");
+    }
+}
+
+#[test]
+fn a_machine_that_slept_does_not_call_its_server_silent() {
+    let mut world = connected(config());
+    world.hint(NetworkHint::Sleep);
+    world.freeze_client(true);
+    world.run(60 * SECOND);
+    world.freeze_client(false);
+    world.hint(NetworkHint::Wake);
+    world.run(3 * SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 1));
+}
+
+#[test]
+fn quality_is_unknown_until_it_is_measured() {
+    let mut world = connected(config());
+    assert_eq!(world.client.diagnostics(world.now()).network.quality, Quality::Unknown);
+    world.run(40 * SECOND);
+    let diagnostics = world.client.diagnostics(world.now());
+    assert_eq!(diagnostics.network.quality, Quality::Excellent);
+    assert_eq!(diagnostics.breaker, BreakerState::Closed);
+    assert_eq!(diagnostics.endpoints[0].connections, 1);
+    let told = |event: &Event| matches!(event, Event::QualityChanged { to: Quality::Excellent, .. });
+    assert!(world.events().iter().any(told));
+}
+
+#[test]
+fn a_poor_network_is_pinged_less_often_if_that_was_asked_for() {
+    let pings = |adaptive_quality| {
+        let mut world = connected(ClientConfig { adaptive_quality, ..config() });
+        world.faults.delay = Duration::from_millis(400);
+        world.run(Duration::from_secs(600));
+        let adapted = world.events().iter().filter(|event| matches!(event, Event::Adapted(_))).count();
+        assert_eq!(adapted, usize::from(adaptive_quality));
+        world.transcript().lines().filter(|line| line.contains(" > ") && line.contains("\\\"ping\\\"")).count()
+    };
+    let (plain, adapted) = (pings(false), pings(true));
+    assert!(adapted * 3 < plain * 2, "{adapted} pings against {plain}");
+}
+
+#[test]
+fn another_endpoint_is_tried_and_the_preferred_one_is_returned_to() {
+    let mut client = config();
+    client.endpoints = vec!["ws://one/wse".into(), "ws://two/wse".into()];
+    client.pool.preferred = Some(1);
+    let mut world = connected(client);
+    let endpoint = |world: &World| world.client.server().expect("connected").endpoint.clone();
+    assert_eq!(endpoint(&world), "ws://two/wse");
+    world.cut();
+    world.run(10 * SECOND);
+    assert_eq!(endpoint(&world), "ws://one/wse", "the one that has just failed is not next");
+    world.cut();
+    world.run(10 * SECOND);
+    assert_eq!(endpoint(&world), "ws://two/wse");
+}
+
+#[test]
+fn a_token_set_late_revives_a_client_whose_provider_is_stuck() {
+    let client = ClientConfig { credentials: Credentials::Provider, ..config() };
+    let good_token = Some("new".to_owned());
+    let mut world = World::new(WorldConfig { client, good_token, ..WorldConfig::default() });
+    world.provider_is_stuck = true;
+    world.connect();
+    world.run(3 * SECOND);
+    assert_eq!(world.client.state(), ConnectionState::Connecting);
+    world.set_token("new");
+    world.client_hears(Input::Token(Ok(Some("old".into()))));
+    world.run(SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 1));
+}
