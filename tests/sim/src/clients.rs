@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wse_client_core::{
-    client::{self, Action, Event, Fault, Input, Outgoing},
+    client::{self, Action, Event, Fault, Input, NetworkHint, Outgoing},
     error::Code,
     io::{Close, SocketId},
 };
@@ -166,13 +166,17 @@ impl World {
             }
             68..76 => {
                 self.trace.note(self.now, format_args!("-- freeze {index}"));
+                if self.dice.chance(50) {
+                    self.tab_input(index, Input::Network(NetworkHint::Sleep));
+                }
                 self.tabs[index].frozen = true;
                 let pause = self.dice.millis(100, 40_000);
                 self.after(pause, Due::Thaw(index));
             }
             76..80 => self.jump_clock(index),
             80..86 => self.rotate_token(index),
-            86..90 => self.command(index, "reconnect", |tab, now| tab.client.reconnect(now)),
+            86..88 => self.hint(index),
+            88..90 => self.command(index, "reconnect", |tab, now| tab.client.reconnect(now)),
             90..93 => self.command(index, "close", |tab, now| tab.client.close(Close::normal(), now)),
             _ => self.command(index, "connect", |tab, now| tab.client.connect(now)),
         }
@@ -253,7 +257,14 @@ impl World {
             self.tab_input(index, Input::Wake);
         }
         self.open_inbox(index);
-        self.tab_input(index, Input::Wake);
+        self.tab_input(index, Input::Network(NetworkHint::Wake));
+    }
+
+    /// What the host says of the network, which may be wrong.
+    fn hint(&mut self, index: usize) {
+        use NetworkHint::{AddressChanged, Offline, Online, Wake};
+        let hint = [AddressChanged, Offline, Online, Wake][self.dice.below(4)];
+        self.tab_input(index, Input::Network(hint));
     }
 
     fn open_inbox(&mut self, index: usize) {
@@ -276,6 +287,7 @@ impl World {
         for index in 0..self.tabs.len() {
             self.thaw(index);
             self.pause_reads(index, false);
+            self.tab_input(index, Input::Network(NetworkHint::Online));
             let turned_off = self.tabs[index].is_off();
             let failed = self.tabs[index].state == client::ConnectionState::Failed;
             if turned_off && (failed || self.dice.chance(70)) {

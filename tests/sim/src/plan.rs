@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wse_client_core::{
     config::{ClientConfig, Credentials, TokenTransport},
+    resilience::{BackoffStrategy, BalanceStrategy},
     server::PeerConfig,
     wire::Encoding,
 };
@@ -62,6 +63,8 @@ impl Plan {
 }
 
 fn client(servers: usize, dice: &mut Dice) -> ClientConfig {
+    use BackoffStrategy::{Adaptive, Exponential, Fibonacci, Linear};
+    use BalanceStrategy::{LeastConnections, RoundRobin, WeightedRandom};
     let mut config = ClientConfig::new("ws://s0/wse");
     // Each client starts with another server, and knows them all.
     let first = dice.below(servers);
@@ -74,6 +77,10 @@ fn client(servers: usize, dice: &mut Dice) -> ClientConfig {
     config.heartbeat.interval = dice.millis(3_000, 15_000);
     config.heartbeat.timeout = dice.millis(5_000, 25_000);
     config.reconnect.max_delay = dice.millis(2_000, 20_000);
+    config.reconnect.strategy = [Exponential, Linear, Fibonacci, Adaptive][dice.below(4)];
+    config.pool.strategy = [WeightedRandom, LeastConnections, RoundRobin][dice.below(3)];
+    config.pool.preferred = dice.chance(30).then(|| dice.below(servers));
+    config.adaptive_quality = dice.chance(30);
     if dice.chance(5) {
         config.reconnect.max_retries = Some(3);
     }
