@@ -1,12 +1,17 @@
 //! What both ends share about one open connection: how messages are written, and the agreed key.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     client::{Outgoing, SendError},
     error::Code,
     io::Frame,
-    security::{Opener, Sealer},
+    security::{Keyring, Signing, Subject},
+    signed,
+    time::{Moment, WallTime},
     topic,
     wire::{self, Category, Compression, DecodeError, Encoding, Head, Limits, Message, Payload, Priority},
 };
@@ -23,7 +28,32 @@ const RESERVED: &[&str] = &[
     "PING",
     "pong",
     "PONG",
+    "key_rotation_request",
+    "key_rotation_response",
 ];
+
+/// How long the end that answered a rotation waits for the first frame under the new key.
+pub(crate) const ROTATION_OVERLAP: Duration = Duration::from_secs(90);
+
+/// Frames under one key after which it is renewed. Source: NIST SP 800-38D §8.3.
+pub(crate) const ROTATE_AFTER_FRAMES: u64 = 1 << 32;
+
+/// `key_rotation_request`.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct RotationRequest {
+    pub(crate) public_key: String,
+}
+
+/// `key_rotation_response`.
+#[derive(Serialize, Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct RotationResponse {
+    pub(crate) success: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) new_public_key: Option<String>,
+    pub(crate) timestamp: String,
+}
 
 /// How messages are written on one connection, and the keys once they are agreed.
 pub(crate) struct Channel {
@@ -31,17 +61,18 @@ pub(crate) struct Channel {
     pub(crate) encoding: Encoding,
     /// Compression of application messages, if the other end reads it.
     pub(crate) compression: Option<Compression>,
-    keys: Option<(Sealer, Opener)>,
+    keys: Option<Keyring>,
+    signing: Option<Signing>,
     next_sequence: u64,
 }
 
 impl Channel {
-    pub(crate) const fn new(encoding: Encoding, compression: Option<Compression>) -> Self {
-        Self { encoding, compression, keys: None, next_sequence: 0 }
+    pub(crate) const fn new(encoding: Encoding, compression: Option<Compression>, signing: Option<Signing>) -> Self {
+        Self { encoding, compression, keys: None, signing, next_sequence: 0 }
     }
 
     /// From here on every frame is sealed.
-    pub(crate) fn agree(&mut self, keys: (Sealer, Opener)) {
+    pub(crate) fn agree(&mut self, keys: Keyring) {
         self.keys = Some(keys);
     }
 
@@ -49,8 +80,28 @@ impl Channel {
         self.keys.is_some()
     }
 
-    pub(crate) fn decode(&mut self, frame: &Frame, limits: &Limits) -> Result<Message, DecodeError> {
-        wire::decode(frame, limits, self.keys.as_mut().map(|(_, opener)| opener))
+    /// The keys, once they are agreed.
+    pub(crate) const fn keys(&mut self) -> Option<&mut Keyring> {
+        self.keys.as_mut()
+    }
+
+    /// Opens, decodes and checks the signature of a frame that came at `now`, which is `wall` in civil time.
+    pub(crate) fn decode(
+        &mut self,
+        frame: &Frame,
+        limits: &Limits,
+        now: Moment,
+        wall: WallTime,
+    ) -> Result<Message, DecodeError> {
+        let opener = self.keys.as_mut().map(|keys| {
+            keys.opener().set_now(now);
+            keys.opener()
+        });
+        let message = wire::decode(frame, limits, opener)?;
+        if let Some(signing) = &mut self.signing {
+            check_signature(signing, &message, wall)?;
+        }
+        Ok(message)
     }
 
     /// A message of the protocol itself: text, sealed if a key was agreed.
@@ -60,17 +111,27 @@ impl Channel {
     }
 
     /// A message of the application, with the next sequence number.
-    pub(crate) fn application(&mut self, message: &Outgoing, id: &str, timestamp: &str) -> Result<Frame, Code> {
-        let head = Head {
+    pub(crate) fn application(&mut self, message: &Outgoing, id: &str, wall: WallTime) -> Result<Frame, Code> {
+        let timestamp = wall.to_string();
+        let mut head = Head {
             kind: &message.kind,
             id: Some(id),
             sequence: Some(self.next_sequence),
-            timestamp: Some(timestamp),
+            timestamp: Some(&timestamp),
             priority: (message.priority != Priority::default()).then_some(message.priority),
             correlation_id: message.correlation_id.as_deref(),
             topic: message.topic.as_deref(),
             ..Head::default()
         };
+        let subject = Subject { kind: &message.kind, is_publication: message.topic.is_some() };
+        let signature = match self.signing.as_mut().filter(|signing| signing.selects(subject)) {
+            Some(signing) => {
+                let canonical = signed::of_outgoing(&head, &message.payload).ok_or(Code::TooDeep)?;
+                Some(signing.sign(&canonical, wall))
+            }
+            None => None,
+        };
+        head.signature = signature.as_deref();
         let frame = wire::encode(&head, &message.payload, self.encoding, self.compression.as_ref());
         self.seal_if_agreed(frame)
     }
@@ -82,8 +143,7 @@ impl Channel {
 
     /// Seals a ready frame.
     pub(crate) fn seal(&mut self, plain: &[u8]) -> Result<Bytes, Code> {
-        let (sealer, _) = self.keys.as_mut().ok_or(Code::NoKey)?;
-        sealer.seal(plain)
+        self.keys.as_mut().ok_or(Code::NoKey)?.seal(plain)
     }
 
     fn seal_if_agreed(&mut self, frame: Frame) -> Result<Frame, Code> {
@@ -92,6 +152,19 @@ impl Channel {
         }
         self.seal(frame.bytes()).map(Frame::Binary)
     }
+}
+
+fn check_signature(signing: &mut Signing, message: &Message, wall: WallTime) -> Result<(), DecodeError> {
+    let subject = Subject { kind: message.kind(), is_publication: message.topic().is_some() };
+    let canonical = || signed::of_message(message);
+    let payload = || message.payload().to_json().into_owned();
+    signing.check(subject, message.signature(), canonical, payload, wall).map_err(|code| {
+        let detail = match message.signature() {
+            Some(_) => "the signature is wrong, too old or was used before",
+            None => "a message of this type must be signed",
+        };
+        DecodeError { code, detail: detail.to_owned() }
+    })
 }
 
 /// Checks what an application wants to send, before anything is written.

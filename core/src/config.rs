@@ -6,7 +6,7 @@ use crate::{
     delivery::{DedupWindow, ReorderConfig},
     error::Code,
     resilience::{BackoffStrategy, PoolConfig},
-    security::Secret,
+    security::{Secret, SigningConfig},
     topic,
     wire::{Compression, Encoding, Limits},
 };
@@ -98,6 +98,12 @@ impl ClientConfig {
             if length < Duration::from_millis(1) {
                 return Err(ConfigError::new(name, "must be at least 1 ms"));
             }
+        }
+        if self.security.signing.as_ref().is_some_and(|signing| !signing.is_usable()) {
+            return Err(ConfigError::new("security.signing.key", "must have at least 32 bytes"));
+        }
+        if self.security.rotate_after.is_some_and(|length| length < Duration::from_secs(1)) {
+            return Err(ConfigError::new("security.rotate_after", "must be at least 1 s"));
         }
         Ok(())
     }
@@ -198,10 +204,21 @@ impl ReconnectConfig {
 }
 
 /// Encryption of messages.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct SecurityConfig {
     /// Agree on a key and encrypt every message. Default false. With true, a server that cannot is refused.
     pub encryption: bool,
+    /// Age at which the key of a connection is renewed in mid-session, with servers that can. Default 1 h; `None`:
+    /// only before its counter is used up. Source: PROTOCOL.md §5.4.
+    pub rotate_after: Option<Duration>,
+    /// Signing of messages with a key that the server knows. Default none. Source: PROTOCOL.md §5.3.
+    pub signing: Option<SigningConfig>,
+}
+
+impl Default for SecurityConfig {
+    fn default() -> Self {
+        Self { encryption: false, rotate_after: Some(Duration::from_secs(60 * 60)), signing: None }
+    }
 }
 
 /// Form and size of messages.

@@ -85,6 +85,8 @@ pub enum Code {
     EncryptionRequired,
     /// The keys could not be agreed.
     KeyExchangeFailed,
+    /// A signature that is wrong, too old or was used before, or none where one is required.
+    SignatureInvalid,
     /// Text that is not UTF-8.
     InvalidUtf8,
     /// Text that is not JSON.
@@ -151,6 +153,7 @@ impl Code {
         Self::NoKey,
         Self::EncryptionRequired,
         Self::KeyExchangeFailed,
+        Self::SignatureInvalid,
         Self::InvalidUtf8,
         Self::InvalidJson,
         Self::TooDeep,
@@ -192,6 +195,7 @@ impl Code {
             Self::NoKey => "NO_KEY",
             Self::EncryptionRequired => "ENCRYPTION_REQUIRED",
             Self::KeyExchangeFailed => "KEY_EXCHANGE_FAILED",
+            Self::SignatureInvalid => "SIGNATURE_INVALID",
             Self::InvalidUtf8 => "INVALID_UTF8",
             Self::InvalidJson => "INVALID_JSON",
             Self::TooDeep => "TOO_DEEP",

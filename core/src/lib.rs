@@ -45,6 +45,7 @@ pub mod resilience;
 pub mod rng;
 pub mod security;
 pub mod server;
+mod signed;
 pub mod time;
 pub mod topic;
 pub mod wire;

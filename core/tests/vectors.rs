@@ -243,6 +243,7 @@ fn assert_writes(message: &Message) {
         topic: message.topic(),
         epoch: message.epoch(),
         offset: message.offset(),
+        signature: message.signature(),
     };
     for encoding in [Encoding::Text, Encoding::Binary, Encoding::Msgpack] {
         let again = read(&encode(&head, message.payload(), encoding, None)).expect("what we write is readable");

@@ -97,6 +97,7 @@ impl Members {
             topic: self.topic.as_deref(),
             epoch: self.epoch.as_deref(),
             offset: self.offset,
+            signature: None,
         }
     }
 }

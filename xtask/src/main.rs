@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod dist;
 mod e2e;
+mod fuzz;
 mod lint;
 mod npm;
 mod python;
@@ -32,6 +33,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [OPTIONS]
   test [--only STEP]             every test of every language; --only names one step of the table at the end
   e2e [--only PART]              every client at once against the real server; --only takes part of a test's name
   sim [--planted] [OPTIONS]      10,000 simulated worlds; --planted: that each planted bug is caught
+  fuzz [--target NAME] [--seconds N]  search for inputs that break something, 600 s a target
   bench [OPTIONS]                measure; options go to the benchmark, see `cargo xtask bench --help`
   wasm                           build the WebAssembly module for the browser
   wheel                          build the Python wheel into dist/
@@ -59,6 +61,7 @@ fn run() -> Result<()> {
         "test" => test::run(args),
         "e2e" => e2e::run(args),
         "sim" => sim::run(args),
+        "fuzz" => fuzz::run(args),
         "bench" => bench::run(args),
         "wasm" => args.finish().and_then(|()| npm::wasm()),
         "wheel" => args.finish().and_then(|()| dist::wheel()),

@@ -36,6 +36,21 @@ pub(crate) fn wasm_target() -> Result<()> {
     quiet(command("rustup", "").args(["target", "add", TARGET]))
 }
 
+/// Nightly Rust and cargo-fuzz.
+pub(crate) fn fuzzer() -> Result<()> {
+    let installed =
+        answer(command("rustup", "").args(["toolchain", "list"])).context("`rustup toolchain list` failed")?;
+    if !installed.lines().any(|line| line.starts_with("nightly")) {
+        println!("setup: nightly Rust");
+        quiet(command("rustup", "").args(["toolchain", "install", "nightly", "--profile", "minimal"]))?;
+    }
+    if answer(command("cargo", "").args(["fuzz", "--version"])).is_none() {
+        println!("setup: cargo-fuzz (a minute)");
+        quiet(command("cargo", "").args(["install", "cargo-fuzz", "--locked"]))?;
+    }
+    Ok(())
+}
+
 /// Node.js 20 or newer, with npm.
 pub(crate) fn node() -> Result<()> {
     let version = answer(command("node", "").arg("--version")).unwrap_or_default();

@@ -153,7 +153,7 @@ impl Client {
             (0, false) => RecoveryOutcome::Lost,
             (_, false) => RecoveryOutcome::Partial,
         };
-        self.metrics.messages_recovered += outcome.count;
+        self.metrics.messages_recovered = self.metrics.messages_recovered.saturating_add(outcome.count);
         self.emit(Event::Recovery { topic: name.clone(), outcome: kind, count: outcome.count });
         for range in outcome.lost {
             self.tell_lost(Some(name.clone()), range.count(), Some(range));
@@ -161,7 +161,7 @@ impl Client {
     }
 
     pub(super) fn tell_lost(&mut self, topic: Option<String>, count: Option<u64>, range: Option<LostRange>) {
-        self.metrics.messages_lost += count.unwrap_or(0);
+        self.metrics.messages_lost = self.metrics.messages_lost.saturating_add(count.unwrap_or(0));
         self.emit(Event::Lost { topic, count, range });
     }
 

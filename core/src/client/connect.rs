@@ -14,7 +14,7 @@ use crate::{
     },
     io::{Close, SocketId},
     resilience::{Adaptation, ReturnWindow},
-    security::{Dialect, KeyPair, Role, Secret},
+    security::{Dialect, KeyPair, Keyring, Role, Secret, Signing},
     time::Moment,
     wire::{Encoding, Message},
 };
@@ -53,6 +53,8 @@ pub(super) struct Link {
     /// The server keeps a history of topics.
     pub(super) recovery: bool,
     key_pair: Option<KeyPair>,
+    /// When the present key came into force.
+    pub(super) keyed_at: Moment,
     alive: bool,
     said_ready: bool,
     grace_over: bool,
@@ -77,6 +79,8 @@ struct ClientFeatures {
     encryption: bool,
     msgpack: bool,
     full_duplex: bool,
+    bound_keys: bool,
+    message_signing: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -93,6 +97,7 @@ struct ServerHello {
 struct ServerFeatures {
     full_duplex: bool,
     recovery: bool,
+    bound_keys: bool,
 }
 
 /// `server_ready`: published servers put the members in `details`, some in the payload itself.
@@ -185,14 +190,17 @@ impl Client {
         self.timers.set(Timer::Grace, now + LEGACY_GRACE);
         self.phase = Phase::Greeting;
         let key_pair = self.config.security.encryption.then(|| KeyPair::generate(&mut self.rng));
+        let signing = self.config.security.signing.clone();
+        let signing = signing.map(|config| Signing::new(config, Role::Client, &mut self.rng));
         self.link = Some(Link {
             socket,
             // Until the server says that it reads more, JSON text is what every server reads.
-            channel: Channel::new(Encoding::Text, None),
+            channel: Channel::new(Encoding::Text, None, signing),
             info: ServerInfo { endpoint: self.endpoint().to_owned(), ..ServerInfo::default() },
             full_duplex: false,
             recovery: false,
             key_pair,
+            keyed_at: now,
             alive: false,
             said_ready: false,
             grace_over: false,
@@ -216,6 +224,8 @@ impl Client {
                 encryption: link.key_pair.is_some(),
                 msgpack: performance.encoding == Encoding::Msgpack,
                 full_duplex: true,
+                bound_keys: true,
+                message_signing: self.config.security.signing.is_some(),
             },
             encryption_public_key: link.key_pair.as_ref().map(KeyPair::public_base64),
         };
@@ -245,12 +255,12 @@ impl Client {
         let hello: ServerHello = message.payload().parse_control().unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
-        link.info.connection_id = hello.connection_id.or(link.info.connection_id.take());
+        link.info.connection_id = hello.connection_id.clone().or(link.info.connection_id.take());
         link.recovery |= hello.features.recovery;
         if hello.features.full_duplex {
             self.speak_fully();
         }
-        if let Err(code) = self.agree_on_key(hello.server_version.as_deref(), hello.encryption_public_key.as_deref()) {
+        if let Err(code) = self.agree_on_key(&hello, now) {
             self.drop_link(code, "encryption was asked for, and the server gave no usable key", now);
             return;
         }
@@ -272,18 +282,23 @@ impl Client {
         }
     }
 
-    fn agree_on_key(&mut self, server_version: Option<&str>, server_key: Option<&str>) -> Result<(), Code> {
+    fn agree_on_key(&mut self, hello: &ServerHello, now: Moment) -> Result<(), Code> {
         let Some(link) = &mut self.link else { return Ok(()) };
         let Some(pair) = &link.key_pair else { return Ok(()) };
         if link.channel.is_encrypted() {
             return Ok(());
         }
-        let server_key = server_key.ok_or(Code::KeyExchangeFailed)?;
-        let old = !link.full_duplex && server_version.is_some_and(|version| version.starts_with("1."));
-        let dialect = if old { Dialect::V1 } else { Dialect::V2 };
+        let server_key = hello.encryption_public_key.as_deref().ok_or(Code::KeyExchangeFailed)?;
+        let old = hello.server_version.as_deref().is_some_and(|version| version.starts_with("1."));
+        let dialect = match link.full_duplex {
+            true if hello.features.bound_keys => Dialect::Bound,
+            false if old => Dialect::V1,
+            _ => Dialect::V2,
+        };
         let keys = pair.agree(server_key, dialect, Role::Client, &mut self.rng)?;
-        link.channel.agree(keys);
+        link.channel.agree(Keyring::new(Role::Client, dialect, keys));
         link.info.encrypted = true;
+        self.note_new_key(now);
         Ok(())
     }
 
@@ -429,7 +444,7 @@ impl Client {
         self.ping_sent = None;
         self.reads_paused = false;
         self.note_life();
-        for timer in [Timer::Dial, Timer::Ready, Timer::Grace, Timer::Ping, Timer::Stable] {
+        for timer in [Timer::Dial, Timer::Ready, Timer::Grace, Timer::Ping, Timer::Stable, Timer::Rotation] {
             self.timers.clear(timer);
         }
         self.subscriptions.disconnected();

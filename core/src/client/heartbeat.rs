@@ -31,6 +31,7 @@ impl Client {
         }
         self.send_control("ping", &Ping { timestamp }, now);
         self.timers.set(Timer::Ping, now + self.ping_interval());
+        self.rotate_used_key(now);
         self.expect_life(now);
     }
 

@@ -48,7 +48,7 @@ impl Client {
         let limits = self.config.limits;
         let Some(link) = self.link.as_mut().filter(|link| link.socket == socket) else { return };
         self.metrics.bytes_received += frame.len() as u64;
-        let decoded = link.channel.decode(frame, &limits);
+        let decoded = link.channel.decode(frame, &limits, now, self.wall.at(now));
         self.note_life();
         match decoded {
             Ok(message) => self.on_message(message, now),
@@ -74,6 +74,8 @@ impl Client {
             "error" => self.on_server_error(message),
             "lost" => self.on_lost(&message),
             "draining" => self.on_draining(&message),
+            "key_rotation_request" => self.on_rotation_request(&message, now),
+            "key_rotation_response" => self.on_rotation_response(&message, now),
             "heartbeat" => {}
             _ => self.on_application_message(message, now),
         }

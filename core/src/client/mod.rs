@@ -7,6 +7,7 @@
 //! outbound.rs       messages of the application, control messages
 //! subscriptions.rs  wanted topics and requests under way
 //! network.rs        what the host says about the network, and how well it does
+//! rotation.rs       fresh keys in mid-session
 //! heartbeat.rs      pings, and the decision that the server went silent
 //! ```
 
@@ -16,6 +17,7 @@ mod heartbeat;
 mod inbound;
 mod network;
 mod outbound;
+mod rotation;
 mod subscriptions;
 mod types;
 
@@ -30,7 +32,7 @@ use crate::{
     io::Close,
     resilience::{AdaptiveQuality, Backoff, EndpointPool, NetworkMonitor, Quality},
     rng::{Rng, Seed},
-    security::Secret,
+    security::{RotateError, Secret},
     time::{Moment, Timers, WallClock, WallTime},
     wire::Message,
 };
@@ -200,6 +202,25 @@ impl Client {
         self.request_topics(SubscriptionAction::Unsubscribe, owned(topics), now)
     }
 
+    /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.
+    ///
+    /// [`Event::KeysRotated`] follows. It happens by itself too, as `security.rotate_after` says.
+    ///
+    /// # Errors
+    /// [`RotateError`]; nothing changed then.
+    pub fn rotate_keys(&mut self, now: Moment) -> Result<(), RotateError> {
+        self.start_rotation(now)
+    }
+
+    /// Keeps a token that lets this client subscribe to one topic; it goes with each later request for the topic.
+    /// `None` forgets it. Source: PROTOCOL.md §5.6.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] when the topic is not valid, or there are more tokens than topics allowed.
+    pub fn set_channel_token(&mut self, topic: &str, token: Option<Secret>) -> Result<(), SubscribeError> {
+        self.keep_channel_token(topic, token)
+    }
+
     /// Replaces the token for the next attempt. A client that waits or failed for its token tries at once, one that
     /// waits for its token provider stops waiting. With a provider the token counts for one attempt.
     pub fn set_token(&mut self, token: Option<Secret>, now: Moment) {
@@ -332,7 +353,7 @@ impl Client {
                 Timer::Recovery => self.on_recovery_timeout(now),
                 Timer::Reorder => self.on_reorder_timeout(now),
                 Timer::Request => {}
-                Timer::Rotation => {}
+                Timer::Rotation => self.on_rotation_due(now),
                 Timer::Quality => {}
             }
         }

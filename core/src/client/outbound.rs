@@ -19,12 +19,12 @@ impl Client {
     pub(super) fn send_message(&mut self, message: &Outgoing, now: Moment) -> Result<String, SendError> {
         check_outgoing(message, &self.config.limits)?;
         let id = message.id.clone().unwrap_or_else(|| self.rng.message_id(self.wall.at(now)));
-        let timestamp = self.wall.at(now).to_string();
+        let wall = self.wall.at(now);
         let ready = self.is_ready();
         let Some(link) = self.link.as_mut().filter(|_| ready) else {
             return Err(SendError::NotConnected { state: self.state });
         };
-        let frame = match link.channel.application(message, &id, &timestamp) {
+        let frame = match link.channel.application(message, &id, wall) {
             Ok(frame) => frame,
             Err(code) => {
                 self.drop_link(code, "the key of this connection is used up", now);

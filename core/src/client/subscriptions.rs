@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     delivery::{Position, TopicRecovery},
+    security::Secret,
     time::Moment,
     topic,
     wire::Message,
@@ -20,6 +21,8 @@ const RESUBSCRIPTION: RequestId = RequestId(0);
 #[derive(Default)]
 pub(super) struct Subscriptions {
     wanted: Vec<String>,
+    /// Tokens for single topics, sent with each request about them.
+    tokens: BTreeMap<String, Secret>,
     pending: VecDeque<Pending>,
     last_request: u64,
 }
@@ -41,6 +44,8 @@ struct Request<'a> {
     recover: bool,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     recovery: BTreeMap<String, Position>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    channel_tokens: BTreeMap<&'a str, String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -176,6 +181,21 @@ impl Client {
         Ok(())
     }
 
+    pub(super) fn keep_channel_token(&mut self, topic: &str, token: Option<Secret>) -> Result<(), SubscribeError> {
+        topic::check(topic).map_err(|_| SubscribeError::InvalidTopic { topic: topic.to_owned() })?;
+        let limit = self.config.limits.max_topics;
+        let tokens = &mut self.subscriptions.tokens;
+        let Some(token) = token else {
+            tokens.remove(topic);
+            return Ok(());
+        };
+        if tokens.len() >= limit && !tokens.contains_key(topic) {
+            return Err(SubscribeError::TooMany { limit });
+        }
+        tokens.insert(topic.to_owned(), token);
+        Ok(())
+    }
+
     fn send_request(&mut self, action: SubscriptionAction, topics: &[String], now: Moment) -> String {
         let positions = match action {
             SubscriptionAction::Subscribe => self.positions_for(topics),
@@ -195,7 +215,10 @@ impl Client {
         let keeps_history = self.link.as_ref().is_some_and(|link| link.recovery);
         let recover = keeps_history && self.config.delivery.recovery && action != "unsubscribe";
         let recovery = if recover { recovery } else { BTreeMap::new() };
-        self.send_control("subscription_update", &Request { action, topics, recover, recovery }, now)
+        let tokens = &self.subscriptions.tokens;
+        let channel_tokens =
+            topics.iter().filter_map(|topic| Some((topic.as_str(), tokens.get(topic)?.expose().to_owned()))).collect();
+        self.send_control("subscription_update", &Request { action, topics, recover, recovery, channel_tokens }, now)
     }
 
     /// Asks for every wanted topic on a connection that has just become ready.

@@ -146,6 +146,8 @@ pub enum Event {
         /// Which ones, for a recoverable topic.
         range: Option<LostRange>,
     },
+    /// The keys of the connection were renewed.
+    KeysRotated,
     /// A round trip was measured.
     Latency(Duration),
     /// The network does better or worse than before.

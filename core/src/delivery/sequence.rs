@@ -66,7 +66,7 @@ impl<T> ReorderWindow<T> {
         let Some(config) = self.config.filter(|config| self.may_wait(sequence, expected, config)) else {
             self.release_all(out);
             let expected = self.stats.expected.unwrap_or(sequence).max(expected);
-            self.stats.missing += sequence.saturating_sub(expected);
+            self.stats.missing = self.stats.missing.saturating_add(sequence.saturating_sub(expected));
             self.stats.expected = Some(sequence.saturating_add(1).max(expected));
             out.push(message);
             return;
@@ -125,7 +125,7 @@ impl<T> ReorderWindow<T> {
 
     fn skip_to(&mut self, sequence: u64) {
         let expected = self.stats.expected.unwrap_or(sequence);
-        self.stats.missing += sequence.saturating_sub(expected);
+        self.stats.missing = self.stats.missing.saturating_add(sequence.saturating_sub(expected));
         self.stats.expected = Some(sequence.max(expected));
     }
 

@@ -127,7 +127,9 @@ mod tests {
         let mut rng = Rng::new(Seed::from_u64(1));
         let config = ReconnectConfig { strategy: BackoffStrategy::Adaptive, ..ReconnectConfig::default() };
         let mut backoff = Backoff::new(config);
-        (0..4).for_each(|_| drop(backoff.next_pause(None, &mut rng)));
+        for _ in 0..4 {
+            backoff.next_pause(None, &mut rng);
+        }
         backoff.reset();
         assert_eq!((backoff.failures(), backoff.ceiling()), (0, Duration::from_millis(2250)));
     }

@@ -4,13 +4,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hkdf::Hkdf;
 use p256::{PublicKey, SecretKey};
 use sha2::Sha256;
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::{error::Code, rng::Rng};
 
-use super::{Opener, Role, Sealer, seal::channel};
+use super::{Opener, Role, Sealer, seal::one_way_channel};
 
-/// Which HKDF parameters the peer uses. The keys differ, so the two never interoperate.
+/// Which HKDF parameters the peer uses. The keys differ, so no two of them interoperate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dialect {
     /// Peers that announce a 1.x version: salt `wse-encryption`, info `aes-gcm-key`.
@@ -18,22 +18,58 @@ pub enum Dialect {
     /// Everyone else: no salt, info `wse-encryption/aes-gcm-key`.
     #[default]
     V2,
+    /// Peers that announce `bound_keys`: no salt, and an info that names the direction and both public keys, so
+    /// each direction has a key of its own and a key belongs to this one exchange.
+    Bound,
 }
 
 impl Dialect {
-    const fn salt(self) -> Option<&'static [u8]> {
-        match self {
-            Self::V1 => Some(b"wse-encryption"),
-            Self::V2 => None,
-        }
+    /// The keys to seal and to open with, from the X coordinate of the shared point.
+    fn derive(self, shared: &[u8], role: Role, own: &[u8], peer: &[u8]) -> Result<Keys, Code> {
+        const BOUND: &[u8] = b"wse-encryption/bound/";
+        let (salt, info): (Option<&[u8]>, &[u8]) = match self {
+            Self::V1 => (Some(b"wse-encryption"), b"aes-gcm-key"),
+            Self::V2 => (None, b"wse-encryption/aes-gcm-key"),
+            Self::Bound => {
+                let (client, server) = match role {
+                    Role::Client => (own, peer),
+                    Role::Server => (peer, own),
+                };
+                let one_way = |from: Role| {
+                    let direction: &[u8] = match from {
+                        Role::Client => b"client-to-server/",
+                        Role::Server => b"server-to-client/",
+                    };
+                    expand(None, shared, &[BOUND, direction, client, server])
+                };
+                return Ok(Keys { seal: one_way(role)?, open: one_way(role.other())? });
+            }
+        };
+        let key = expand(salt, shared, &[info])?;
+        Ok(Keys { seal: key, open: key })
     }
+}
 
-    const fn info(self) -> &'static [u8] {
-        match self {
-            Self::V1 => b"aes-gcm-key",
-            Self::V2 => b"wse-encryption/aes-gcm-key",
-        }
-    }
+/// One key for each direction. Wiped on drop.
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct Keys {
+    seal: [u8; 32],
+    open: [u8; 32],
+}
+
+/// HKDF-SHA256 (RFC 5869) to 32 bytes; the parts of `info` are joined. All parts have fixed lengths.
+fn expand(salt: Option<&[u8]>, secret: &[u8], info: &[&[u8]]) -> Result<[u8; 32], Code> {
+    let mut key = [0; 32];
+    hkdf_sha256(salt, secret, info, &mut key)?;
+    Ok(key)
+}
+
+/// HKDF with SHA-256: fills `out` from a secret. The parts of `info` are joined as they are.
+///
+/// # Errors
+/// [`Code::KeyExchangeFailed`] when more than 8,160 bytes are wanted. Source: RFC 5869 §2.3.
+pub fn hkdf_sha256(salt: Option<&[u8]>, secret: &[u8], info: &[&[u8]], out: &mut [u8]) -> Result<(), Code> {
+    Hkdf::<Sha256>::new(salt, secret).expand_multi_info(info, out).map_err(|_| Code::KeyExchangeFailed)
 }
 
 /// A P-256 key pair for one connection. Wiped on drop.
@@ -85,25 +121,32 @@ impl KeyPair {
         rng: &mut Rng,
     ) -> Result<(Sealer, Opener), Code> {
         let peer = STANDARD.decode(peer_base64).map_err(|_| Code::KeyExchangeFailed)?;
+        let mut shared = self.shared_secret(&peer)?;
+        let own = self.secret.public_key().to_sec1_bytes();
+        let keys = dialect.derive(&shared, role, &own, &peer);
+        shared.zeroize();
+        let keys = keys?;
+        Ok(one_way_channel(&keys.seal, &keys.open, role, rng))
+    }
+
+    /// The X coordinate of the shared point. [`KeyPair::agree`] makes keys of it; alone it is for test vectors.
+    /// The caller wipes it.
+    ///
+    /// # Errors
+    /// [`Code::KeyExchangeFailed`] when `peer` is not 65 bytes of uncompressed SEC1, or no point on the curve.
+    pub fn shared_secret(&self, peer: &[u8]) -> Result<[u8; 32], Code> {
         if peer.len() != Self::PUBLIC_LEN {
             return Err(Code::KeyExchangeFailed);
         }
-        let peer = PublicKey::from_sec1_bytes(&peer).map_err(|_| Code::KeyExchangeFailed)?;
-        let shared = self.secret.diffie_hellman(&peer);
-        let mut key = [0; 32];
-        Hkdf::<Sha256>::new(dialect.salt(), shared.raw_secret_bytes())
-            .expand(dialect.info(), &mut key)
-            .map_err(|_| Code::KeyExchangeFailed)?;
-        let halves = channel(&key, role, rng);
-        key.zeroize();
-        Ok(halves)
+        let peer = PublicKey::from_sec1_bytes(peer).map_err(|_| Code::KeyExchangeFailed)?;
+        Ok((*self.secret.diffie_hellman(&peer).raw_secret_bytes()).into())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Seed;
+    use crate::{rng::Seed, security::sign::hex};
 
     fn rng(seed: u64) -> Rng {
         Rng::new(Seed::from_u64(seed))
@@ -116,7 +159,7 @@ mod tests {
     #[test]
     fn both_ends_agree_in_either_dialect() {
         let (client, server) = pairs();
-        for dialect in [Dialect::V1, Dialect::V2] {
+        for dialect in [Dialect::V1, Dialect::V2, Dialect::Bound] {
             let (mut to_server, mut from_server) =
                 client.agree(&server.public_base64(), dialect, Role::Client, &mut rng(3)).expect("agreed");
             let (mut to_client, mut from_client) =
@@ -134,6 +177,36 @@ mod tests {
         let (_, mut opener) =
             server.agree(&client.public_base64(), Dialect::V2, Role::Server, &mut rng(4)).expect("agreed");
         assert_eq!(opener.open(&sealer.seal(b"x").expect("seals")), Err(Code::DecryptFailed));
+    }
+
+    #[test]
+    fn bound_keys_differ_by_direction_and_by_public_key() {
+        let (client, server) = pairs();
+        let (one, two) = ([4; 65], [5; 65]);
+        let keys = |role, own: &[u8], peer: &[u8]| Dialect::Bound.derive(&[9; 32], role, own, peer).expect("derives");
+        let ours = keys(Role::Client, &one, &two);
+        let theirs = keys(Role::Server, &two, &one);
+        assert_eq!((ours.seal, ours.open), (theirs.open, theirs.seal));
+        assert_ne!(ours.seal, ours.open);
+        assert_ne!(ours.seal, keys(Role::Client, &one, &one).seal);
+        assert_ne!(ours.seal, keys(Role::Client, &two, &two).seal);
+        let (mut sealer, _) =
+            client.agree(&server.public_base64(), Dialect::Bound, Role::Client, &mut rng(3)).expect("agreed");
+        let (_, mut opener) =
+            server.agree(&client.public_base64(), Dialect::V2, Role::Server, &mut rng(4)).expect("agreed");
+        assert_eq!(opener.open(&sealer.seal(b"x").expect("seals")), Err(Code::DecryptFailed));
+    }
+
+    /// Computed with Python's `cryptography` from the text of PROTOCOL.md §5.1.
+    #[test]
+    fn bound_keys_are_those_of_another_implementation() {
+        let pair = |byte| KeyPair::from_secret_bytes(&[byte; 32]).expect("a secret");
+        let (client, server) = (pair(0x11), pair(0x22));
+        let public = |pair: &KeyPair| pair.secret.public_key().to_sec1_bytes();
+        let shared = client.shared_secret(&public(&server)).expect("a point");
+        let keys = Dialect::Bound.derive(&shared, Role::Client, &public(&client), &public(&server)).expect("derives");
+        assert_eq!(hex(&keys.seal), "4469003991baf9941fb653ff85ce122b54163f1d7b602a8952454db412157597");
+        assert_eq!(hex(&keys.open), "e78ce726816e96c84a25fd54ea9655d0c6d3ba5f947c71a56edd549c776fbe29");
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! `E:` frames: AES-256-GCM with a nonce that is never used twice. Source: PROTOCOL.md §5.2, NIST SP 800-38D.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use aes_gcm::{Aes256Gcm, KeyInit as _, aead::AeadInOut as _};
 use bytes::Bytes;
 
-use crate::{error::Code, rng::Rng};
+use crate::{error::Code, rng::Rng, time::Moment};
 
 const MARKER: &[u8] = b"E:";
 const NONCE_LEN: usize = 12;
@@ -17,10 +20,16 @@ const HEAD_LEN: usize = MARKER.len() + NONCE_LEN;
 /// counter to be told from random bytes.
 const MAX_FRAMES: u64 = 1 << 48;
 
-/// Nonces of a peer that does not count which are remembered.
+/// Nonces of a peer that does not count which are always remembered.
 const WINDOW: usize = 10_000;
 
-/// Which end of the connection a key half belongs to. Both ends share one key, so the first bit of the
+/// How long nonces beyond the window are remembered.
+const WINDOW_TIME: Duration = Duration::from_secs(5 * 60);
+
+/// Nonces that are remembered at most: about 2 MiB.
+const WINDOW_MAX: usize = 4 * WINDOW;
+
+/// Which end of the connection a key half belongs to. Both ends can share one key, so the first bit of the
 /// nonce tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -31,6 +40,13 @@ pub enum Role {
 }
 
 impl Role {
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+
     const fn nonce_bit(self) -> u8 {
         match self {
             Self::Client => 0,
@@ -44,11 +60,16 @@ impl Role {
 /// [`KeyPair::agree`](super::KeyPair::agree) is the usual way; this is for keys from elsewhere. The caller
 /// wipes its copy of the key.
 pub fn channel(key: &[u8; 32], role: Role, rng: &mut Rng) -> (Sealer, Opener) {
+    one_way_channel(key, key, role, rng)
+}
+
+/// The two halves over one key for each direction.
+pub(super) fn one_way_channel(seal: &[u8; 32], open: &[u8; 32], role: Role, rng: &mut Rng) -> (Sealer, Opener) {
     let mut prefix = rng.bytes::<PREFIX_LEN>();
     prefix[0] = prefix[0] & 0x7F | role.nonce_bit();
-    let sealer = Sealer { cipher: Aes256Gcm::new(key.into()), prefix, counter: 0 };
-    let opener = Opener { cipher: Aes256Gcm::new(key.into()), own_prefix: prefix, history: History::default() };
-    (sealer, opener)
+    let sealer = Sealer { cipher: Aes256Gcm::new(seal.into()), prefix, counter: 0 };
+    let half = OpeningKey { cipher: Aes256Gcm::new(open.into()), own_prefix: prefix, history: History::default() };
+    (sealer, Opener { now: Moment::ORIGIN, key: half, former: None })
 }
 
 /// The sending half: seals frames with a random prefix and a counter as nonce.
@@ -60,6 +81,11 @@ pub struct Sealer {
 }
 
 impl Sealer {
+    /// Frames sealed with this key so far.
+    pub const fn sealed(&self) -> u64 {
+        self.counter
+    }
+
     /// Seals one whole frame (text with prefix, `C:` or `M:`) into an `E:` frame.
     ///
     /// # Errors
@@ -70,6 +96,10 @@ impl Sealer {
         }
         let nonce = Nonce { prefix: self.prefix, counter: self.counter };
         self.counter += 1;
+        self.seal_with(nonce, plain)
+    }
+
+    fn seal_with(&self, nonce: Nonce, plain: &[u8]) -> Result<Bytes, Code> {
         let mut frame = Vec::with_capacity(HEAD_LEN + plain.len() + TAG_LEN);
         frame.extend_from_slice(MARKER);
         frame.extend_from_slice(&nonce.to_bytes());
@@ -81,25 +111,70 @@ impl Sealer {
         frame.extend_from_slice(&tag);
         Ok(frame.into())
     }
+
+    /// Seals with a nonce of the test's choice.
+    #[cfg(test)]
+    pub(super) fn seal_as(&self, nonce: [u8; NONCE_LEN], plain: &[u8]) -> Bytes {
+        self.seal_with(Nonce::from_bytes(nonce), plain).expect("seals")
+    }
 }
 
 /// The receiving half. Refuses what it has seen before, and what its own end sealed.
 pub struct Opener {
-    /// Wipes its key on drop.
-    cipher: Aes256Gcm,
-    own_prefix: [u8; PREFIX_LEN],
-    history: History,
+    now: Moment,
+    key: OpeningKey,
+    /// The key before the last rotation, for frames that were under way.
+    former: Option<Box<OpeningKey>>,
 }
 
 impl Opener {
     /// Opens an `E:` frame, marker included.
     ///
     /// From a peer that counts, each frame must have a higher counter than the one before. Published peers draw
-    /// their nonces at random: of those, a frame is refused when its nonce is among the last 10,000.
+    /// their nonces at random: of those, a frame is refused when its nonce is among the last 10,000, or among
+    /// those of the last 5 minutes (at most 40,000), by the time that [`Opener::set_now`] was told.
     ///
     /// # Errors
     /// [`Code::DecryptFailed`] for anything cut, changed, repeated, reordered or sealed with another key.
     pub fn open(&mut self, frame: &[u8]) -> Result<Vec<u8>, Code> {
+        match self.key.open(frame, self.now) {
+            Ok(plain) => {
+                // Frames keep their order: behind this one there is none under the former key.
+                self.former = None;
+                Ok(plain)
+            }
+            Err(code) => self.former.as_mut().ok_or(code)?.open(frame, self.now),
+        }
+    }
+
+    /// Tells the time, for the window of peers that draw their nonces.
+    pub const fn set_now(&mut self, now: Moment) {
+        self.now = now;
+    }
+
+    /// Opens with the key of `successor` from here on. With `keep` the present key still opens frames until the
+    /// first one under its successor came; a key before that is forgotten.
+    pub fn renew(&mut self, successor: Self, keep: bool) {
+        let former = std::mem::replace(&mut self.key, successor.key);
+        self.former = keep.then(|| Box::new(former));
+    }
+
+    /// Whether the key before the last rotation is still kept.
+    pub const fn has_former(&self) -> bool {
+        self.former.is_some()
+    }
+}
+
+/// One key of an [`Opener`], and what was opened with it.
+struct OpeningKey {
+    /// Wipes its key on drop.
+    cipher: Aes256Gcm,
+    own_prefix: [u8; PREFIX_LEN],
+    history: History,
+}
+
+impl OpeningKey {
+    fn open(&mut self, frame: &[u8], now: Moment) -> Result<Vec<u8>, Code> {
         let (nonce, content, tag) = split(frame).ok_or(Code::DecryptFailed)?;
         let reflected = nonce.prefix == self.own_prefix && nonce.counter < MAX_FRAMES;
         if reflected || !self.history.allows(nonce) {
@@ -110,7 +185,7 @@ impl Opener {
             .decrypt_inout_detached(&nonce.to_bytes().into(), b"", plain.as_mut_slice().into(), &(*tag).into())
             .map_err(|_| Code::DecryptFailed)?;
         // Noted only after the tag was right: forged frames cannot push real ones out.
-        self.history.note(nonce);
+        self.history.note(nonce, now);
         Ok(plain)
     }
 }
@@ -156,7 +231,7 @@ enum History {
     /// The peer counts; this was its last nonce.
     Counting(Nonce),
     /// The peer draws its nonces at random, or it is too early to tell.
-    Random { order: VecDeque<Nonce>, seen: BTreeSet<Nonce> },
+    Random { order: VecDeque<(Moment, Nonce)>, seen: BTreeSet<Nonce> },
 }
 
 impl Default for History {
@@ -173,20 +248,22 @@ impl History {
         }
     }
 
-    fn note(&mut self, nonce: Nonce) {
+    fn note(&mut self, nonce: Nonce, now: Moment) {
         match self {
             Self::Counting(last) => *last = nonce,
-            Self::Random { order, .. } if order.back().is_some_and(|last| nonce.counts_on_from(*last)) => {
+            Self::Random { order, .. } if order.back().is_some_and(|(_, last)| nonce.counts_on_from(*last)) => {
                 *self = Self::Counting(nonce);
             }
             Self::Random { order, seen } => {
-                if order.len() == WINDOW
-                    && let Some(oldest) = order.pop_front()
-                {
-                    seen.remove(&oldest);
-                }
-                order.push_back(nonce);
+                order.push_back((now, nonce));
                 seen.insert(nonce);
+                while let Some((at, oldest)) = order.front()
+                    && order.len() > WINDOW
+                    && (order.len() > WINDOW_MAX || now.since(*at) > WINDOW_TIME)
+                {
+                    seen.remove(oldest);
+                    order.pop_front();
+                }
             }
         }
     }
@@ -232,7 +309,7 @@ mod tests {
         sealer.counter = MAX_FRAMES - 1;
         assert!(sealer.seal(b"x").is_ok());
         assert_eq!(sealer.seal(b"x"), Err(Code::KeyExchangeFailed));
-        assert_eq!(sealer.seal(b"x"), Err(Code::KeyExchangeFailed));
+        assert_eq!(sealer.sealed(), MAX_FRAMES);
     }
 
     #[test]
@@ -277,14 +354,50 @@ mod tests {
     #[test]
     fn drawn_nonces_are_remembered_within_bounds() {
         let (_, mut opener) = end(Role::Server);
+        let remembered = |opener: &Opener| match &opener.key.history {
+            History::Random { order, seen } => (order.len(), seen.len()),
+            History::Counting(_) => panic!("drawn nonces do not count"),
+        };
         let last = WINDOW as u64;
         for number in 0..=last {
             assert!(opener.open(&drawn(number)).is_ok(), "{number}");
         }
-        assert_eq!(opener.open(&drawn(1)), Err(Code::DecryptFailed));
-        assert_eq!(opener.open(&drawn(last)), Err(Code::DecryptFailed));
-        let History::Random { order, seen } = &opener.history else { panic!("drawn nonces do not count") };
-        assert_eq!((order.len(), seen.len()), (WINDOW, WINDOW));
+        // Within five minutes more than the window is remembered, after them no less.
+        assert_eq!(remembered(&opener), (WINDOW + 1, WINDOW + 1));
+        assert_eq!(opener.open(&drawn(0)), Err(Code::DecryptFailed));
+        opener.set_now(Moment::ORIGIN + WINDOW_TIME + Duration::from_millis(1));
+        assert!(opener.open(&drawn(last + 1)).is_ok());
+        assert_eq!(remembered(&opener), (WINDOW, WINDOW));
+        for number in [2, last, last + 1] {
+            assert_eq!(opener.open(&drawn(number)), Err(Code::DecryptFailed), "{number}");
+        }
+    }
+
+    #[test]
+    fn the_window_of_drawn_nonces_has_a_ceiling() {
+        let mut history = History::default();
+        for number in 0..=WINDOW_MAX as u64 {
+            history.note(Nonce { prefix: [1; 4], counter: u64::MAX - number }, Moment::ORIGIN);
+        }
+        let History::Random { order, seen } = &history else { panic!("drawn nonces do not count") };
+        assert_eq!((order.len(), seen.len()), (WINDOW_MAX, WINDOW_MAX));
+    }
+
+    #[test]
+    fn a_former_key_opens_until_the_first_frame_under_its_successor() {
+        let (mut old_sealer, _) = end(Role::Client);
+        let (_, mut opener) = end(Role::Server);
+        let mut rng = Rng::new(Seed::from_u64(9));
+        let (mut sealer, _) = channel(&[8; 32], Role::Client, &mut rng);
+        opener.renew(channel(&[8; 32], Role::Server, &mut rng).1, true);
+        let under_way = old_sealer.seal(b"old").expect("seals");
+        let late = old_sealer.seal(b"late").expect("seals");
+        assert_eq!(opener.open(&under_way), Ok(b"old".to_vec()));
+        assert_eq!(opener.open(&under_way), Err(Code::DecryptFailed));
+        assert!(opener.has_former());
+        assert_eq!(opener.open(&sealer.seal(b"new").expect("seals")), Ok(b"new".to_vec()));
+        assert!(!opener.has_former());
+        assert_eq!(opener.open(&late), Err(Code::DecryptFailed));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use zeroize::Zeroize;
+use subtle::ConstantTimeEq as _;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// A token or key in text form. `Debug` hides it; memory is wiped on drop.
-#[derive(Clone, PartialEq, Eq, Zeroize)]
-#[zeroize(drop)]
+/// A token or key in text form. `Debug` hides it; memory is wiped on drop; comparing takes the same time wherever
+/// two of the same length differ.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Secret(String);
 
 impl Secret {
@@ -20,6 +21,14 @@ impl Secret {
         &self.0
     }
 }
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,5 +45,33 @@ impl From<&str> for Secret {
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self::new(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// That a type has work to do on drop: the ciphers and keys wipe themselves there.
+    const fn wipes<T>() -> bool {
+        std::mem::needs_drop::<T>()
+    }
+
+    #[test]
+    fn equality_is_of_the_whole_text() {
+        assert_eq!(Secret::from("abc"), Secret::from("abc"));
+        for other in ["abd", "ab", "abcd", ""] {
+            assert_ne!(Secret::from("abc"), Secret::from(other));
+        }
+    }
+
+    #[test]
+    fn keys_are_wiped_and_never_shown() {
+        fn wiped_on_drop<T: ZeroizeOnDrop>() {}
+        wiped_on_drop::<aes_gcm::Aes256Gcm>();
+        wiped_on_drop::<p256::SecretKey>();
+        wiped_on_drop::<Secret>();
+        assert!(wipes::<super::super::Sealer>() && wipes::<super::super::Opener>() && wipes::<super::super::KeyPair>());
+        assert_eq!(format!("{:?}", Secret::from("abc")), "Secret(…)");
     }
 }

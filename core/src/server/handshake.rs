@@ -6,7 +6,7 @@ use crate::{
     PROTOCOL_VERSION,
     error::{Code, close},
     io::Close,
-    security::{Dialect, KeyPair, Role},
+    security::{Dialect, KeyPair, Keyring, Role},
     time::Moment,
     wire::Message,
 };
@@ -23,6 +23,8 @@ struct Features {
     encryption: bool,
     msgpack: bool,
     full_duplex: bool,
+    bound_keys: bool,
+    message_signing: bool,
     batching: bool,
     recovery: bool,
 }
@@ -77,6 +79,7 @@ struct ClientHello {
 struct ClientFeatures {
     encryption: bool,
     full_duplex: bool,
+    bound_keys: bool,
 }
 
 impl Peer {
@@ -126,6 +129,8 @@ impl Peer {
             encryption: self.config.encryption,
             msgpack: true,
             full_duplex: true,
+            bound_keys: true,
+            message_signing: self.config.signing.is_some(),
             batching: false,
             recovery: self.config.recovery,
         }
@@ -142,8 +147,9 @@ impl Peer {
         let agreed = match hello.encryption_public_key.filter(|_| wants_key) {
             Some(client_key) => {
                 let pair = KeyPair::generate(&mut self.rng);
-                match pair.agree(&client_key, self.dialect(), Role::Server, &mut self.rng) {
-                    Ok(keys) => Some((pair.public_base64(), keys)),
+                let dialect = self.dialect(hello.features.bound_keys);
+                match pair.agree(&client_key, dialect, Role::Server, &mut self.rng) {
+                    Ok(keys) => Some((pair.public_base64(), Keyring::new(Role::Server, dialect, keys))),
                     Err(code) => {
                         self.send_error(code, "the public key of client_hello is not usable", false, None, now);
                         self.close(Close::new(close::POLICY, code.as_str()), now);
@@ -182,7 +188,11 @@ impl Peer {
     }
 
     /// Clients that announce a 1.x version derive the key the old way, unless they are ours.
-    fn dialect(&self) -> Dialect {
-        if !self.full_duplex && self.params.client_version.starts_with("1.") { Dialect::V1 } else { Dialect::V2 }
+    fn dialect(&self, bound_keys: bool) -> Dialect {
+        match self.full_duplex {
+            true if bound_keys => Dialect::Bound,
+            false if self.params.client_version.starts_with("1.") => Dialect::V1,
+            _ => Dialect::V2,
+        }
     }
 }

@@ -36,6 +36,7 @@ struct RequestPayload {
     topics: Topics,
     recover: bool,
     recovery: BTreeMap<String, Position>,
+    channel_tokens: BTreeMap<String, String>,
 }
 
 /// What a request is about, before anything is checked.
@@ -72,7 +73,7 @@ impl Peer {
     pub(super) fn on_frame(&mut self, frame: &Frame, now: Moment) {
         self.last_inbound = now;
         let limits = self.config.limits;
-        match self.channel.decode(frame, &limits) {
+        match self.channel.decode(frame, &limits, now, self.wall.at(now)) {
             Ok(message) if self.accepts(&message) => self.on_message(message, now),
             Ok(message) => {
                 let detail = "this connection agreed on encryption".to_owned();
@@ -118,6 +119,9 @@ impl Peer {
             "ping" | "PING" => self.on_ping(&message, now),
             "pong" | "PONG" => {}
             "client_hello" => self.on_hello(&message, now),
+            "encryption_request" => self.on_encryption_request(&message, now),
+            "key_rotation_request" => self.on_rotation_request(&message, now),
+            "key_rotation_response" => self.on_rotation_response(&message, now),
             "subscription" | "subscription_update" => self.on_subscription(&message, now),
             _ => self.on_application_message(message, now),
         }
@@ -157,7 +161,12 @@ impl Peer {
         }
         let recover = self.config.recovery && request.recover;
         let requested = RequestedTopics { topics, recover, positions: request.recovery };
+        let own = self.admit_by_token(&request.channel_tokens, now);
         self.request_topics(action, requested, id, false, now);
+        // A token counts for the request that brought it.
+        if let Some(identity) = &mut self.identity {
+            identity.subscribe.allow.truncate(own);
+        }
     }
 
     /// Sorts the topics of a request into those to act on and those refused already.

@@ -4,12 +4,16 @@
 //! upgrade.rs    the query of the upgrade request
 //! handshake.rs  admission, server_ready, hello, key agreement
 //! inbound.rs    what frames of the client mean
+//! tokens.rs     tokens for this connection and for single topics
+//! rotation.rs   fresh keys in mid-session
 //! outbound.rs   messages to this client alone
 //! ```
 
 mod handshake;
 mod inbound;
 mod outbound;
+mod rotation;
+mod tokens;
 mod types;
 mod upgrade;
 
@@ -27,6 +31,7 @@ use crate::{
     error::{Code, close},
     io::{Close, Frame},
     rng::{Rng, Seed},
+    security::{Role, RotateError, Signing},
     time::{Moment, Timers, WallClock, WallTime},
     wire::Encoding,
 };
@@ -37,6 +42,8 @@ enum Timer {
     Ping,
     /// The earliest moment at which the client can have been silent for too long.
     Idle,
+    /// The client did not change to the new key.
+    Rotation,
 }
 
 /// One accepted connection: who it is, what it may receive, and in which form.
@@ -60,7 +67,7 @@ pub struct Peer {
     rejected: u32,
     last_inbound: Moment,
     reads_paused: bool,
-    timers: Timers<Timer, 2>,
+    timers: Timers<Timer, 3>,
     outputs: VecDeque<Output>,
     /// The connection is over; nothing more goes out.
     over: bool,
@@ -80,21 +87,23 @@ impl Peer {
         wall: WallTime,
     ) -> Self {
         let compression = config.compression.filter(|_| params.compression);
+        let mut rng = Rng::new(seed);
+        let signing = config.signing.clone().map(|config| Signing::new(config, Role::Server, &mut rng));
         let mut peer = Self {
-            channel: Channel::new(params.encoding, compression),
+            channel: Channel::new(params.encoding, compression, signing),
             config,
             params,
             connection_id,
             identity: None,
             wall: WallClock::new(wall, now),
-            rng: Rng::new(seed),
+            rng,
             full_duplex: false,
             hello_seen: false,
             sealed_seen: false,
             rejected: 0,
             last_inbound: now,
             reads_paused: false,
-            timers: Timers::new([Timer::Ping, Timer::Idle]),
+            timers: Timers::new([Timer::Ping, Timer::Idle, Timer::Rotation]),
             outputs: VecDeque::new(),
             over: false,
         };
@@ -142,6 +151,15 @@ impl Peer {
     /// When there is no key, or its nonces are used up; the connection must be closed then.
     pub fn seal(&mut self, frame: &[u8]) -> Result<Frame, Code> {
         self.channel.seal(frame).map(Frame::Binary)
+    }
+
+    /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.
+    /// [`Event::KeysRotated`] follows.
+    ///
+    /// # Errors
+    /// [`RotateError`]; nothing changed then.
+    pub fn rotate_keys(&mut self, now: Moment) -> Result<(), RotateError> {
+        self.start_rotation(now)
     }
 
     /// How shared frames must look for this connection.
@@ -200,6 +218,7 @@ impl Peer {
             match timer {
                 Timer::Ping => self.ping(now),
                 Timer::Idle => self.check_idle(now),
+                Timer::Rotation => self.on_overlap_over(now),
             }
         }
     }

@@ -162,10 +162,10 @@ impl Peer {
             return Err(SendError::NotConnected { state: ConnectionState::Closed });
         }
         let id = message.id.clone().unwrap_or_else(|| self.rng.message_id(self.wall.at(now)));
-        let timestamp = self.wall.at(now).to_string();
+        let wall = self.wall.at(now);
         let delivery = self.delivery();
         self.channel.encoding = delivery.encoding;
-        let frame = self.channel.application(message, &id, &timestamp).map_err(|code| {
+        let frame = self.channel.application(message, &id, wall).map_err(|code| {
             self.close(Close::new(close::POLICY, code.as_str()), now);
             SendError::NotConnected { state: ConnectionState::Closed }
         })?;
@@ -180,6 +180,8 @@ impl Peer {
 
     pub(super) fn ping(&mut self, now: Moment) {
         let wall = self.wall.at(now);
+        // First, because a ping that cannot be sealed ends the connection and clears every timer.
+        self.timers.set(Timer::Ping, now + self.config.ping_interval);
         // Upper case: the one form that every published client answers.
         self.send_control(
             "PING",
@@ -187,7 +189,7 @@ impl Peer {
             None,
             now,
         );
-        self.timers.set(Timer::Ping, now + self.config.ping_interval);
+        self.rotate_used_key(now);
     }
 
     pub(super) fn send_error(
@@ -212,6 +214,9 @@ impl Peer {
 
     /// Sends a message of the protocol itself; `answers` is the id of the message it answers.
     pub(super) fn send_control<T: Serialize>(&mut self, kind: &str, payload: &T, answers: Option<&str>, now: Moment) {
+        if self.over {
+            return;
+        }
         let id = self.rng.message_id(self.wall.at(now));
         let timestamp = self.wall.at(now).to_string();
         let payload = Payload::new(payload).expect("control payloads are plain structs");

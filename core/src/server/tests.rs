@@ -202,3 +202,16 @@ fn nothing_goes_out_after_the_end() {
     assert!(say(&mut peer, r#"{"t":"ping"}"#).sent.is_empty());
     assert!(peer.send(&Outgoing::new("x", Payload::EMPTY), NOW).is_err());
 }
+
+#[test]
+fn what_the_server_says_too_late_is_dropped() {
+    let mut peer = ready_peer();
+    let asked = say(&mut peer, r#"{"t":"subscription","p":{"topics":["a"]}}"#);
+    let Some(Event::Subscribe(request)) = asked.events.into_iter().next() else { panic!("no request") };
+    peer.close(Close::new(1012, "restart"), NOW);
+    drain(&mut peer);
+    peer.answer_subscription(SubscriptionAction::Subscribe, request, Vec::new(), &[], NOW);
+    peer.tell_lost("a", 3, NOW);
+    peer.tell_error(Code::ServerError, "too late", None, NOW);
+    assert!(drain(&mut peer).sent.is_empty());
+}

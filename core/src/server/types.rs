@@ -6,6 +6,7 @@ use crate::{
     delivery::{Position, TopicRecovery},
     error::Code,
     io::{Close, Frame},
+    security::{Secret, SigningConfig},
     time::Moment,
     topic::Acl,
     wire::{Compression, DecodeError, Encoding, Limits, Message},
@@ -22,6 +23,11 @@ pub struct PeerConfig {
     pub compression: Option<Compression>,
     /// Whether clients that ask for it are given encryption. Default true.
     pub encryption: bool,
+    /// Signing of messages with a key that clients know. Default none. Source: PROTOCOL.md §5.3.
+    pub signing: Option<SigningConfig>,
+    /// The key of session and channel tokens, which only the server knows; 32 bytes of randomness are right.
+    /// Default none: no tokens are given out, and none is taken. Source: PROTOCOL.md §5.6.
+    pub token_key: Option<Secret>,
     /// Time between pings of the server. Default 25 s.
     pub ping_interval: Duration,
     /// Silence that ends a connection. Must be longer than `ping_interval`. Default 90 s.
@@ -39,6 +45,8 @@ impl Default for PeerConfig {
             limits: Limits::default(),
             compression: Some(Compression::default()),
             encryption: true,
+            signing: None,
+            token_key: None,
             ping_interval: Duration::from_secs(25),
             idle_timeout: Duration::from_secs(90),
             recovery: false,
@@ -122,6 +130,8 @@ pub enum Event {
     Publish(Message),
     /// A message for the application.
     Message(Message),
+    /// The keys of the connection were renewed.
+    KeysRotated,
     /// A frame was refused; the client has been told.
     Rejected(DecodeError),
     /// The connection is over. Always the last event, exactly once.

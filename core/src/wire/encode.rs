@@ -29,6 +29,8 @@ pub struct Head<'a> {
     pub epoch: Option<&'a str>,
     /// `o`.
     pub offset: Option<u64>,
+    /// `sig`.
+    pub signature: Option<&'a str>,
 }
 
 /// How a message is written.
@@ -58,7 +60,7 @@ impl Default for Compression {
     }
 }
 
-/// Encodes one message: `t` first, `p`, `id`, `seq`, `ts`, `pri`, `cid`, `tp`, `e`, `o`, `v` last.
+/// Encodes one message: `t` first, `p`, `id`, `seq`, `ts`, `pri`, `cid`, `tp`, `e`, `o`, `sig`, `v` last.
 ///
 /// A msgpack map has the category as member `c` after `t`; JSON has it as a prefix. A payload that is already
 /// in the encoding that is written goes out byte for byte.
@@ -88,7 +90,8 @@ impl Head<'_> {
 
     /// Bytes that the members take at most, as long as nothing in them needs an escape.
     fn size_hint(&self) -> usize {
-        let texts = [Some(self.kind), self.id, self.timestamp, self.correlation_id, self.topic, self.epoch];
+        let texts =
+            [Some(self.kind), self.id, self.timestamp, self.correlation_id, self.topic, self.epoch, self.signature];
         128 + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
     }
 }
@@ -123,6 +126,7 @@ fn text(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
     members.text("tp", head.topic);
     members.text("e", head.epoch);
     members.number("o", head.offset);
+    members.text("sig", head.signature);
     members.number("v", Some(PROTOCOL_VERSION));
     members.0.push(b'}');
     members.0
@@ -156,7 +160,7 @@ impl Members {
 fn packed(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.size_hint() + payload.bytes.len());
     out.extend_from_slice(b"M:");
-    let texts = [head.id, head.timestamp, head.correlation_id, head.topic, head.epoch];
+    let texts = [head.id, head.timestamp, head.correlation_id, head.topic, head.epoch, head.signature];
     let numbers = [head.sequence, head.priority.map(|_| 0), head.offset];
     let optional = texts.iter().flatten().count() + numbers.iter().flatten().count();
     msgpack::write_map_header(4 + optional, &mut out);
@@ -176,6 +180,7 @@ fn packed(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
     members.text("tp", head.topic);
     members.text("e", head.epoch);
     members.number("o", head.offset);
+    members.text("sig", head.signature);
     members.number("v", Some(PROTOCOL_VERSION));
     members.0
 }
@@ -215,6 +220,7 @@ mod tests {
             topic: Some("room"),
             epoch: Some("0000abcd"),
             offset: Some(u64::MAX),
+            signature: Some("s"),
         }
     }
 
@@ -231,7 +237,7 @@ mod tests {
         let frame = encode(&head(), &payload(r#"{ "a":1.0}"#), Encoding::Text, None);
         let expected = concat!(
             r#"U{"t":"chat","p":{ "a":1.0},"id":"m-1","seq":0,"ts":"2026-02-20T15:30:00.000Z","pri":8,"#,
-            r#""cid":"c\"1","tp":"room","e":"0000abcd","o":18446744073709551615,"v":1}"#,
+            r#""cid":"c\"1","tp":"room","e":"0000abcd","o":18446744073709551615,"sig":"s","v":1}"#,
         );
         assert!(matches!(frame, Frame::Text(_)));
         assert_eq!(text_of(&frame), expected);
@@ -255,7 +261,7 @@ mod tests {
         let frame = encode(&Head { kind: "x", ..Head::default() }, &payload("[1]"), Encoding::Msgpack, None);
         assert_eq!(&**frame.bytes(), b"M:\x84\xa1t\xa1x\xa1c\xa1U\xa1p\x91\x01\xa1v\x01");
         let all = encode(&head(), &payload("{}"), Encoding::Msgpack, None);
-        assert_eq!(all.bytes()[2], 0x8C);
+        assert_eq!(all.bytes()[2], 0x8D);
     }
 
     #[test]

@@ -36,8 +36,7 @@ pub(super) fn index(bytes: &[u8], max_depth: usize) -> Result<Envelope, DecodeEr
     };
     let mut envelope = Envelope::default();
     for _ in 0..count {
-        let name = walker.item()?;
-        walker.skip_content(name, max_depth)?;
+        let name = walker.name()?;
         let start = walker.at();
         let item = walker.item()?;
         walker.skip_content(item, max_depth)?;
@@ -369,16 +368,32 @@ impl<'a> Walker<'a> {
 
     /// Reads what is in a container whose header was read.
     fn skip_content(&mut self, item: Item<'_>, depth: usize) -> Result<(), DecodeError> {
-        let count = match item {
-            Item::Array(count) => count,
-            Item::Map(count) => count * 2,
-            _ => return Ok(()),
-        };
-        let depth = self.deeper(depth)?;
-        for _ in 0..count {
-            self.skip(depth)?;
+        match item {
+            Item::Array(count) => {
+                let depth = self.deeper(depth)?;
+                for _ in 0..count {
+                    self.skip(depth)?;
+                }
+            }
+            Item::Map(count) => {
+                let depth = self.deeper(depth)?;
+                for _ in 0..count {
+                    self.name()?;
+                    self.skip(depth)?;
+                }
+            }
+            _ => {}
         }
         Ok(())
+    }
+
+    /// Reads the name of a member: any scalar. In JSON a name is a string, so a map in the name of a map would be
+    /// escaped once for each level, and twice as long each time.
+    fn name(&mut self) -> Result<Item<'a>, DecodeError> {
+        match self.item()? {
+            Item::Array(_) | Item::Map(_) => Err(self.bad("a name that is a list or a map")),
+            name => Ok(name),
+        }
     }
 
     fn deeper(&self, depth: usize) -> Result<usize, DecodeError> {
@@ -515,13 +530,13 @@ mod tests {
 
     #[test]
     fn what_json_lacks_becomes_text() {
-        // {1: bin 01ff, nil: ext, true: 2, 1.5: [], bin ff: nil, [1]: {}}
+        // {1: bin 01ff, nil: ext, true: 2, 1.5: [], bin ff: nil}
         let bytes = [
-            0x86, 0x01, 0xC4, 2, 1, 0xFF, 0xC0, 0xD6, 5, 0, 0, 0, 9, 0xC3, 2, 0xCB, 0x3F, 0xF8, 0, 0, 0, 0, 0, 0, 0x90,
-            0xC4, 1, 0xFF, 0xC0, 0x91, 1, 0x80,
+            0x85, 0x01, 0xC4, 2, 1, 0xFF, 0xC0, 0xD6, 5, 0, 0, 0, 9, 0xC3, 2, 0xCB, 0x3F, 0xF8, 0, 0, 0, 0, 0, 0, 0x90,
+            0xC4, 1, 0xFF, 0xC0,
         ];
         assert_eq!(code(&bytes), None);
-        let json = r#"{"1":"01ff","null":"00000009","true":2,"1.5":[],"ff":null,"[1]":{}}"#;
+        let json = r#"{"1":"01ff","null":"00000009","true":2,"1.5":[],"ff":null}"#;
         assert_eq!(to_json(&bytes), json);
     }
 
@@ -544,8 +559,15 @@ mod tests {
         assert_eq!(code(&nested(64, 0x91)), None);
         assert_eq!(code(&nested(65, 0x91)), Some(Code::TooDeep));
         assert_eq!(check(&nested(1_000_000, 0x91), usize::MAX).err().map(|error| error.code), Some(Code::TooDeep));
-        // As a key, too: maps whose first key is a map.
-        assert_eq!(code(&vec![0x81; 10_000]), Some(Code::TooDeep));
+    }
+
+    #[test]
+    fn a_name_is_no_container() {
+        // {[1]: nil}, {{}: nil}, and thirty maps that are each the name of the next: a gigabyte of escapes in JSON.
+        for bytes in [&[0x81, 0x91, 1, 0xC0][..], &[0x81, 0x80, 0xC0], &[vec![0x81; 30], vec![1; 31]].concat()] {
+            assert_eq!(code(bytes), Some(Code::BadMsgpack), "{bytes:?}");
+            assert_eq!(index(bytes, 64).err().map(|error| error.code), Some(Code::BadMsgpack), "{bytes:?}");
+        }
     }
 
     #[test]
