@@ -4,7 +4,8 @@ use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use wse_client_core::{
-    config::{ClientConfig, ConfigError, Credentials},
+    config::{ClientConfig, ConfigError, Credentials, OfflineConfig},
+    delivery::{BatchConfig, RateLimit},
     security::Secret,
     wire::{Compression, Encoding, Limits},
 };
@@ -237,6 +238,42 @@ impl Builder {
     /// ```
     pub const fn encoding(mut self, encoding: Encoding) -> Self {
         self.config.performance.encoding = encoding;
+        self
+    }
+
+    /// Keeping messages while the client connects or reconnects. Default: 1000 of them, for an hour.
+    ///
+    /// ```
+    /// use wse_client::{Client, OfflineConfig};
+    /// let builder = Client::builder("ws://a/wse").offline(OfflineConfig { enabled: false, ..OfflineConfig::default() });
+    /// assert!(!builder.config().offline.enabled);
+    /// ```
+    pub const fn offline(mut self, offline: OfflineConfig) -> Self {
+        self.config.offline = offline;
+        self
+    }
+
+    /// Joins small messages in one frame where the server reads it. Default `None`: each goes at once.
+    ///
+    /// ```
+    /// use wse_client::{BatchConfig, Client};
+    /// let builder = Client::builder("ws://a/wse").batch(BatchConfig::default());
+    /// assert_eq!(builder.config().performance.batch.map(|batch| batch.size), Some(10));
+    /// ```
+    pub fn batch(mut self, batch: impl Into<Option<BatchConfig>>) -> Self {
+        self.config.performance.batch = batch.into();
+        self
+    }
+
+    /// Sends no faster than this; messages wait for their turn. Default `None`: only a server can slow the client down.
+    ///
+    /// ```
+    /// use wse_client::{Client, RateLimit};
+    /// let builder = Client::builder("ws://a/wse").rate_limit(RateLimit { capacity: 10, refill: 5.0 });
+    /// assert!(builder.config().check().is_ok());
+    /// ```
+    pub fn rate_limit(mut self, limit: impl Into<Option<RateLimit>>) -> Self {
+        self.config.performance.rate_limit = limit.into();
         self
     }
 

@@ -184,8 +184,9 @@ impl Client {
     }
 
     /// Sends a message and gives its id (a UUIDv7 unless the message names one). Waits while the buffer of unsent
-    /// bytes is full; accepted means: will be written on this connection, in order. Dropping the future while it
-    /// waits sends nothing.
+    /// bytes is full. Accepted means: it will be written, in order, on this connection; or, while the client
+    /// reconnects, on the next one, by priority ([`Builder::offline`](crate::Builder::offline)). A message that was kept
+    /// and will not be sent is an [`Event::Dropped`]. Dropping the future while it waits sends nothing.
     ///
     /// ```no_run
     /// # async fn run(client: wse_client::Client) -> Result<(), Box<dyn std::error::Error>> {

@@ -48,11 +48,11 @@ pub use error::{ConnectError, SendError, SubscribeError};
 pub use wse_client_core;
 pub use wse_client_core::{
     client::{
-        ConnectionState, Disconnect, Event, Metrics, Outgoing, RecoveryOutcome, RequestId, ServerError, ServerInfo,
-        SubscriptionAction, SubscriptionOutcome,
+        ConnectionState, Disconnect, DropReason, Event, Metrics, Outgoing, RecoveryOutcome, RequestId, ServerError,
+        ServerInfo, SubscriptionAction, SubscriptionOutcome,
     },
-    config::{ClientConfig, ConfigError},
-    delivery::LostRange,
+    config::{ClientConfig, ConfigError, OfflineConfig},
+    delivery::{BatchConfig, LostRange, RateLimit},
     error::{Code, close},
     io::Close,
     security::Secret,

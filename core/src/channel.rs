@@ -30,6 +30,7 @@ const RESERVED: &[&str] = &[
     "PONG",
     "key_rotation_request",
     "key_rotation_response",
+    "batch",
 ];
 
 /// How long the end that answered a rotation waits for the first frame under the new key.
@@ -111,18 +112,16 @@ impl Channel {
     }
 
     /// A message of the application, with the next sequence number.
-    pub(crate) fn application(&mut self, message: &Outgoing, id: &str, wall: WallTime) -> Result<Frame, Code> {
-        let timestamp = wall.to_string();
-        let mut head = Head {
-            kind: &message.kind,
-            id: Some(id),
-            sequence: Some(self.next_sequence),
-            timestamp: Some(&timestamp),
-            priority: (message.priority != Priority::default()).then_some(message.priority),
-            correlation_id: message.correlation_id.as_deref(),
-            topic: message.topic.as_deref(),
-            ..Head::default()
-        };
+    ///
+    /// `timestamp` says when the application sent it, `wall` is the time of its signature, if it is to have one.
+    pub(crate) fn application(
+        &mut self,
+        message: &Outgoing,
+        id: &str,
+        timestamp: &str,
+        wall: WallTime,
+    ) -> Result<Frame, Code> {
+        let mut head = head_of(message, id, timestamp, self.next_sequence);
         let subject = Subject { kind: &message.kind, is_publication: message.topic.is_some() };
         let signature = match self.signing.as_mut().filter(|signing| signing.selects(subject)) {
             Some(signing) => {
@@ -134,6 +133,30 @@ impl Channel {
         head.signature = signature.as_deref();
         let frame = wire::encode(&head, &message.payload, self.encoding, self.compression.as_ref());
         self.seal_if_agreed(frame)
+    }
+
+    /// Several messages of the application (id, stamp, message) in one `batch`, with the next sequence numbers.
+    pub(crate) fn batch(&mut self, messages: &[(&str, &str, &Outgoing)]) -> Result<Frame, Code> {
+        let numbered = (self.next_sequence..).zip(messages);
+        let joined: Vec<(Head<'_>, &Payload)> = numbered
+            .map(|(sequence, (id, timestamp, message))| (head_of(message, id, timestamp, sequence), &message.payload))
+            .collect();
+        let payload = wire::batch::join(&joined, self.encoding);
+        let head = Head { kind: wire::batch::KIND, ..Head::default() };
+        self.seal_if_agreed(wire::encode(&head, &payload, self.encoding, self.compression.as_ref()))
+    }
+
+    /// Whether messages may have to be signed: such go out one by one.
+    pub(crate) const fn signs(&self) -> bool {
+        self.signing.is_some()
+    }
+
+    /// Checks the signature of a message that came inside another one.
+    pub(crate) fn check(&mut self, message: &Message, wall: WallTime) -> Result<(), DecodeError> {
+        match &mut self.signing {
+            Some(signing) => check_signature(signing, message, wall),
+            None => Ok(()),
+        }
     }
 
     /// Counts the last application message; call it once it was accepted.
@@ -165,6 +188,19 @@ fn check_signature(signing: &mut Signing, message: &Message, wall: WallTime) -> 
         };
         DecodeError { code, detail: detail.to_owned() }
     })
+}
+
+fn head_of<'a>(message: &'a Outgoing, id: &'a str, timestamp: &'a str, sequence: u64) -> Head<'a> {
+    Head {
+        kind: &message.kind,
+        id: Some(id),
+        sequence: Some(sequence),
+        timestamp: Some(timestamp),
+        priority: (message.priority != Priority::default()).then_some(message.priority),
+        correlation_id: message.correlation_id.as_deref(),
+        topic: message.topic.as_deref(),
+        ..Head::default()
+    }
 }
 
 /// Checks what an application wants to send, before anything is written.

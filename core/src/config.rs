@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    delivery::{DedupWindow, ReorderConfig},
+    delivery::{BatchConfig, DedupWindow, QueueLimits, RateLimit, ReorderConfig},
     error::Code,
     resilience::{BackoffStrategy, PoolConfig},
     security::{Secret, SigningConfig},
@@ -34,6 +34,8 @@ pub struct ClientConfig {
     pub security: SecurityConfig,
     /// Form and size of messages.
     pub performance: PerformanceConfig,
+    /// Messages that cannot be sent at once.
+    pub offline: OfflineConfig,
     /// Order, repeats and recovery of what arrives.
     pub delivery: DeliveryConfig,
     /// Detection of a peer that went silent.
@@ -58,6 +60,7 @@ impl ClientConfig {
             adaptive_quality: false,
             security: SecurityConfig::default(),
             performance: PerformanceConfig::default(),
+            offline: OfflineConfig::default(),
             delivery: DeliveryConfig::default(),
             heartbeat: HeartbeatConfig::default(),
             timeouts: Timeouts::default(),
@@ -88,6 +91,8 @@ impl ClientConfig {
         if self.pool.preferred.is_some_and(|index| index >= self.endpoints.len()) {
             return Err(ConfigError::new("pool.preferred", "must be the index of an endpoint"));
         }
+        self.offline.check()?;
+        self.performance.check()?;
         for (name, length) in [
             ("heartbeat.interval", self.heartbeat.interval),
             ("heartbeat.timeout", self.heartbeat.timeout),
@@ -228,11 +233,70 @@ pub struct PerformanceConfig {
     pub compression: Option<Compression>,
     /// How messages are written, and how the server is asked to write. Default JSON in binary frames.
     pub encoding: Encoding,
+    /// Join small messages where the server reads `batch`. Default none: each goes at once.
+    pub batch: Option<BatchConfig>,
+    /// Send no faster than this. Default none; the client slows down when the server asks for it.
+    pub rate_limit: Option<RateLimit>,
 }
 
 impl Default for PerformanceConfig {
     fn default() -> Self {
-        Self { compression: Some(Compression::default()), encoding: Encoding::Binary }
+        Self { compression: Some(Compression::default()), encoding: Encoding::Binary, batch: None, rate_limit: None }
+    }
+}
+
+impl PerformanceConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        if let Some(batch) = &self.batch {
+            if batch.size == 0 {
+                return Err(ConfigError::new("performance.batch.size", "must be at least 1"));
+            }
+            if batch.timeout > MAX_BATCH_TIMEOUT {
+                return Err(ConfigError::new("performance.batch.timeout", "must be at most 5 s"));
+            }
+        }
+        match &self.rate_limit {
+            Some(limit) if *limit != limit.clamped() => Err(ConfigError::new(
+                "performance.rate_limit",
+                "must have a capacity of 1 to 1000000 and refill 0.01 to 1000000 a second",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Longest time for which messages may be held to be joined.
+const MAX_BATCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Messages that cannot be sent at once. Source: PROTOCOL.md §7.3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfflineConfig {
+    /// Keep messages while the client connects or reconnects. Default true. With false, sending fails meanwhile.
+    pub enabled: bool,
+    /// Most messages that wait, for a connection or for their turn. Default 1000.
+    pub max_size: usize,
+    /// Most bytes that wait. Default 16 MiB.
+    pub max_bytes: usize,
+    /// How long a message waits at most. Default 1 h.
+    pub max_age: Duration,
+}
+
+impl Default for OfflineConfig {
+    fn default() -> Self {
+        let QueueLimits { max_items, max_bytes } = QueueLimits::default();
+        Self { enabled: true, max_size: max_items, max_bytes, max_age: Duration::from_secs(3600) }
+    }
+}
+
+impl OfflineConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.max_size == 0 {
+            return Err(ConfigError::new("offline.max_size", "must be at least 1"));
+        }
+        if self.max_age < Duration::from_millis(1) {
+            return Err(ConfigError::new("offline.max_age", "must be at least 1 ms"));
+        }
+        Ok(())
     }
 }
 

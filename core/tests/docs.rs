@@ -77,7 +77,7 @@ fn every_close_code_is_in_the_table_with_its_reaction() {
 fn every_cited_section_exists() {
     for section in [
         "2.1", "2.2", "3.1", "3.2", "3.3", "4.1", "4.2", "4.3", "4.5", "5.1", "5.2", "6.1", "6.2", "6.3", "6.4", "6.5",
-        "7.1", "7.2",
+        "7.1", "7.2", "7.3", "7.4",
     ] {
         assert!(PROTOCOL.contains(&format!("\n### {section} ")), "no section {section}");
     }

@@ -183,9 +183,10 @@ export class WseClient {
   }
 
   /**
-   * Sends a message on the present connection and gives its id. It is not kept for later.
+   * Sends a message and gives its id. While the client connects or reconnects it is kept, and sent by priority once the
+   * connection is there (`offline`); an event `dropped` tells if that will not happen.
    *
-   * @throws {WseError} `NOT_CONNECTED`, `MESSAGE_TOO_LARGE`, `INVALID_TOPIC`, `INVALID_REQUEST`; nothing was sent then.
+   * @throws {WseError} `NOT_CONNECTED`, `QUEUE_FULL`, `MESSAGE_TOO_LARGE`, `INVALID_TOPIC`, `INVALID_REQUEST`; nothing was sent then.
    */
   send(message: OutgoingMessage): string {
     const { type, payload, topic, id, correlationId, priority } = message;

@@ -47,13 +47,18 @@ export interface WSEConfig {
   performance?: {
     /** Compress large messages, and accept compressed ones. Default true. */
     compression?: boolean;
-    /** Messages per batch. No effect in this version (a warning says so). */
+    /** Small messages share a frame where the server reads it; most messages in one. Default: each goes at once. */
     batchSize?: number;
-    /** Longest wait for a batch in milliseconds. No effect in this version (a warning says so). */
+    /** Longest wait for a batch in milliseconds; naming it asks for batches too. Default 100. */
     batchTimeout?: number;
   };
-  /** Keeping messages while there is no connection. No effect in this version: `send` throws `NOT_CONNECTED`. */
-  offline?: { enabled?: boolean; maxSize?: number };
+  /** Keeping messages in memory while the client connects or reconnects, for an hour at most. */
+  offline?: {
+    /** Default true. With false, `send` throws `NOT_CONNECTED` meanwhile. */
+    enabled?: boolean;
+    /** Most messages that are kept. Default 1000. */
+    maxSize?: number;
+  };
   diagnostics?: {
     /** Whether `diagnostics` is filled; otherwise it is `null`. Default true. */
     enabled?: boolean;
@@ -72,7 +77,8 @@ export interface EngineSettings {
   encoding: WseEncoding;
   reconnection: NonNullable<WSEConfig["reconnection"]>;
   security: { encryption?: boolean };
-  performance: { compression?: boolean };
+  performance: { compression?: boolean; batchSize?: number; batchTimeout?: number };
+  offline: NonNullable<WSEConfig["offline"]>;
 }
 
 type Kind = "boolean" | "number" | "strings" | "token" | "function" | readonly string[];
@@ -101,13 +107,11 @@ export function checkConfig(config: WSEConfig): void {
   checkSection(config, SCHEMA, "");
   if (config.endpoints === undefined) throw invalid("endpoints must name at least one ws:// or wss:// address");
   if (config.security?.signing) throw invalid("security.signing is not in this version: leave it out or set it to false");
-  warnOfNoEffect(config);
 }
 
 /** @internal */
 export function engineSettings(config: WSEConfig, topics: Iterable<string>): EngineSettings {
   const { encryption } = config.security ?? {};
-  const { compression } = config.performance ?? {};
   return {
     endpoints: config.endpoints,
     topics: [...new Set(topics)],
@@ -117,7 +121,8 @@ export function engineSettings(config: WSEConfig, topics: Iterable<string>): Eng
     encoding: config.encoding ?? "json",
     reconnection: config.reconnection ?? {},
     security: encryption === undefined ? {} : { encryption },
-    performance: compression === undefined ? {} : { compression },
+    performance: config.performance ?? {},
+    offline: config.offline ?? {},
   };
 }
 
@@ -202,21 +207,4 @@ function distance(a: string, b: string): number {
     row = next;
   }
   return row[b.length]!;
-}
-
-const warned = new Set<string>();
-
-function warnOfNoEffect(config: WSEConfig): void {
-  const idle: [string, boolean][] = [
-    ["offline.enabled", config.offline?.enabled === true],
-    ["offline.maxSize", config.offline?.maxSize !== undefined],
-    ["performance.batchSize", config.performance?.batchSize !== undefined],
-    ["performance.batchTimeout", config.performance?.batchTimeout !== undefined],
-  ];
-  for (const [name, given] of idle) {
-    if (given && !warned.has(name)) {
-      warned.add(name);
-      console.warn(`wse-client: ${name} has no effect in this version`);
-    }
-  }
 }

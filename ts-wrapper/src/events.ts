@@ -66,6 +66,10 @@ export interface WseMetrics {
   framesRejected: number;
   /** Messages the server said it dropped. */
   messagesLost: number;
+  /** Messages of the application that were refused because the queue was full, or dropped after they were accepted. */
+  messagesDropped: number;
+  /** Messages of the application that wait for a connection, or for their turn. */
+  messagesWaiting: number;
   /** Times a connection became ready. */
   connections: number;
   /** Consecutive failed attempts. */
@@ -90,6 +94,8 @@ export type WseEvent =
   | { type: "recovery"; topic: string; outcome: "recovered" | "partial" | "lost"; count: number }
   /** Messages that will never come; of a recoverable topic with their range of offsets, `to` absent when unknown. */
   | { type: "lost"; topic: string | undefined; count: number | undefined; epoch?: string | undefined; from?: number | undefined; to?: number | undefined }
+  /** A message that `send` had accepted will not be sent. */
+  | { type: "dropped"; id: string; priority: number; reason: string }
   | { type: "latency"; ms: number };
 
 /** @internal A wire event with the number of the request that it ends, if it ends one. */
@@ -127,6 +133,8 @@ export function fromWire(wire: WireEvent): Received | undefined {
       return { event: { type: "lost", topic: wire[1], count: wire[2], epoch: wire[3], from: wire[4], to: wire[5] } };
     case "recovery":
       return { event: { type: "recovery", topic: wire[1], outcome: wire[2], count: wire[3] } };
+    case "dropped":
+      return { event: { type: "dropped", id: wire[1], priority: wire[2], reason: wire[3] } };
     case "latency":
       return { event: { type: "latency", ms: wire[1] } };
     default:
@@ -142,6 +150,8 @@ export const NO_METRICS: WseMetrics = Object.freeze({
   bytesSent: 0,
   framesRejected: 0,
   messagesLost: 0,
+  messagesDropped: 0,
+  messagesWaiting: 0,
   connections: 0,
   failedAttempts: 0,
 } satisfies WireMetrics);

@@ -34,11 +34,13 @@ describe("options", () => {
     }
   });
 
-  it("says once that an option has no effect", () => {
-    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
-    for (let i = 0; i < 3; i++) make({ offline: { maxSize: 5 } });
-    make({ offline: { enabled: false } });
-    expect(warn.mock.calls).toEqual([["wse-client: offline.maxSize has no effect in this version"]]);
+  it.each([
+    [{ offline: { maxSize: 0 } }, /offline\.max_size must be at least 1/],
+    [{ performance: { batchSize: 0 } }, /performance\.batch\.size must be at least 1/],
+    [{ performance: { batchTimeout: 60_000 } }, /performance\.batch\.timeout must be at most 5 s/],
+  ])("the engine refuses %j", async (options, message) => {
+    const client = makeClient(options);
+    await expect(client.connect()).rejects.toMatchObject({ code: "INVALID_CONFIG", message: expect.stringMatching(message) });
   });
 
   it("accepts every option of the documentation", () => {

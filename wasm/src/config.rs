@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use wse_client_core::{
     config::{ClientConfig, Credentials, TokenTransport},
+    delivery::BatchConfig,
     security::Secret,
     wire::{Compression, Encoding},
 };
@@ -27,6 +28,8 @@ pub(crate) struct Settings {
     security: Security,
     #[serde(default)]
     performance: Performance,
+    #[serde(default)]
+    offline: Offline,
     encoding: Option<Form>,
 }
 
@@ -46,9 +49,18 @@ struct Security {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Performance {
     compression: Option<bool>,
+    batch_size: Option<f64>,
+    batch_timeout: Option<f64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Offline {
+    enabled: Option<bool>,
+    max_size: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -77,9 +89,8 @@ impl Settings {
         }
         self.reconnection.apply(&mut config);
         config.security.encryption = self.security.encryption.unwrap_or(config.security.encryption);
-        if let Some(compress) = self.performance.compression {
-            config.performance.compression = compress.then(Compression::default);
-        }
+        self.performance.apply(&mut config);
+        self.offline.apply(&mut config);
         config.performance.encoding = match self.encoding {
             None | Some(Form::Json) => Encoding::Binary,
             Some(Form::Text) => Encoding::Text,
@@ -104,6 +115,35 @@ impl Reconnection {
     }
 }
 
+impl Performance {
+    fn apply(self, config: &mut ClientConfig) {
+        if let Some(compress) = self.compression {
+            config.performance.compression = compress.then(Compression::default);
+        }
+        // Naming either of the two asks for batches.
+        if self.batch_size.is_some() || self.batch_timeout.is_some() {
+            let default = BatchConfig::default();
+            config.performance.batch = Some(BatchConfig {
+                size: self.batch_size.map_or(default.size, whole),
+                timeout: self.batch_timeout.map_or(default.timeout, millis),
+                ..default
+            });
+        }
+    }
+}
+
+impl Offline {
+    fn apply(self, config: &mut ClientConfig) {
+        config.offline.enabled = self.enabled.unwrap_or(config.offline.enabled);
+        config.offline.max_size = self.max_size.map_or(config.offline.max_size, whole);
+    }
+}
+
+/// A count. What is negative or no number becomes zero, which the check refuses by name.
+fn whole(number: f64) -> usize {
+    number as usize
+}
+
 /// Milliseconds of JavaScript. What is negative becomes zero, which the check refuses by name.
 fn millis(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms / 1000.0).unwrap_or(if ms > 0.0 { Duration::MAX } else { Duration::ZERO })
@@ -123,6 +163,8 @@ mod tests {
         assert_eq!(ours.reconnect, core.reconnect);
         assert_eq!(ours.performance.compression, core.performance.compression);
         assert_eq!(ours.performance.encoding, core.performance.encoding);
+        assert_eq!(ours.performance.batch, None);
+        assert_eq!(ours.offline, core.offline);
         assert_eq!(ours.token_transport, TokenTransport::Query);
     }
 
@@ -131,7 +173,9 @@ mod tests {
         let config = parse(
             r#"{"endpoints":["ws://a","ws://b"],"topics":["t"],"tokenProvider":true,"encoding":"msgpack",
                 "reconnection":{"maxRetries":3,"initialDelay":10,"maxDelay":20.5,"backoffMultiplier":2},
-                "security":{"encryption":true},"performance":{"compression":false}}"#,
+                "security":{"encryption":true},
+                "performance":{"compression":false,"batchSize":4,"batchTimeout":50},
+                "offline":{"enabled":false,"maxSize":7}}"#,
         );
         assert_eq!(config.endpoints.len(), 2);
         assert_eq!(config.reconnect.max_retries, Some(3));
@@ -139,6 +183,9 @@ mod tests {
         assert!(config.security.encryption);
         assert_eq!(config.performance.compression, None);
         assert_eq!(config.performance.encoding, Encoding::Msgpack);
+        let batch = config.performance.batch.expect("asked for");
+        assert_eq!((batch.size, batch.timeout), (4, Duration::from_millis(50)));
+        assert_eq!((config.offline.enabled, config.offline.max_size), (false, 7));
         assert!(matches!(config.credentials, Credentials::Provider));
     }
 

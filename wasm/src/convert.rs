@@ -20,7 +20,7 @@ export interface WireDisconnect {
 }
 export interface WireMetrics {
   messagesReceived: number; messagesSent: number; bytesReceived: number; bytesSent: number; framesRejected: number;
-  messagesLost: number; connections: number; failedAttempts: number; latencyMs?: number; connectedForMs?: number;
+  messagesLost: number; messagesDropped: number; messagesWaiting: number; connections: number; failedAttempts: number; latencyMs?: number; connectedForMs?: number;
 }
 /** Type, payload as JSON text, id, sequence, timestamp, topic, category, priority, correlation id. */
 export type WireMessage = [
@@ -38,6 +38,7 @@ export type WireEvent =
   | ["rejected", code: string, detail: string]
   | ["recovery", topic: string, outcome: "recovered" | "partial" | "lost", count: number]
   | ["lost", topic: string | undefined, count: number | undefined, epoch?: string, from?: number, to?: number]
+  | ["dropped", id: string, priority: number, reason: string]
   | ["latency", ms: number];
 "#;
 
@@ -62,6 +63,9 @@ pub(crate) fn event(event: &Event) -> JsValue {
             optional(range.as_ref().map(|range| range.from)),
             optional(range.as_ref().and_then(|range| range.to)),
         ]),
+        Event::Dropped { id, priority, reason } => {
+            tuple([text("dropped"), text(id), count(priority.as_number().into()), text(reason.as_str())])
+        }
         Event::Latency(length) => tuple([text("latency"), millis(*length)]),
         // The engine may learn events that this build does not know; the wrapper skips an unknown name.
         _ => tuple([text("unknown")]),
@@ -134,6 +138,8 @@ pub(crate) fn metrics(metrics: &Metrics) -> JsValue {
         ("bytesSent", count(metrics.bytes_sent)),
         ("framesRejected", count(metrics.frames_rejected)),
         ("messagesLost", count(metrics.messages_lost)),
+        ("messagesDropped", count(metrics.messages_dropped)),
+        ("messagesWaiting", count(metrics.queue.waiting as u64)),
         ("connections", count(metrics.connections)),
         ("failedAttempts", metrics.failed_attempts.into()),
         ("latencyMs", metrics.latency.map_or(JsValue::UNDEFINED, millis)),

@@ -52,6 +52,8 @@ pub(super) struct Link {
     pub(super) full_duplex: bool,
     /// The server keeps a history of topics.
     pub(super) recovery: bool,
+    /// The server reads `batch`.
+    pub(super) batching: bool,
     key_pair: Option<KeyPair>,
     /// When the present key came into force.
     pub(super) keyed_at: Moment,
@@ -81,6 +83,7 @@ struct ClientFeatures {
     full_duplex: bool,
     bound_keys: bool,
     message_signing: bool,
+    batching: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -98,6 +101,7 @@ struct ServerFeatures {
     full_duplex: bool,
     recovery: bool,
     bound_keys: bool,
+    batching: bool,
 }
 
 /// `server_ready`: published servers put the members in `details`, some in the payload itself.
@@ -199,6 +203,7 @@ impl Client {
             info: ServerInfo { endpoint: self.endpoint().to_owned(), ..ServerInfo::default() },
             full_duplex: false,
             recovery: false,
+            batching: false,
             key_pair,
             keyed_at: now,
             alive: false,
@@ -226,6 +231,7 @@ impl Client {
                 full_duplex: true,
                 bound_keys: true,
                 message_signing: self.config.security.signing.is_some(),
+                batching: true,
             },
             encryption_public_key: link.key_pair.as_ref().map(KeyPair::public_base64),
         };
@@ -245,6 +251,7 @@ impl Client {
         link.info.connection_id = outer.connection_id.or(inner.connection_id).or(link.info.connection_id.take());
         link.info.user_id = outer.user_id.or(inner.user_id);
         link.recovery |= outer.features.recovery || inner.features.recovery;
+        link.batching |= outer.features.batching || inner.features.batching;
         if outer.features.full_duplex || inner.features.full_duplex {
             self.speak_fully();
         }
@@ -257,6 +264,7 @@ impl Client {
         link.said_ready = true;
         link.info.connection_id = hello.connection_id.clone().or(link.info.connection_id.take());
         link.recovery |= hello.features.recovery;
+        link.batching |= hello.features.batching;
         if hello.features.full_duplex {
             self.speak_fully();
         }
@@ -335,6 +343,7 @@ impl Client {
         let info = self.link.as_ref().map(|link| link.info.clone()).unwrap_or_default();
         self.emit(Event::Connected(info));
         self.resubscribe(now);
+        self.flush(now);
     }
 
     pub(super) fn on_grace_over(&mut self, now: Moment) {
@@ -449,6 +458,7 @@ impl Client {
         }
         self.subscriptions.disconnected();
         self.end_arrivals();
+        self.hold_or_drop_waiting();
     }
 
     pub(super) fn is_current(&self, socket: SocketId) -> bool {

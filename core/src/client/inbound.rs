@@ -10,7 +10,7 @@ use crate::{
     io::{Frame, SocketId},
     resilience::ReturnWindow,
     time::Moment,
-    wire::{DecodeError, Message},
+    wire::{DecodeError, Message, batch},
 };
 
 use super::{Client, Event, ServerError};
@@ -71,15 +71,37 @@ impl Client {
             "ping" | "PING" => self.on_ping(&message, now),
             "pong" | "PONG" => self.on_pong(now),
             "subscription_update" => self.on_subscription_answer(&message),
-            "error" => self.on_server_error(message),
+            "error" => self.on_server_error(message, now),
             "lost" => self.on_lost(&message),
             "draining" => self.on_draining(&message),
             "key_rotation_request" => self.on_rotation_request(&message, now),
             "key_rotation_response" => self.on_rotation_response(&message, now),
             "heartbeat" => {}
+            batch::KIND => self.on_batch(&message, now),
+            "rate_limit_warning" => {
+                self.on_rate_limit_warning(&message, now);
+                self.on_application_message(message, now);
+            }
             _ => self.on_application_message(message, now),
         }
         self.note_alive(now);
+    }
+
+    /// Each message in it counts like one that came alone.
+    fn on_batch(&mut self, message: &Message, now: Moment) {
+        match batch::split(message, &self.config.limits) {
+            Ok(items) => {
+                let wall = self.wall.at(now);
+                for item in items {
+                    let Some(link) = &mut self.link else { return };
+                    match item.and_then(|item| link.channel.check(&item, wall).map(|()| item)) {
+                        Ok(item) => self.on_message(item, now),
+                        Err(error) => self.reject(error),
+                    }
+                }
+            }
+            Err(error) => self.reject(error),
+        }
     }
 
     /// After a key was agreed nothing may come in the clear. A server that seals its control messages too
@@ -104,8 +126,11 @@ impl Client {
         control
     }
 
-    fn on_server_error(&mut self, message: Message) {
+    fn on_server_error(&mut self, message: Message, now: Moment) {
         let payload: ErrorPayload = message.payload().parse_control().unwrap_or_default();
+        if payload.code == Code::RateLimited.as_str() {
+            self.on_rate_limited(&message, now);
+        }
         if let Some(link) = &mut self.link {
             link.last_error = Some((payload.code.clone(), payload.message.clone()));
         }

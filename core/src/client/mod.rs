@@ -4,7 +4,8 @@
 //! connect.rs        token, socket, greeting, ready; loss, backoff, the next attempt
 //! inbound.rs        what frames of the server mean
 //! arrivals.rs       once, in order, or a word about what is missing
-//! outbound.rs       messages of the application, control messages
+//! outbound.rs       messages of the application, at once or from the queue; control messages
+//! pacing.rs         sending no faster than the server takes
 //! subscriptions.rs  wanted topics and requests under way
 //! network.rs        what the host says about the network, and how well it does
 //! rotation.rs       fresh keys in mid-session
@@ -17,6 +18,7 @@ mod heartbeat;
 mod inbound;
 mod network;
 mod outbound;
+mod pacing;
 mod rotation;
 mod subscriptions;
 mod types;
@@ -38,6 +40,7 @@ use crate::{
 };
 
 use connect::{Link, Phase};
+use outbound::Outbox;
 use subscriptions::Subscriptions;
 
 /// Everything that can be waited for.
@@ -113,6 +116,7 @@ pub struct Client {
     token_once: Option<Secret>,
     backoff: Backoff,
     subscriptions: Subscriptions,
+    outbox: Outbox,
     positions: Positions,
     seen: DedupWindow,
     reorder: ReorderWindow<Message>,
@@ -151,6 +155,7 @@ impl Client {
             token_once: None,
             backoff: Backoff::new(config.reconnect.clone()),
             subscriptions: Subscriptions::new(&config.topics),
+            outbox: Outbox::new(&config, now),
             positions: Positions::new(Positions::DEFAULT_CAPACITY.max(config.limits.max_topics)),
             seen: DedupWindow::new(config.delivery.dedup_window, rng.bytes()),
             reorder: ReorderWindow::new(config.delivery.reorder),
@@ -176,12 +181,16 @@ impl Client {
         }
     }
 
-    /// Sends a message on the present connection and gives its id.
+    /// Sends a message and gives its id.
+    ///
+    /// While the client connects, or the rate is limited, the message waits in a bounded queue, and goes out by
+    /// priority as soon as it can: with this id, its `seq` assigned when it is written. If it never can,
+    /// [`Event::Dropped`] says so. An id that waits already is not queued a second time.
     ///
     /// # Errors
-    /// [`SendError`]; nothing was sent then.
+    /// [`SendError`]; the message was neither sent nor kept then.
     pub fn send(&mut self, message: Outgoing, now: Moment) -> Result<String, SendError> {
-        self.send_message(&message, now)
+        self.send_message(message, now)
     }
 
     /// Asks for topics (exact names, or patterns with `*` and `?`), now and after every reconnect.
@@ -272,6 +281,7 @@ impl Client {
         }
         self.abandon(close.clone());
         self.phase = Phase::Resting;
+        self.drop_waiting(DropReason::Closed);
         self.end_requests();
         self.set_state(ConnectionState::Closed);
         self.tell_disconnected(Disconnect {
@@ -321,7 +331,12 @@ impl Client {
             Phase::Ready { since } => Some(now.since(since)),
             Phase::Resting | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Waiting => None,
         };
-        Metrics { failed_attempts: self.backoff.failures(), connected_for, ..self.metrics.clone() }
+        Metrics {
+            failed_attempts: self.backoff.failures(),
+            connected_for,
+            queue: self.outbox.metrics(),
+            ..self.metrics.clone()
+        }
     }
 
     /// How the network and the endpoints do.
@@ -349,7 +364,7 @@ impl Client {
                 Timer::Stable => self.backoff.reset(),
                 Timer::Retry => self.on_retry(now),
                 Timer::Subscription => self.on_subscription_timeout(now),
-                Timer::Outbound => {}
+                Timer::Outbound => self.flush(now),
                 Timer::Recovery => self.on_recovery_timeout(now),
                 Timer::Reorder => self.on_reorder_timeout(now),
                 Timer::Request => {}

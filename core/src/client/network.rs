@@ -1,4 +1,4 @@
-//! What the host says about the network and about itself, and what follows from it. Source: PROTOCOL.md §7.3.
+//! What the host says about the network and about itself, and what follows from it. Source: PROTOCOL.md §7.5.
 
 use std::time::Duration;
 

@@ -1,44 +1,267 @@
-//! What goes to the server.
+//! What goes to the server: messages of the application, at once or from the queue, and control messages.
+//! Source: PROTOCOL.md §7.3, §7.4.
 
 use serde::Serialize;
 
 use crate::{
     channel::check_outgoing,
+    config::ClientConfig,
+    delivery::{
+        Batcher, LevelCounters, MemoryStore, NotQueued, OfflineQueue, QueueLimits, Refused, TokenBucket, Waiting,
+    },
+    error::Code,
     io::Frame,
     time::Moment,
-    wire::{Head, Payload},
+    wire::{Head, Payload, Priority, batch},
 };
 
-use super::{Action, Client, Outgoing, Output, SendError, connect::Phase};
+use super::{
+    Action, Client, ConnectionState, DropReason, Event, Outgoing, Output, QueueMetrics, SendError, Timer,
+    connect::{Link, Phase},
+};
+
+/// Bytes that a queued message counts for beside its payload, id, type and topic.
+const OVERHEAD: usize = 128;
+
+/// Messages that wait, and what holds them back.
+pub(super) struct Outbox {
+    waiting: OfflineQueue<MemoryStore<Outgoing>>,
+    pub(super) pacer: Option<TokenBucket>,
+    /// Until when the word of a server about its limits counts.
+    pub(super) paced_until: Option<Moment>,
+    batcher: Option<Batcher>,
+}
+
+impl Outbox {
+    pub(super) fn new(config: &ClientConfig, now: Moment) -> Self {
+        let limits = QueueLimits { max_items: config.offline.max_size, max_bytes: config.offline.max_bytes };
+        let (waiting, _) = OfflineQueue::open(MemoryStore::default(), limits, config.offline.max_age);
+        Self {
+            waiting,
+            pacer: config.performance.rate_limit.map(|limit| TokenBucket::new(limit, now)),
+            paced_until: None,
+            batcher: config.performance.batch.map(Batcher::new),
+        }
+    }
+
+    pub(super) fn metrics(&self) -> QueueMetrics {
+        let level = |priority| -> LevelCounters { self.waiting.counters(priority) };
+        QueueMetrics {
+            waiting: self.waiting.len(),
+            bytes: self.waiting.bytes(),
+            background: level(Priority::Background),
+            low: level(Priority::Low),
+            normal: level(Priority::Normal),
+            high: level(Priority::High),
+            critical: level(Priority::Critical),
+        }
+    }
+}
+
+/// What may be written next.
+enum Next {
+    /// This many messages from the front, in one frame.
+    Frame(usize),
+    /// Nothing before this moment.
+    Wait(Moment),
+    /// Nothing is there.
+    Nothing,
+}
+
+/// Why a frame did not go out.
+enum Unwritten {
+    NoLink,
+    TooLarge { size: usize },
+    KeyUsedUp(Code),
+}
 
 impl Client {
     pub(super) const fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready { .. })
     }
 
-    pub(super) fn send_message(&mut self, message: &Outgoing, now: Moment) -> Result<String, SendError> {
-        check_outgoing(message, &self.config.limits)?;
+    pub(super) fn send_message(&mut self, message: Outgoing, now: Moment) -> Result<String, SendError> {
+        check_outgoing(&message, &self.config.limits)?;
+        self.check_accepting()?;
         let id = message.id.clone().unwrap_or_else(|| self.rng.message_id(self.wall.at(now)));
-        let wall = self.wall.at(now);
-        let ready = self.is_ready();
-        let Some(link) = self.link.as_mut().filter(|_| ready) else {
-            return Err(SendError::NotConnected { state: self.state });
-        };
-        let frame = match link.channel.application(message, &id, wall) {
-            Ok(frame) => frame,
-            Err(code) => {
-                self.drop_link(code, "the key of this connection is used up", now);
-                return Err(SendError::NotConnected { state: self.state });
+        if self.is_ready() && self.outbox.waiting.is_empty() && !self.batches() && self.take_token(now) {
+            match self.write_message(&message, &id, now, now) {
+                Ok(()) => return Ok(id),
+                Err(Unwritten::TooLarge { size }) => {
+                    return Err(SendError::TooLarge { size, limit: self.config.limits.max_frame });
+                }
+                Err(Unwritten::KeyUsedUp(code)) => self.drop_link(code, "the key of this connection is used up", now),
+                Err(Unwritten::NoLink) => {}
+            }
+            self.check_accepting()?;
+        }
+        self.enqueue(message, id.clone(), now)?;
+        self.flush(now);
+        Ok(id)
+    }
+
+    /// Whether a message can be sent now or kept until it can.
+    const fn check_accepting(&self) -> Result<(), SendError> {
+        match self.state {
+            ConnectionState::Connected => Ok(()),
+            ConnectionState::Connecting | ConnectionState::Reconnecting if self.config.offline.enabled => Ok(()),
+            state => Err(SendError::NotConnected { state }),
+        }
+    }
+
+    fn enqueue(&mut self, message: Outgoing, id: String, now: Moment) -> Result<(), SendError> {
+        let (payload, limit) = (message.payload.bytes().len(), self.config.limits.max_frame);
+        if payload > limit && self.config.performance.compression.is_none() {
+            return Err(SendError::TooLarge { size: payload, limit });
+        }
+        let topic = message.topic.as_ref().map_or(0, String::len);
+        let size = payload + message.kind.len() + id.len() + topic + OVERHEAD;
+        match self.outbox.waiting.push(Waiting { id, priority: message.priority, size, since: now, message }) {
+            Ok(dropped) => self.tell_dropped(dropped, DropReason::QueueFull),
+            // It waits already and will be sent once, which is what was asked for.
+            Err(NotQueued::Duplicate(_)) => {}
+            Err(NotQueued::Full(Refused { item, limits })) => {
+                self.metrics.messages_dropped += 1;
+                return Err(SendError::QueueFull { limit: limits.max_items, priority: item.priority });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what waits, as far as the connection, the rate and the batches allow, and looks when to go on.
+    pub(super) fn flush(&mut self, now: Moment) {
+        let expired = self.outbox.waiting.expire(now);
+        self.tell_dropped(expired, DropReason::Expired);
+        let hold = loop {
+            match self.next_frame(now) {
+                Next::Frame(count) => self.write_front(count, now),
+                Next::Wait(at) => break Some(at),
+                Next::Nothing => break None,
             }
         };
-        let limit = self.config.limits.max_frame;
-        if frame.len() > limit {
-            return Err(SendError::TooLarge { size: frame.len(), limit });
+        match hold.into_iter().chain(self.outbox.waiting.next_expiry()).min() {
+            Some(at) => self.timers.set(Timer::Outbound, at),
+            None => self.timers.clear(Timer::Outbound),
+        }
+    }
+
+    fn next_frame(&mut self, now: Moment) -> Next {
+        let Some(front) = self.outbox.waiting.front().filter(|_| self.is_ready() && self.link.is_some()) else {
+            return Next::Nothing;
+        };
+        let count = match self.outbox.batcher.as_ref().filter(|_| self.batches()) {
+            None => 1,
+            Some(batcher) => {
+                let sizes = self.outbox.waiting.iter().map(|waiting| waiting.size);
+                match batcher.next_frame(sizes, front.priority >= Priority::High, now) {
+                    0 => return Next::Wait(batcher.next_at()),
+                    count => count,
+                }
+            }
+        };
+        let allowed = (0..count).take_while(|_| self.take_token(now)).count();
+        match (&mut self.outbox.pacer, allowed) {
+            (Some(pacer), 0) => Next::Wait(pacer.next_at(now)),
+            _ => Next::Frame(allowed),
+        }
+    }
+
+    /// Whether several messages may share a frame on this connection.
+    fn batches(&self) -> bool {
+        let reads_it = |link: &Link| link.full_duplex && link.batching && !link.channel.signs();
+        self.outbox.batcher.is_some() && self.link.as_ref().is_some_and(reads_it)
+    }
+
+    fn write_front(&mut self, count: usize, now: Moment) {
+        if let Some(batcher) = &mut self.outbox.batcher {
+            batcher.sent(now);
+        }
+        if count > 1 && self.write_batch(count) {
+            return;
+        }
+        for _ in 0..count {
+            self.write_first(now);
+        }
+    }
+
+    /// Writes the message at the front. It leaves the queue exactly when it goes out, or when it never can.
+    fn write_first(&mut self, now: Moment) {
+        let Some(front) = self.outbox.waiting.front() else { return };
+        let (message, id, since) = (front.message.clone(), front.id.clone(), front.since);
+        match self.write_message(&message, &id, since, now) {
+            Ok(()) => {
+                self.outbox.waiting.pop();
+            }
+            Err(Unwritten::TooLarge { .. }) => {
+                let dropped = self.outbox.waiting.drop_front();
+                self.tell_dropped(dropped.into_iter().collect(), DropReason::TooLarge);
+            }
+            Err(Unwritten::KeyUsedUp(code)) => self.drop_link(code, "the key of this connection is used up", now),
+            Err(Unwritten::NoLink) => {}
+        }
+    }
+
+    fn write_message(&mut self, message: &Outgoing, id: &str, since: Moment, now: Moment) -> Result<(), Unwritten> {
+        let ready = self.is_ready();
+        let Some(link) = self.link.as_mut().filter(|_| ready) else { return Err(Unwritten::NoLink) };
+        let timestamp = self.wall.at(since).to_string();
+        let signed_at = self.wall.at(now);
+        let frame = link.channel.application(message, id, &timestamp, signed_at).map_err(Unwritten::KeyUsedUp)?;
+        if frame.len() > self.config.limits.max_frame {
+            return Err(Unwritten::TooLarge { size: frame.len() });
         }
         link.channel.advance();
         self.metrics.messages_sent += 1;
         self.write(frame);
-        Ok(id)
+        Ok(())
+    }
+
+    /// Writes the first messages as one batch; `false`, and nothing happened, when they do not fit into one.
+    fn write_batch(&mut self, count: usize) -> bool {
+        let Some(link) = &mut self.link else { return false };
+        let deepest = self.config.limits.max_depth.saturating_sub(batch::NESTING);
+        let front: Vec<_> = self.outbox.waiting.iter().take(count).collect();
+        if !front.iter().all(|waiting| waiting.message.payload.nests_at_most(deepest)) {
+            return false;
+        }
+        let stamps: Vec<String> = front.iter().map(|waiting| self.wall.at(waiting.since).to_string()).collect();
+        let messages: Vec<(&str, &str, &Outgoing)> = front
+            .iter()
+            .zip(&stamps)
+            .map(|(waiting, stamp)| (waiting.id.as_str(), stamp.as_str(), &waiting.message))
+            .collect();
+        let Ok(frame) = link.channel.batch(&messages) else { return false };
+        if frame.len() > self.config.limits.max_frame {
+            return false;
+        }
+        for _ in 0..count {
+            link.channel.advance();
+            self.outbox.waiting.pop();
+        }
+        self.metrics.messages_sent += count as u64;
+        self.write(frame);
+        true
+    }
+
+    /// The connection is gone: messages that only waited for their turn go with it, unless they may wait.
+    pub(super) fn hold_or_drop_waiting(&mut self) {
+        if !self.config.offline.enabled {
+            self.drop_waiting(DropReason::Disconnected);
+        }
+    }
+
+    /// Gives up everything that waits.
+    pub(super) fn drop_waiting(&mut self, reason: DropReason) {
+        let dropped = self.outbox.waiting.clear();
+        self.tell_dropped(dropped, reason);
+        self.timers.clear(Timer::Outbound);
+    }
+
+    fn tell_dropped(&mut self, dropped: Vec<Waiting<Outgoing>>, reason: DropReason) {
+        for Waiting { id, priority, .. } in dropped {
+            self.metrics.messages_dropped += 1;
+            self.emit(Event::Dropped { id, priority, reason });
+        }
     }
 
     /// Sends a message of the protocol itself and gives its id.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    delivery::{LostRange, SequenceStats},
+    delivery::{LevelCounters, LostRange, SequenceStats},
     error::Code,
     io::{Close, Frame, SocketId},
     resilience::{Adaptation, BreakerState, EndpointReport, NetworkReport, Quality},
@@ -34,7 +34,7 @@ pub enum Input {
     Wake,
 }
 
-/// What a host can know before its sockets do. Source: PROTOCOL.md §7.3.
+/// What a host can know before its sockets do. Source: PROTOCOL.md §7.5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NetworkHint {
     /// There is no network. Nothing is dialled for a while, and silence proves nothing.
@@ -148,6 +148,15 @@ pub enum Event {
     },
     /// The keys of the connection were renewed.
     KeysRotated,
+    /// A message that [`super::Client::send`] had accepted will not be sent. It is told once for each.
+    Dropped {
+        /// The id that `send` gave.
+        id: String,
+        /// Its priority.
+        priority: Priority,
+        /// Why.
+        reason: DropReason,
+    },
     /// A round trip was measured.
     Latency(Duration),
     /// The network does better or worse than before.
@@ -159,6 +168,35 @@ pub enum Event {
     },
     /// What this client does was adapted to the network.
     Adapted(Adaptation),
+}
+
+/// Why an accepted message was dropped instead of sent. Source: PROTOCOL.md §7.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// The queue was full, and a message at least as urgent came.
+    QueueFull,
+    /// It waited longer than `offline.max_age`.
+    Expired,
+    /// Written in the way that the server reads, it is larger than a frame may be.
+    TooLarge,
+    /// The connection ended while it waited for its turn, and `offline.enabled` is off.
+    Disconnected,
+    /// The application closed the connection.
+    Closed,
+}
+
+impl DropReason {
+    /// The lower-case name, the same in every language.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Expired => "expired",
+            Self::TooLarge => "too_large",
+            Self::Disconnected => "disconnected",
+            Self::Closed => "closed",
+        }
+    }
 }
 
 /// How much of what was missed comes after all. Source: PROTOCOL.md §6.6.
@@ -338,7 +376,8 @@ impl Outgoing {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// There is no connection at the moment.
+    /// There is no connection, and messages are not kept for one: the client is idle, closed or has failed, or
+    /// `offline.enabled` is off.
     #[error("not connected (state {})", state.as_str())]
     NotConnected {
         /// The state.
@@ -351,6 +390,14 @@ pub enum SendError {
         size: usize,
         /// The limit in bytes.
         limit: usize,
+    },
+    /// The queue is full, and nothing in it may be dropped for this message.
+    #[error("the queue of {limit} messages is full, and nothing in it may be dropped for priority {}", priority.as_number())]
+    QueueFull {
+        /// Most messages in the queue. It can also be full by bytes.
+        limit: usize,
+        /// The priority of the refused message.
+        priority: Priority,
     },
     /// The type is empty, too long or belongs to the protocol itself.
     #[error("message type {kind:?} cannot be sent: {why}")]
@@ -374,6 +421,7 @@ impl SendError {
         match self {
             Self::NotConnected { .. } => Code::NotConnected,
             Self::TooLarge { .. } => Code::MessageTooLarge,
+            Self::QueueFull { .. } => Code::QueueFull,
             Self::InvalidKind { .. } => Code::InvalidRequest,
             Self::InvalidTopic { .. } => Code::InvalidTopic,
         }
@@ -425,13 +473,36 @@ pub struct Diagnostics {
     pub sequence: SequenceStats,
 }
 
+/// The queue of messages that could not be sent at once, and what became of them by priority.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueueMetrics {
+    /// Messages that wait at present.
+    pub waiting: usize,
+    /// Bytes that they count for.
+    pub bytes: usize,
+    /// Priority 1.
+    pub background: LevelCounters,
+    /// Priority 3.
+    pub low: LevelCounters,
+    /// Priority 5.
+    pub normal: LevelCounters,
+    /// Priority 8.
+    pub high: LevelCounters,
+    /// Priority 10.
+    pub critical: LevelCounters,
+}
+
 /// Counters since the client was made, and the present state. Names are the same in every language.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metrics {
     /// Application messages received and handed over.
     pub messages_received: u64,
-    /// Application messages accepted for sending.
+    /// Application messages written to a connection.
     pub messages_sent: u64,
+    /// Application messages refused because the queue was full, or dropped after they were accepted.
+    pub messages_dropped: u64,
+    /// Messages that wait, and what became of those that did.
+    pub queue: QueueMetrics,
     /// Bytes of all frames received.
     pub bytes_received: u64,
     /// Bytes of all frames sent.

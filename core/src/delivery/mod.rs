@@ -6,8 +6,8 @@
 //! positions.rs   where a client stands in each recoverable topic
 //! priority.rs    a bounded queue with five levels and a drop order
 //! rate_limit.rs  a token bucket
-//! batch.rs       several small messages in one frame
-//! offline.rs     messages that wait for a connection
+//! batch.rs       when small messages share a frame
+//! offline.rs     messages that wait until they can be sent
 //! ```
 //!
 //! Each is a small machine of its own that knows nothing of [`crate::client`].
@@ -20,6 +20,10 @@ mod priority;
 mod rate_limit;
 mod sequence;
 
+pub use batch::{BatchConfig, Batcher};
 pub use dedup::DedupWindow;
+pub use offline::{MemoryStore, NotQueued, OfflineQueue, OfflineStore, Waiting};
 pub use positions::{LostRange, Outcome, Overdue, Position, Positions, TopicRecovery, Verdict};
+pub use priority::{LevelCounters, PriorityQueue, QueueLimits, Refused};
+pub use rate_limit::{RateLimit, TokenBucket};
 pub use sequence::{ReorderConfig, ReorderWindow, SequenceStats};

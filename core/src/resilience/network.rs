@@ -1,4 +1,4 @@
-//! Latency, jitter and quality of a connection, from round trips. Source: PROTOCOL.md §7.3.
+//! Latency, jitter and quality of a connection, from round trips. Source: PROTOCOL.md §7.5.
 
 use std::{collections::VecDeque, time::Duration};
 

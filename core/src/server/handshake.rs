@@ -131,7 +131,7 @@ impl Peer {
             full_duplex: true,
             bound_keys: true,
             message_signing: self.config.signing.is_some(),
-            batching: false,
+            batching: true,
             recovery: self.config.recovery,
         }
     }

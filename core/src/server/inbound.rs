@@ -10,7 +10,7 @@ use crate::{
     io::{Close, Frame},
     time::Moment,
     topic,
-    wire::{DecodeError, Message},
+    wire::{DecodeError, Message, batch},
 };
 
 use super::{Event, Output, Peer, SubscriptionRequest};
@@ -123,7 +123,24 @@ impl Peer {
             "key_rotation_request" => self.on_rotation_request(&message, now),
             "key_rotation_response" => self.on_rotation_response(&message, now),
             "subscription" | "subscription_update" => self.on_subscription(&message, now),
+            batch::KIND => self.on_batch(&message, now),
             _ => self.on_application_message(message, now),
+        }
+    }
+
+    /// Each message in it counts like one that came alone; a refused one is named by the id of the batch.
+    fn on_batch(&mut self, message: &Message, now: Moment) {
+        let items = match batch::split(message, &self.config.limits) {
+            Ok(items) => items,
+            Err(error) => return self.reject(error, message.id(), now),
+        };
+        let wall = self.wall.at(now);
+        for item in items {
+            match item.and_then(|item| self.channel.check(&item, wall).map(|()| item)) {
+                _ if self.over => return,
+                Ok(item) => self.on_message(item, now),
+                Err(error) => self.reject(error, message.id(), now),
+            }
         }
     }
 

@@ -165,7 +165,7 @@ impl Peer {
         let wall = self.wall.at(now);
         let delivery = self.delivery();
         self.channel.encoding = delivery.encoding;
-        let frame = self.channel.application(message, &id, wall).map_err(|code| {
+        let frame = self.channel.application(message, &id, &wall.to_string(), wall).map_err(|code| {
             self.close(Close::new(close::POLICY, code.as_str()), now);
             SendError::NotConnected { state: ConnectionState::Closed }
         })?;

@@ -215,3 +215,32 @@ fn what_the_server_says_too_late_is_dropped() {
     peer.tell_error(Code::ServerError, "too late", None, NOW);
     assert!(drain(&mut peer).sent.is_empty());
 }
+
+#[test]
+fn messages_of_a_batch_count_as_if_they_came_alone() {
+    let mut peer = ready_peer();
+    let drained = say(
+        &mut peer,
+        r#"{"t":"batch","id":"b-1","p":{"messages":[{"t":"order","id":"m-1","p":{"n":1}},{"t":"batch","p":{"messages":[]}},
+           {"t":"ping","id":"m-2"},{"t":"order","tp":"a*","id":"m-3"},{"t":"subscription","p":{"topics":["t"]}}],"count":5}}"#,
+    );
+    assert_eq!(drained.codes(), ["INVALID_ENVELOPE", "INVALID_TOPIC"]);
+    let answered: Vec<_> = drained.sent.iter().map(|sent| (sent.kind(), sent.correlation_id())).collect();
+    assert_eq!(answered, [("error", Some("b-1")), ("PONG", Some("m-2")), ("error", Some("m-3"))]);
+    assert!(
+        matches!(&drained.events[..], [Event::Message(m), Event::Rejected(_), Event::Subscribe(_)] if m.id() == Some("m-1"))
+    );
+}
+
+#[test]
+fn a_batch_of_nonsense_ends_the_connection_at_the_limit_and_no_later() {
+    let mut peer = ready_peer();
+    let items = vec!["1"; 500].join(",");
+    let drained = say(&mut peer, &format!(r#"{{"t":"batch","p":{{"messages":[{items},{{"t":"late"}}]}}}}"#));
+    assert_eq!((drained.codes().len(), drained.closed), (3, Some(1008)));
+    assert!(!drained.events.iter().any(|event| matches!(event, Event::Message(_))), "nothing counts after the close");
+    let mut peer = ready_peer();
+    let items = vec!["{\"t\":\"a\"}"; 1001].join(",");
+    let drained = say(&mut peer, &format!(r#"{{"t":"batch","p":{{"messages":[{items}]}}}}"#));
+    assert_eq!((drained.codes(), drained.closed), (vec!["INVALID_REQUEST".to_owned()], None));
+}

@@ -84,7 +84,7 @@ pub fn encode(head: &Head<'_>, payload: &Payload, encoding: Encoding, compressio
 }
 
 impl Head<'_> {
-    fn category(&self) -> Category {
+    pub(super) fn category(&self) -> Category {
         self.category.unwrap_or_else(|| Category::of_kind(self.kind))
     }
 
@@ -107,7 +107,7 @@ fn compressed(text: &[u8], level: u32) -> Option<Bytes> {
     Some(frame.into())
 }
 
-fn text(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
+pub(super) fn text(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.size_hint() + payload.bytes.len());
     out.extend_from_slice(head.category().as_str().as_bytes());
     out.extend_from_slice(b"{\"t\":");
@@ -157,7 +157,7 @@ impl Members {
     }
 }
 
-fn packed(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
+pub(super) fn packed(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.size_hint() + payload.bytes.len());
     out.extend_from_slice(b"M:");
     let texts = [head.id, head.timestamp, head.correlation_id, head.topic, head.epoch, head.signature];

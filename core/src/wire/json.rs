@@ -4,6 +4,8 @@
 //! is UTF-8. An escape that names half of a surrogate pair is grammatical and passes too; where such
 //! text is unescaped, it becomes U+FFFD.
 
+use std::ops::Range;
+
 use crate::error::Code;
 
 use super::{
@@ -30,6 +32,12 @@ pub(super) fn index(text: &[u8], max_depth: usize) -> Result<Envelope, DecodeErr
     check_utf8(text)?;
     let mut scanner = Scanner::new(text, max_depth);
     scanner.envelope().map_err(|fault| scanner.error(fault))
+}
+
+/// Where the items of the array `name` are in a valid JSON object; `None` when there is no such array. Of several
+/// members of that name the first counts. After `most` items one more is given, and no further ones are looked for.
+pub(super) fn items_of(text: &[u8], name: &str, most: usize) -> Option<Vec<Range<usize>>> {
+    Scanner::new(text, DEEPEST).items_of(name, most).unwrap_or_default()
 }
 
 /// Checks that `text` is UTF-8.
@@ -275,6 +283,49 @@ impl<'a> Scanner<'a> {
         self.at += 1;
         self.finish()?;
         Ok(envelope)
+    }
+
+    /// Reads up to the array `name` of an object, and through it.
+    fn items_of(&mut self, name: &str, most: usize) -> Result<Option<Vec<Range<usize>>>, Fault> {
+        self.skip_space();
+        let mut next = b'{';
+        while self.peek() == Some(next) {
+            self.at += 1;
+            self.skip_space();
+            if self.peek() == Some(b'}') {
+                break;
+            }
+            let start = self.at + 1;
+            let (_, end) = self.name_and_colon()?;
+            if &self.text[start..end] == name.as_bytes() {
+                return self.items(most);
+            }
+            self.skip_value()?;
+            self.skip_space();
+            next = b',';
+        }
+        Ok(None)
+    }
+
+    /// Reads a value; gives the spans of its items if it is an array.
+    fn items(&mut self, most: usize) -> Result<Option<Vec<Range<usize>>>, Fault> {
+        if self.peek() != Some(b'[') {
+            return Ok(None);
+        }
+        self.at += 1;
+        self.skip_space();
+        let mut spans = Vec::new();
+        while self.peek() != Some(b']') && spans.len() <= most {
+            let start = self.at;
+            self.skip_value()?;
+            spans.push(start..self.at);
+            self.skip_space();
+            if self.peek() == Some(b',') {
+                self.at += 1;
+                self.skip_space();
+            }
+        }
+        Ok(Some(spans))
     }
 
     /// Reads a member's name and the colon; says which member of the envelope it names.

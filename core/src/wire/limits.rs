@@ -14,10 +14,19 @@ pub struct Limits {
     pub max_member: usize,
     /// Most topics in one request, and on one connection. Default 1000.
     pub max_topics: usize,
+    /// Most messages in one `batch`. Default 1000.
+    pub max_batch: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_frame: 1 << 20, max_inflated: 1 << 20, max_depth: 64, max_member: 1024, max_topics: 1000 }
+        Self {
+            max_frame: 1 << 20,
+            max_inflated: 1 << 20,
+            max_depth: 64,
+            max_member: 1024,
+            max_topics: 1000,
+            max_batch: 1000,
+        }
     }
 }

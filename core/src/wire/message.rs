@@ -158,6 +158,14 @@ impl Payload {
         Self { encoding: self.encoding, bytes: Bytes::copy_from_slice(&self.bytes) }
     }
 
+    /// Whether arrays and maps nest no deeper than this.
+    pub(crate) fn nests_at_most(&self, depth: usize) -> bool {
+        match self.encoding {
+            PayloadEncoding::Json => super::json::check(&self.bytes, depth).is_ok(),
+            PayloadEncoding::Msgpack => msgpack::check(&self.bytes, depth).is_ok(),
+        }
+    }
+
     /// How [`Payload::bytes`] are written.
     pub const fn encoding(&self) -> PayloadEncoding {
         self.encoding

@@ -7,6 +7,7 @@
 //!
 //! Both dialects are read always; the prefix form is written.
 
+pub(crate) mod batch;
 mod compress;
 mod decode;
 mod encode;

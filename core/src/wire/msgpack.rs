@@ -3,7 +3,7 @@
 //! Every length is compared with what is left before anything is read or reserved. Walking is
 //! recursive, as deep as the depth limit allows and never deeper than [`json::DEEPEST`].
 
-use std::io::Write as _;
+use std::{io::Write as _, ops::Range};
 
 use rmp::Marker;
 
@@ -47,6 +47,24 @@ pub(super) fn index(bytes: &[u8], max_depth: usize) -> Result<Envelope, DecodeEr
         }
     }
     Ok(envelope)
+}
+
+/// Where the items of the array `name` are in a valid msgpack map; `None` when there is no such array. Of several
+/// members of that name the first counts. After `most` items one more is given, and no further ones are looked for.
+pub(super) fn items_of(bytes: &[u8], name: &str, most: usize) -> Option<Vec<Range<usize>>> {
+    let mut walker = Walker::new(bytes);
+    let Ok(Item::Map(count)) = walker.item() else { return None };
+    for _ in 0..count {
+        let key = walker.item().ok()?;
+        walker.skip_content(key, json::DEEPEST).ok()?;
+        let value = walker.item().ok()?;
+        match (key, value) {
+            (Item::Str(key), Item::Array(count)) if key == name => return walker.spans(count.min(most + 1)).ok(),
+            (Item::Str(key), _) if key == name => return None,
+            _ => walker.skip_content(value, json::DEEPEST).ok()?,
+        }
+    }
+    None
 }
 
 /// The span of a member: content for strings, the whole value for everything else and for the payload.
@@ -164,6 +182,11 @@ fn write_number(text: &str, out: &mut Vec<u8>) {
 /// Appends the header of a map with `count` members.
 pub(super) fn write_map_header(count: usize, out: &mut Vec<u8>) {
     write_header(count, (0x80, 15), None, 0xDE, out);
+}
+
+/// Appends the header of an array with `count` items.
+pub(super) fn write_array_header(count: usize, out: &mut Vec<u8>) {
+    write_header(count, (0x90, 15), None, 0xDC, out);
 }
 
 /// Appends a string.
@@ -394,6 +417,17 @@ impl<'a> Walker<'a> {
             Item::Array(_) | Item::Map(_) => Err(self.bad("a name that is a list or a map")),
             name => Ok(name),
         }
+    }
+
+    /// Reads values one after the other; gives where each is.
+    fn spans(&mut self, count: usize) -> Result<Vec<Range<usize>>, DecodeError> {
+        let mut spans = Vec::with_capacity(count);
+        for _ in 0..count {
+            let start = self.at();
+            self.skip(json::DEEPEST)?;
+            spans.push(start..self.at());
+        }
+        Ok(spans)
     }
 
     fn deeper(&self, depth: usize) -> Result<usize, DecodeError> {

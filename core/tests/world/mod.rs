@@ -224,6 +224,30 @@ impl World {
         again
     }
 
+    /// Every connection of the server sends this message of its own.
+    pub(crate) fn server_sends(&mut self, kind: &str, payload: &'static str) {
+        let payload = Payload::from_json(payload).expect("valid JSON");
+        let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
+        for socket in sockets {
+            let Some(connection) = self.connections.get_mut(&socket).filter(|connection| connection.open) else {
+                continue;
+            };
+            let agreed = connection.peer.delivery().encrypted;
+            connection.peer.send(&Outgoing::new(kind, payload.clone()), self.now).expect("an open connection");
+            self.drain_peer(socket, agreed);
+        }
+    }
+
+    /// Every connection of the server writes this frame.
+    pub(crate) fn server_writes(&mut self, text: &'static str) {
+        let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
+        for socket in sockets {
+            if self.connections[&socket].open {
+                self.send_to_client(socket, Frame::Text(Bytes::from_static(text.as_bytes())));
+            }
+        }
+    }
+
     pub(crate) fn server_closes(&mut self, close: Close) {
         let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
         for socket in sockets {

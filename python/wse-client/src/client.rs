@@ -267,6 +267,8 @@ impl Core {
         metrics.set_item("bytes_sent", now.bytes_sent)?;
         metrics.set_item("frames_rejected", now.frames_rejected)?;
         metrics.set_item("messages_lost", now.messages_lost)?;
+        metrics.set_item("messages_dropped", now.messages_dropped)?;
+        metrics.set_item("messages_waiting", now.queue.waiting)?;
         metrics.set_item("connections", now.connections)?;
         metrics.set_item("failed_attempts", now.failed_attempts)?;
         metrics.set_item("latency", now.latency.map(|length| length.as_secs_f64()))?;

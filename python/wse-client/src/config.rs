@@ -77,6 +77,9 @@ impl Settings {
             "subscribe_timeout" => config.timeouts.subscribe = seconds(name, value)?,
             "heartbeat_interval" => config.heartbeat.interval = seconds(name, value)?,
             "heartbeat_timeout" => config.heartbeat.timeout = seconds(name, value)?,
+            "offline" => config.offline.enabled = flag(name, value)?,
+            "offline_size" => config.offline.max_size = count(name, value, 1..=LARGEST_QUEUE)?,
+            "offline_max_age" => config.offline.max_age = seconds(name, value)?,
             "queue_size" => self.queue_size = count(name, value, 1..=LARGEST_QUEUE)?,
             // Python has checked the names.
             _ => return Err(PyTypeError::new_err(format!("{name} is no option"))),
@@ -94,6 +97,8 @@ pub(crate) fn config_error(py: Python<'_>, fault: &ConfigError) -> PyErr {
         other => match other.split_once('.') {
             Some(("timeouts", rest)) => format!("{rest}_timeout"),
             Some(("heartbeat", rest)) => format!("heartbeat_{rest}"),
+            Some(("offline", "max_size")) => "offline_size".to_owned(),
+            Some(("offline", rest)) => format!("offline_{rest}"),
             Some((_, rest)) => rest.to_owned(),
             None => other.to_owned(),
         },

@@ -5,7 +5,7 @@ use pyo3::{
     sync::PyOnceLock,
     types::{PyDict, PyString, PyTuple},
 };
-use wse_client::{Category, Event, LostRange, Message};
+use wse_client::{Category, DropReason, Event, LostRange, Message, Priority};
 
 use crate::value;
 
@@ -26,6 +26,12 @@ enum Source {
         count: Option<u64>,
         range: Option<LostRange>,
     },
+    /// A message of the program that will not be sent.
+    Dropped {
+        id: String,
+        priority: Priority,
+        reason: DropReason,
+    },
 }
 
 impl WseEvent {
@@ -35,6 +41,7 @@ impl WseEvent {
             Event::Message(message) => Source::Message(message),
             Event::ServerError(error) => Source::Message(error.source),
             Event::Lost { topic, count, range } => Source::Lost { topic, count, range },
+            Event::Dropped { id, priority, reason } => Source::Dropped { id, priority, reason },
             _ => return None,
         };
         Some(Self { source, payload: PyOnceLock::new() })
@@ -43,18 +50,23 @@ impl WseEvent {
     fn message(&self) -> Option<&Message> {
         match &self.source {
             Source::Message(message) => Some(message),
-            Source::Lost { .. } => None,
+            Source::Lost { .. } | Source::Dropped { .. } => None,
         }
     }
 
     fn kind(&self) -> &str {
-        self.message().map_or("lost", Message::kind)
+        match &self.source {
+            Source::Message(message) => message.kind(),
+            Source::Lost { .. } => "lost",
+            Source::Dropped { .. } => "dropped",
+        }
     }
 
     fn topic_name(&self) -> Option<&str> {
         match &self.source {
             Source::Message(message) => message.topic(),
             Source::Lost { topic, .. } => topic.as_deref(),
+            Source::Dropped { .. } => None,
         }
     }
 }
@@ -86,6 +98,13 @@ impl WseEvent {
                 }
                 Ok(notice.into_any().unbind())
             }
+            Source::Dropped { id, priority, reason } => {
+                let notice = PyDict::new(py);
+                notice.set_item("id", id)?;
+                notice.set_item("priority", priority.as_number())?;
+                notice.set_item("reason", reason.as_str())?;
+                Ok(notice.into_any().unbind())
+            }
         })?;
         Ok(made.bind(py).clone())
     }
@@ -94,7 +113,7 @@ impl WseEvent {
     fn payload_json(&self, py: Python<'_>) -> PyResult<String> {
         match &self.source {
             Source::Message(message) => Ok(message.payload().to_json().into_owned()),
-            Source::Lost { .. } => {
+            Source::Lost { .. } | Source::Dropped { .. } => {
                 let json = py.import("json")?;
                 json.call_method1("dumps", (self.payload(py)?,))?.extract()
             }

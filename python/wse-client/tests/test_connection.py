@@ -204,7 +204,7 @@ async def test_a_token_function_that_never_works_says_why(guarded_server: Server
 
 
 async def test_server_restart_comes_back_and_resubscribes(own_server: Server, topic: str) -> None:
-    async with connect(own_server.url, topics=[topic], **FAST) as client:
+    async with connect(own_server.url, topics=[topic], offline=False, **FAST) as client:
         await client.publish(topic, "n", 1)
         assert (await anext(client)).payload == 1
         for kill in (own_server.stop, own_server.kill):
@@ -218,6 +218,32 @@ async def test_server_restart_comes_back_and_resubscribes(own_server: Server, to
             await client.publish(topic, "n", 2)
             assert (await anext(client)).payload == 2
         assert client.metrics.connections == 3
+
+
+async def test_what_is_sent_while_the_server_is_away_arrives_once_by_priority(own_server: Server, topic: str) -> None:
+    async with connect(own_server.url, topics=[topic], **FAST) as client:
+        await asyncio.to_thread(own_server.kill)
+        await until(client, ConnectionState.RECONNECTING)
+        for payload, priority in ((1, 1), (2, 5), (3, 10)):
+            await client.publish(topic, "n", payload, priority=priority)
+        assert client.metrics.messages_waiting == 3
+        await asyncio.to_thread(own_server.start)
+        assert [(await anext(client)).payload for _ in range(3)] == [3, 2, 1]
+        await client.publish(topic, "n", 4)
+        assert (await anext(client)).payload == 4
+        assert client.metrics.messages_waiting == 0
+
+
+async def test_what_is_kept_too_long_is_told(own_server: Server, topic: str) -> None:
+    async with connect(own_server.url, offline_max_age=0.05, **FAST) as client:
+        await asyncio.to_thread(own_server.kill)
+        await until(client, ConnectionState.RECONNECTING)
+        kept = await client.publish(topic, "n", 1, priority=8)
+        event = await asyncio.wait_for(anext(client), 5)
+        assert event.type == "dropped"
+        assert event.payload == {"id": kept, "priority": 8, "reason": "expired"}
+        assert event.topic is None
+        assert client.metrics.messages_dropped == 1
 
 
 async def test_subscribing_while_the_server_is_away_works_later(own_server: Server, topic: str) -> None:

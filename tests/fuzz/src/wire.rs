@@ -11,7 +11,7 @@ use wse_client_core::{
 
 /// Small, so that a fuzzer reaches each of them.
 const LIMITS: Limits =
-    Limits { max_frame: 1 << 14, max_inflated: 1 << 15, max_depth: 24, max_member: 200, max_topics: 20 };
+    Limits { max_frame: 1 << 14, max_inflated: 1 << 15, max_depth: 24, max_member: 200, max_topics: 20, max_batch: 50 };
 
 pub(crate) fn decode_text(data: &[u8]) {
     let frame = Frame::Text(data.to_vec().into());
@@ -75,6 +75,7 @@ fn again(message: &Message, encoding: Encoding) {
         topic: message.topic(),
         epoch: message.epoch(),
         offset: message.offset(),
+        signature: message.signature(),
     };
     let frame = encode(&head, message.payload(), encoding, None);
     let copy = decode(&frame, &Limits::default(), None).expect("what we write, we read");

@@ -19,7 +19,7 @@ export interface UseWSE {
   subscribe: (topics: string[]) => void;
   /** Gives up topics, for all components on this connection. */
   unsubscribe: (topics: string[]) => void;
-  /** Sends a message. Throws `WseError` with code `NOT_CONNECTED` while there is no connection. */
+  /** Sends a message. Kept while the client reconnects; throws `WseError` with code `NOT_CONNECTED` before `connect` and after `disconnect`. */
   sendMessage: (message: OutgoingMessage) => void;
   /** The last message; several that arrive together cause one render. `config.onMessage` sees all of them. */
   lastMessage: WseMessage | undefined;

@@ -51,6 +51,7 @@ pub(crate) fn narrate(event: &Event) {
         }
         // One that ends the connection is told again, by the disconnect.
         Event::ServerError(error) if error.recoverable => eprintln!("server: {}: {}", error.code, error.message),
+        Event::Dropped { id, reason, .. } => eprintln!("not sent: message {id} ({})", reason.as_str()),
         Event::Rejected(error) => eprintln!("unreadable message: {error}"),
         Event::Recovery { topic, outcome, count } => {
             eprintln!("{topic}: {}, {count} missed messages follow", outcome.as_str())

@@ -33,7 +33,8 @@ class AsyncWSEClient:
 
     ``async with`` connects and closes. Iterating yields the messages of the application, messages of type ``error``
     from the server, and ``lost`` notices (payload ``{"topic", "count"}``, either may be ``None``; of a recoverable
-    topic with ``epoch``, ``from`` and ``to``) for messages that will never come. After any loss of the connection the client comes back by itself and asks for its
+    topic with ``epoch``, ``from`` and ``to``) for messages that will never come, and ``dropped`` notices (payload
+    ``{"id", "priority", "reason"}``) for messages of this program that were kept for a connection and will not be sent. After any loss of the connection the client comes back by itself and asks for its
     topics again. The iterator ends after :meth:`close`, and raises a :class:`WSEError` when the connection failed for
     good.
 

@@ -50,6 +50,14 @@ class ConnectOptions(TypedDict, total=False):
     """Time between pings. Default 15."""
     heartbeat_timeout: float
     """Silence after a ping that ends the connection. Default 25."""
+    offline: bool
+    """Keep messages that are sent while the client reconnects, and send them by priority when it is back. Default
+    ``True``; with ``False``, sending raises ``NOT_CONNECTED`` meanwhile."""
+    offline_size: int
+    """Most messages kept, from 1 to 1,000,000. When they are that many, the oldest of the lowest priority is dropped,
+    never one of priority 8 or 10. Default 1000."""
+    offline_max_age: float
+    """How long a message is kept at most. Default 3600."""
     queue_size: int
     """Messages held for a program that is slow to read, from 1 to 1,000,000. When they are that many, the socket is
     not read, and the server waits. Default 4096."""

@@ -53,7 +53,7 @@ class Metrics:
     messages_received: int
     """Application messages received."""
     messages_sent: int
-    """Application messages accepted for sending."""
+    """Application messages written to a connection."""
     bytes_received: int
     """Bytes of all frames received."""
     bytes_sent: int
@@ -62,6 +62,10 @@ class Metrics:
     """Frames of the server that were refused."""
     messages_lost: int
     """Messages the server said it dropped."""
+    messages_dropped: int
+    """Messages of this program that were refused because the queue was full, or dropped after they were accepted."""
+    messages_waiting: int
+    """Messages of this program that wait for a connection, or for their turn."""
     connections: int
     """Times a connection became ready."""
     failed_attempts: int
