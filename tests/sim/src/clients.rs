@@ -123,6 +123,11 @@ impl World {
             Event::Lost { topic, range: Some(range), .. } => {
                 invariants::told_lost(self, index, topic.as_deref().unwrap_or_default(), &range);
             }
+            Event::Dropped { id, .. } => {
+                let tab = &mut self.tabs[index];
+                let number = tab.ids.get(&id);
+                tab.dropped += u64::from(number.is_some_and(|number| tab.unheard.remove(number).is_some()));
+            }
             Event::Recovery { count, .. } => self.report.recovered += count,
             Event::Subscribed(outcome) => invariants::request_ended(self, index, &outcome),
             Event::StateChanged { from, to } => invariants::state_changed(self, index, from, to),
@@ -227,7 +232,8 @@ impl World {
         let now = self.tabs[index].local(self.now);
         let sent = self.tabs[index].client.send(message, now);
         self.trace.note(self.now, format_args!("do {index} send {number} to {topic:?}: {sent:?}"));
-        if sent.is_ok() {
+        if let Ok(id) = sent {
+            self.tabs[index].ids.insert(id, number);
             self.tabs[index].accepted += 1;
             self.tabs[index].unheard.insert(number, self.now);
         }

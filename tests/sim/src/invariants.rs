@@ -47,7 +47,7 @@ pub enum Invariant {
     NoForgery,
     /// Each attempt carries the last token that was set.
     FreshToken,
-    /// Accepted messages = heard by a server + lost with a connection that broke; none is heard twice.
+    /// Accepted messages = heard by a server + dropped with a word + queued + lost with a connection that broke; none is heard twice.
     Sum,
     /// Every request of the application ends once.
     RequestEnds,
@@ -342,7 +342,9 @@ fn sum(world: &mut World, index: usize) {
     let tab = &world.tabs[index];
     let unheard = tab.unheard.len() as u64;
     // A lost frame can be a batch, so the frames only say whether anything was lost at all.
-    if tab.accepted != tab.heard.len() as u64 + unheard || (unheard > 0 && tab.frames_lost == 0 && !tab.is_off()) {
+    if tab.accepted != tab.heard.len() as u64 + unheard + tab.dropped
+        || (unheard > 0 && tab.frames_lost == 0 && !tab.is_off())
+    {
         let detail = format!(
             "client {index}: {} accepted, {} heard, {unheard} not, {} frames lost",
             tab.accepted,

@@ -59,6 +59,9 @@ pub(crate) struct Tab {
     /// Messages that a server heard.
     pub(crate) heard: BTreeSet<u64>,
     pub(crate) accepted: u64,
+    /// Accepted messages by their ids, and how many the client dropped by a rule, and said so.
+    pub(crate) ids: BTreeMap<String, u64>,
+    pub(crate) dropped: u64,
     /// Frames of this client that were lost with a connection, and when the last one was.
     pub(crate) frames_lost: u64,
     pub(crate) last_loss: Option<Moment>,
@@ -89,6 +92,8 @@ impl Tab {
             unheard: BTreeMap::new(),
             heard: BTreeSet::new(),
             accepted: 0,
+            ids: BTreeMap::new(),
+            dropped: 0,
             frames_lost: 0,
             last_loss: None,
             may_fail,
