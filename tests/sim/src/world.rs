@@ -147,6 +147,8 @@ impl World {
         self.clear_the_weather();
         self.run_for(SETTLING)?;
         self.quiet = true;
+        // What applications asked for last is answered first.
+        self.run_for(Duration::from_secs(10))?;
         // A last publication for each topic: whoever misses something before it learns of it now.
         self.publish_everywhere();
         self.run_for(Duration::from_secs(45))?;
