@@ -38,6 +38,12 @@ impl Args {
         Ok(Some(value))
     }
 
+    /// Takes `name`, and says whether it was there.
+    pub(crate) fn flag(&mut self, name: &str) -> bool {
+        let at = self.rest.iter().position(|argument| argument == name);
+        at.map(|at| self.rest.remove(at)).is_some()
+    }
+
     /// Everything that is left, to be passed on.
     pub(crate) fn into_rest(self) -> Vec<String> {
         self.rest

@@ -14,6 +14,7 @@ mod python;
 mod report;
 mod setup;
 mod sh;
+mod sim;
 mod test;
 mod wasm;
 
@@ -32,6 +33,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [OPTIONS]
   lint                           check format and lints without changing a file
   test [--only STEP]             every test of every language; --only names one step of the table at the end
   e2e [--only PART]              every client at once against the real server; --only takes part of a test's name
+  sim [--planted] [OPTIONS]      10,000 simulated worlds; --planted: that each planted bug is caught
   fuzz [--target NAME] [--seconds N]  search for inputs that break something, 600 s a target
   bench [OPTIONS]                measure; options go to the benchmark, see `cargo xtask bench --help`
   lifecycle                      draw the client's lifecycle into docs/lifecycle.md
@@ -60,6 +62,7 @@ fn run() -> Result<()> {
         "lint" => args.finish().and_then(|()| lint::check()),
         "test" => test::run(args),
         "e2e" => e2e::run(args),
+        "sim" => sim::run(args),
         "fuzz" => fuzz::run(args),
         "bench" => bench::run(args),
         "lifecycle" => args.finish().and_then(|()| lifecycle::draw()),

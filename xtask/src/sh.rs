@@ -78,6 +78,14 @@ pub(crate) fn answer(command: &mut Command) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// What a program prints, whether it ends with success or not.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn output_of(command: &mut Command) -> Result<String> {
+    Ok(String::from_utf8_lossy(&output(command)?.stdout).into_owned())
+}
+
 fn output(command: &mut Command) -> Result<Output> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = Running::start(command)?;

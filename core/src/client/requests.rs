@@ -266,7 +266,8 @@ impl Client {
 
     pub(super) fn on_request_timeout(&mut self, now: Moment) {
         // All deadlines are the same time away, so the oldest question is due first.
-        while let Some(pending) = self.requests.0.pop_front_if(|pending| pending.deadline <= now) {
+        while self.requests.0.front().is_some_and(|pending| pending.deadline <= now) {
+            let Some(pending) = self.requests.0.pop_front() else { break };
             self.end_request(pending.request, RequestOutcome::TimedOut);
         }
         self.arm_request_timer();

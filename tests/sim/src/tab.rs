@@ -1,0 +1,131 @@
+//! One client and what its application knows: the model that it is held against.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use wse_client_core::{
+    client::{Client, ConnectionState, RequestId},
+    io::{Frame, SocketId},
+    time::Moment,
+};
+
+use crate::{history::Stamp, world::Delivery};
+
+/// Where a client stands in a recoverable topic, as its application was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Track {
+    pub(crate) at: Stamp,
+    /// The application was told that this epoch is over.
+    pub(crate) over: bool,
+}
+
+/// A socket that is no more, with some of what came on it: for callbacks that are late.
+#[derive(Debug)]
+pub(crate) struct Ghost {
+    pub(crate) socket: SocketId,
+    pub(crate) frames: Vec<Frame>,
+}
+
+/// See the module documentation.
+pub(crate) struct Tab {
+    pub(crate) client: Client,
+    /// How far its clock is ahead of the world's, in milliseconds.
+    pub(crate) skew: u64,
+    pub(crate) frozen: bool,
+    pub(crate) reads_paused: bool,
+    /// What came while it did not look.
+    pub(crate) inbox: VecDeque<(SocketId, Delivery)>,
+    /// Sockets that the driver holds open.
+    pub(crate) live: BTreeSet<SocketId>,
+    pub(crate) ghosts: VecDeque<Ghost>,
+    /// When the client wants to be woken, on the world's clock.
+    pub(crate) deadline: Option<Moment>,
+    pub(crate) state: ConnectionState,
+    pub(crate) has_provider: bool,
+    /// The token of the application: its number.
+    pub(crate) token: u64,
+    /// The lowest number that servers take.
+    pub(crate) required: u64,
+    /// What the application wants to hear.
+    pub(crate) wanted: BTreeSet<String>,
+    /// Requests that have not ended.
+    pub(crate) requests: BTreeSet<RequestId>,
+    pub(crate) tracks: BTreeMap<String, Track>,
+    /// What servers said to be lost: topic, epoch, last offset.
+    pub(crate) said_lost: BTreeSet<(String, u64, u64)>,
+    /// The number of the last message heard, for topics without history.
+    pub(crate) last_heard: BTreeMap<String, u64>,
+    /// Accepted messages that no server has heard yet, with the moment.
+    pub(crate) unheard: BTreeMap<u64, Moment>,
+    /// Messages that a server heard.
+    pub(crate) heard: BTreeSet<u64>,
+    pub(crate) accepted: u64,
+    /// Accepted messages by their ids, and how many the client dropped by a rule, and said so.
+    pub(crate) ids: BTreeMap<String, u64>,
+    pub(crate) dropped: u64,
+    /// Frames of this client that were lost with a connection, and when the last one was.
+    pub(crate) frames_lost: u64,
+    pub(crate) last_loss: Option<Moment>,
+    /// The rules allow it to have given up: it was turned away for good, or its retries are limited.
+    pub(crate) may_fail: bool,
+}
+
+impl Tab {
+    pub(crate) fn new(client: Client, has_provider: bool, may_fail: bool) -> Self {
+        Self {
+            wanted: client.topics().iter().cloned().collect(),
+            state: client.state(),
+            client,
+            skew: 0,
+            frozen: false,
+            reads_paused: false,
+            inbox: VecDeque::new(),
+            live: BTreeSet::new(),
+            ghosts: VecDeque::new(),
+            deadline: None,
+            has_provider,
+            token: 1,
+            required: 1,
+            requests: BTreeSet::new(),
+            tracks: BTreeMap::new(),
+            said_lost: BTreeSet::new(),
+            last_heard: BTreeMap::new(),
+            unheard: BTreeMap::new(),
+            heard: BTreeSet::new(),
+            accepted: 0,
+            ids: BTreeMap::new(),
+            dropped: 0,
+            frames_lost: 0,
+            last_loss: None,
+            may_fail,
+        }
+    }
+
+    /// The world's moment on this client's clock.
+    pub(crate) fn local(&self, now: Moment) -> Moment {
+        Moment::from_millis(now.as_millis() + self.skew)
+    }
+
+    /// Whether a late or ordinary callback waits until the application looks again.
+    pub(crate) fn holds(&self, delivery: &Delivery) -> bool {
+        self.frozen || (self.reads_paused && matches!(delivery, Delivery::Frame(_) | Delivery::Closed(_)))
+    }
+
+    pub(crate) fn is_off(&self) -> bool {
+        matches!(self.state, ConnectionState::Idle | ConnectionState::Closed | ConnectionState::Failed)
+    }
+
+    pub(crate) fn note_lost_frame(&mut self, now: Moment) {
+        self.frames_lost += 1;
+        self.last_loss = Some(now);
+    }
+}
+
+/// The text of a token.
+pub(crate) fn token_text(tab: usize, number: u64) -> String {
+    format!("token-{tab}-{number}")
+}
+
+/// The number in the text of a token.
+pub(crate) fn token_number(text: &str) -> Option<u64> {
+    text.rsplit('-').next()?.parse().ok()
+}
