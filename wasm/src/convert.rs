@@ -46,7 +46,7 @@ export type WireEvent =
 pub(crate) fn event(event: &Event) -> JsValue {
     match event {
         Event::Message(message) => tuple([text("message"), self::message(message)]),
-        Event::Notice(notice) => tuple([text("message"), self::message(&notice.source)]),
+        Event::Notice(notice) => tuple([text("message"), message(&notice.source)]),
         Event::StateChanged { from, to } => tuple([text("stateChanged"), text(from.as_str()), text(to.as_str())]),
         Event::Connected(info) => tuple([text("connected"), server(info)]),
         Event::Disconnected(end) => tuple([text("disconnected"), disconnect(end)]),

@@ -209,7 +209,7 @@ fn a_server_that_asks_for_a_pause_gets_it() {
         ("error", r#"{"code":"RATE_LIMITED","message":"too many","retry_after":2,"limit":10}"#),
     ] {
         let mut world = connected(config());
-        world.server_sends(kind, payload);
+        world.server_says(kind, payload);
         world.run(MOMENT);
         send_all(&mut world, 0..4);
         world.run(Duration::from_millis(1900));
@@ -231,14 +231,14 @@ fn strange_words_about_limits_do_no_harm() {
         [r#"{"retry_after":"soon","limit":-1}"#, r#"{"retry_after":-5,"window":0}"#, "[]", r#"{"limit":null}"#]
     {
         let mut world = connected(config());
-        world.server_sends("rate_limit_warning", payload);
+        world.server_says("rate_limit_warning", payload);
         world.run(MOMENT);
         send_all(&mut world, 0..200);
         world.run(MOMENT);
         assert_eq!(world.heard_by_server().len(), 200, "{payload}");
     }
     let mut world = connected(config());
-    world.server_sends("rate_limit_warning", r#"{"retry_after":1e300,"limit":1e300,"window":1e-300}"#);
+    world.server_says("rate_limit_warning", r#"{"retry_after":1e300,"limit":1e300,"window":1e-300}"#);
     world.run(MOMENT);
     send_all(&mut world, 0..1);
     world.run(301 * SECOND);
@@ -327,7 +327,7 @@ fn payloads_that_nest_too_deep_for_a_batch_go_alone() {
 #[test]
 fn the_client_takes_a_batch_apart() {
     let mut world = connected(config());
-    world.server_sends("wrapped", r#"{"n":0}"#);
+    world.server_says("wrapped", r#"{"n":0}"#);
     // `batch` is reserved for `Peer::send` too, so the frame is written by hand.
     world.server_writes(
         r#"WSE{"t":"batch","p":{"count":4,"messages":[{"t":"a","p":{"n":1}},{"t":"batch","p":{"messages":[]}},5,

@@ -246,7 +246,7 @@ impl World {
     }
 
     /// Every connection of the server sends this message of its own.
-    pub(crate) fn server_sends(&mut self, kind: &str, payload: &'static str) {
+    pub(crate) fn server_says(&mut self, kind: &str, payload: &'static str) {
         let payload = Payload::from_json(payload).expect("valid JSON");
         let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
         for socket in sockets {
