@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 use wse_client_core::{
     config::{ClientConfig, ConfigError, Credentials, OfflineConfig, RecordConfig},
     delivery::{BatchConfig, RateLimit},
+    resilience::PoolConfig,
     security::Secret,
     wire::{Compression, Encoding, Limits},
 };
@@ -274,6 +275,20 @@ impl Builder {
     /// ```
     pub fn rate_limit(mut self, limit: impl Into<Option<RateLimit>>) -> Self {
         self.config.performance.rate_limit = limit.into();
+        self
+    }
+
+    /// Which of several endpoints is next. Default: at random among the healthy ones, weighted by their health.
+    ///
+    /// ```
+    /// use wse_client::{Client, PoolConfig};
+    ///
+    /// let pool = PoolConfig { preferred: Some(0), ..PoolConfig::default() };
+    /// let client = Client::builder("ws://a/wse").endpoint("ws://b/wse").pool(pool);
+    /// assert_eq!(client.config().pool.preferred, Some(0));
+    /// ```
+    pub fn pool(mut self, pool: PoolConfig) -> Self {
+        self.config.pool = pool;
         self
     }
 

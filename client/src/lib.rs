@@ -55,6 +55,7 @@ pub use wse_client_core::{
     delivery::{BatchConfig, LostRange, RateLimit},
     error::{Code, close},
     io::Close,
+    resilience::{BalanceStrategy, PoolConfig},
     security::Secret,
     wire::{Category, Compression, DecodeError, Encoding, Limits, Message, Payload, PayloadError, Priority},
 };

@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::{Server, events_until, eventually, messages};
-use wse_client::{Client, Code, ConnectionState, Event, Limits, Outgoing, Payload, SendError};
+use wse_client::{Client, Code, ConnectionState, Event, Limits, Outgoing, Payload, PoolConfig, SendError};
 
 const COUNT: usize = 6000;
 
@@ -92,6 +92,7 @@ async fn a_server_that_takes_no_bytes_is_given_up() {
     let stuck = stuck_server().await;
     let client = Client::builder(stuck)
         .endpoint(&server.url)
+        .pool(PoolConfig { preferred: Some(0), ..PoolConfig::default() })
         .send_buffer(64 * 1024)
         .write_timeout(Duration::from_millis(400))
         .compression(None)
@@ -103,7 +104,7 @@ async fn a_server_that_takes_no_bytes_is_given_up() {
     let payload = Payload::new(&"x".repeat(32 * 1024)).unwrap();
     // Without a bound this loop never ends; with it, the connection breaks and the next endpoint takes over.
     let sending = async {
-        loop {
+        while client.last_disconnect().is_none() {
             match client.send(Outgoing::new("bulk", payload.clone())).await {
                 Ok(_) => {}
                 Err(SendError::Refused(_)) => return,

@@ -149,7 +149,7 @@ async fn a_server_that_never_speaks_is_left_and_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_upgrade_can_be_refused_with_an_http_status() {
-    for (status, expected) in [(401, Code::AuthFailed), (403, Code::Timeout), (503, Code::Timeout)] {
+    for (status, expected) in [(401, Code::AuthFailed), (403, Code::Forbidden), (503, Code::Timeout)] {
         let server = Server::with(Behaviour { http_status: Some(status), ..Behaviour::default() }).await;
         let error = quick(&server).connect_timeout(Duration::from_millis(400)).connect().await.unwrap_err();
         assert_eq!(error.code(), expected, "{error}");

@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -39,6 +39,8 @@ use wse_client::{
 };
 
 /// How the server behaves.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+
 pub struct Behaviour {
     /// Speak the protocol; false: complete the upgrade and never say a word.
     pub speaks: bool,
@@ -268,7 +270,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<S> {
             UpgradeParams::parse(&upgrade.query).unwrap(),
             admission,
             "connection-1".into(),
-            Seed::from_u64(1),
+            // No two connections may draw the same ids: clients drop what they have seen.
+            Seed::from_u64(CONNECTIONS.fetch_add(1, Ordering::Relaxed)),
             Moment::ORIGIN,
             WallTime::from_unix_ms(0),
         );

@@ -216,6 +216,8 @@ async def test_server_restart_comes_back_and_resubscribes(own_server: Server, to
             await asyncio.to_thread(own_server.start)
             await until(client, ConnectionState.CONNECTED)
             await client.publish(topic, "n", 2)
+            lost = await anext(client)
+            assert (lost.type, lost.topic) == ("lost", topic), "the history of the old process is gone"
             assert (await anext(client)).payload == 2
         assert client.metrics.connections == 3
 
@@ -228,6 +230,7 @@ async def test_what_is_sent_while_the_server_is_away_arrives_once_by_priority(ow
             await client.send("n", payload, topic, priority=priority)
         assert client.metrics.messages_waiting == 3
         await asyncio.to_thread(own_server.start)
+        assert (await anext(client)).type == "lost", "the history of the old process is gone"
         assert [(await anext(client)).payload for _ in range(3)] == [3, 2, 1]
         await client.publish(topic, "n", 4)
         assert (await anext(client)).payload == 4
@@ -274,6 +277,7 @@ async def test_server_killed_for_good_ends_the_iterator_with_an_error(own_server
         await asyncio.to_thread(own_server.start)
         await client.reconnect()
         await client.publish(topic, "n", 2)
+        assert (await anext(client)).type == "lost", "the history of the old process is gone"
         assert (await anext(client)).payload == 2
 
 
