@@ -88,7 +88,7 @@ struct Ring {
 impl Recorder {
     /// A recorder for a client with this configuration; off unless `diagnostics.record` is set.
     pub(crate) fn new(config: &ClientConfig, choices_seed: [u8; 32], now: Moment, wall: WallTime) -> Self {
-        Self(config.diagnostics.record.map(|bounds| {
+        Self(config.diagnostics.record.filter(|_| !cfg!(target_family = "wasm")).map(|bounds| {
             Box::new(Ring {
                 bounds,
                 limits: config.limits,
@@ -111,10 +111,16 @@ impl Recorder {
 
     /// Notes a command. `outputs` are those that wait to be polled, here and below.
     pub(crate) fn note(&mut self, now: Moment, outputs: &VecDeque<Output>, what: impl FnOnce() -> What) {
-        let Some(ring) = &mut self.0 else { return };
+        let Some(ring) = self.ring() else { return };
         ring.catch_up(outputs);
         ring.now = now;
         ring.push(what());
+    }
+
+    /// The ring, if there is one. In the browser nothing can ask for a recording yet, and the code of it would be a
+    /// tenth of what a page downloads.
+    fn ring(&mut self) -> Option<&mut Ring> {
+        if cfg!(target_family = "wasm") { None } else { self.0.as_deref_mut() }
     }
 
     /// Notes an input.
@@ -129,7 +135,7 @@ impl Recorder {
 
     /// Notes the answer to a command when it is a refusal.
     pub(crate) fn refused(&mut self, code: Option<crate::error::Code>, outputs: &VecDeque<Output>) {
-        if let (Some(ring), Some(code)) = (&mut self.0, code) {
+        if let (Some(ring), Some(code)) = (self.ring(), code) {
             ring.catch_up(outputs);
             ring.push(What::Refused { code: code.as_str().to_owned() });
         }
@@ -137,7 +143,7 @@ impl Recorder {
 
     /// Notes the type of the message that is written next, which a sealed frame does not show.
     pub(crate) fn says(&mut self, kind: &str, outputs: &VecDeque<Output>) {
-        let Some(ring) = &mut self.0 else { return };
+        let Some(ring) = self.ring() else { return };
         ring.catch_up(outputs);
         ring.said.push_back((outputs.len(), kind.to_owned()));
     }
@@ -147,7 +153,7 @@ impl Recorder {
         &mut self,
         decode: impl FnOnce() -> Result<Message, DecodeError>,
     ) -> Result<Message, DecodeError> {
-        let Some(ring) = &mut self.0 else { return decode() };
+        let Some(ring) = self.ring() else { return decode() };
         let result = ring.retold.take().unwrap_or_else(decode);
         ring.note_heard(Heard::of(&result));
         result
@@ -155,7 +161,7 @@ impl Recorder {
 
     /// Notes outputs before one of them is taken out.
     pub(crate) fn polled(&mut self, outputs: &VecDeque<Output>) {
-        if let Some(ring) = &mut self.0 {
+        if let Some(ring) = self.ring() {
             ring.catch_up(outputs);
             ring.noted = outputs.len().saturating_sub(1);
         }
@@ -163,7 +169,7 @@ impl Recorder {
 
     /// What the next frame is decoded to, in a replay.
     fn retell(&mut self, result: Option<Result<Message, DecodeError>>) {
-        if let Some(ring) = &mut self.0 {
+        if let Some(ring) = self.ring() {
             ring.retold = result;
         }
     }
