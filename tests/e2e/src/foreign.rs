@@ -1,6 +1,11 @@
 //! The published packages of the same protocol, version 2.5.1, as the other end.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -175,7 +180,10 @@ async fn foreign_server(
 /// One message by topic, one to the connection, one from the client.
 async fn talk(peer: &mut Shim, player: &mut Player) -> Result<()> {
     let payload = json!({"n": 1, "text": "ž🦀", "large": "x".repeat(3000)});
-    let text = json!({"t": "update", "p": payload, "id": "1", "v": 1}).to_string();
+    // A client drops what it has seen, so each message needs an id of its own.
+    static TALKS: AtomicUsize = AtomicUsize::new(0);
+    let id = format!("talk-{}", TALKS.fetch_add(1, Ordering::Relaxed));
+    let text = json!({"t": "update", "p": payload, "id": id, "v": 1}).to_string();
     peer.order(&json!({"do": "broadcast", "topic": TOPIC, "text": text})).await?;
     let got = player.next().await?;
     ensure!(got.kind == "update" && got.payload == payload, "by topic: {got:?}");
