@@ -1,7 +1,10 @@
 //! From a message of the application to the application: once, in order, or with a word about what is missing.
 //! Source: PROTOCOL.md §6.6.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     delivery::{LostRange, Outcome, Overdue, Position, TopicRecovery, Verdict},
@@ -11,6 +14,9 @@ use crate::{
 };
 
 use super::{Client, Event, RecoveryOutcome, SubscriptionAction, Timer};
+
+/// Pause before a gap is looked at again while no answer can come.
+const UNHEARD_PAUSE: Duration = Duration::from_secs(2);
 
 impl Client {
     pub(super) fn on_application_message(&mut self, message: Message, now: Moment) {
@@ -96,6 +102,11 @@ impl Client {
     }
 
     pub(super) fn on_recovery_timeout(&mut self, now: Moment) {
+        if self.is_cut_off(now) || self.reads_paused {
+            // Silence proves nothing, so neither does a question without an answer: it is not counted.
+            self.timers.set(Timer::Recovery, now + UNHEARD_PAUSE);
+            return;
+        }
         while let Some(overdue) = self.positions.overdue(now) {
             match overdue {
                 Overdue::Ask(name) => self.ask_about_gap(&name, now),

@@ -83,11 +83,9 @@ enum Timer {
     Request,
     /// The key of the connection is to be renewed.
     Rotation,
-    /// The network is judged again.
-    Quality,
 }
 
-const TIMERS: [Timer; 14] = [
+const TIMERS: [Timer; 13] = [
     Timer::Dial,
     Timer::Ready,
     Timer::Grace,
@@ -101,7 +99,6 @@ const TIMERS: [Timer; 14] = [
     Timer::Reorder,
     Timer::Request,
     Timer::Rotation,
-    Timer::Quality,
 ];
 
 /// One logical connection to one of several equal servers, kept up until [`Client::close`].
@@ -137,7 +134,7 @@ pub struct Client {
     reorder: ReorderWindow<Message>,
     /// Empty; kept for its memory.
     released: Vec<Message>,
-    timers: Timers<Timer, 14>,
+    timers: Timers<Timer, 13>,
     outputs: VecDeque<Output>,
     metrics: Metrics,
     last_disconnect: Option<Disconnect>,
@@ -434,7 +431,6 @@ impl Client {
                 Timer::Reorder => self.on_reorder_timeout(now),
                 Timer::Request => self.on_request_timeout(now),
                 Timer::Rotation => self.on_rotation_due(now),
-                Timer::Quality => {}
             }
         }
     }

@@ -182,3 +182,19 @@ fn weather_and_a_short_history_leave_nothing_unsaid() {
         world.check_invariants(seed);
     }
 }
+
+#[test]
+fn a_gap_is_not_given_up_while_no_answer_can_be_read() {
+    let mut world = connected("t", 100);
+    publish(&mut world, "t", 0..3);
+    world.skip_next = true;
+    world.publish("t", 3);
+    world.publish("t", 4);
+    // The message behind the gap arrives after 5 ms, the answer to the question about it after 10 more.
+    world.run(Duration::from_millis(8));
+    world.pause_reads(true);
+    world.run(85 * SECOND);
+    world.pause_reads(false);
+    world.run(10 * SECOND);
+    assert_eq!((world.received(), lost(&world)), ((0..5).collect::<Vec<u64>>(), vec![]));
+}
