@@ -91,7 +91,7 @@ async fn wrong_settings_are_named_and_nothing_is_dialled() {
         (Client::builder("localhost:5006"), "endpoints"),
         (Client::builder("ws://a").endpoint(""), "endpoints"),
         (Client::builder("ws://a").topics([""]), "topics"),
-        (Client::builder("ws://a").multiplier(0.0), "reconnect.multiplier"),
+        (Client::builder("ws://a").backoff_multiplier(0.0), "reconnect.multiplier"),
         (Client::builder("ws://a").event_buffer(0), "event_buffer"),
         (Client::builder("ws://a").send_buffer(0), "send_buffer"),
         (Client::builder("ws://a").write_timeout(Duration::ZERO), "write_timeout"),
