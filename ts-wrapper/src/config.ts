@@ -1,6 +1,5 @@
 import { WseError } from "./errors.js";
 import type { WseMessage } from "./message.js";
-import { VERSION } from "./version.js";
 
 /**
  * Gives a token for one connection attempt, or nothing to connect without one. `renew` is true when the server
@@ -212,8 +211,8 @@ function checkSection(value: unknown, schema: Schema, path: string): void {
     const kind = Object.hasOwn(schema, name) ? schema[name] : undefined;
     if (kind === undefined) throw invalid(`unknown option ${path}${name}${suggestion(`${path}${name}`)}`);
     if (given === undefined) continue;
-    if (typeof kind === "object" && !Array.isArray(kind)) checkSection(given, kind as Schema, `${path}${name}.`);
-    else checkValue(given, kind as Kind, `${path}${name}`);
+    if (isSection(kind)) checkSection(given, kind, `${path}${name}.`);
+    else checkValue(given, kind, `${path}${name}`);
   }
 }
 
@@ -242,14 +241,25 @@ function checkValue(value: unknown, kind: Kind, path: string): void {
   }
 }
 
+/** The nearest option; all of them when none is near. */
 function suggestion(path: string): string {
-  const names = Object.entries(SCHEMA).flatMap(([name, kind]) =>
-    typeof kind === "object" && !Array.isArray(kind) ? [name, ...Object.keys(kind).map((inner) => `${name}.${inner}`)] : [name],
-  );
+  const sections = Object.entries(SCHEMA).filter(([, kind]) => isSection(kind)).map(([name]) => name);
+  const names = optionNames();
   const last = (name: string) => name.slice(name.lastIndexOf(".") + 1).toLowerCase();
   const distanceTo = (name: string) => Math.min(distance(path.toLowerCase(), name.toLowerCase()), distance(last(path), last(name)));
-  const nearest = names.reduce((best, name) => (distanceTo(name) < distanceTo(best) ? name : best));
-  return distanceTo(nearest) <= Math.max(2, last(nearest).length / 3) ? `: did you mean ${nearest}?` : "";
+  const nearest = [...sections, ...names].reduce((best, name) => (distanceTo(name) < distanceTo(best) ? name : best));
+  const near = distanceTo(nearest) <= Math.max(2, last(nearest).length / 3);
+  return near ? `: did you mean ${nearest}?` : `; options are ${names.join(", ")}`;
+}
+
+function optionNames(): string[] {
+  return Object.entries(SCHEMA).flatMap(([name, kind]) =>
+    isSection(kind) ? Object.keys(kind).map((inner) => `${name}.${inner}`) : [name],
+  );
+}
+
+function isSection(kind: Kind | Schema): kind is Schema {
+  return typeof kind === "object" && !Array.isArray(kind);
 }
 
 /** Levenshtein distance. */
