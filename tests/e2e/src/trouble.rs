@@ -22,7 +22,7 @@ const TOPIC: &str = "e2e:trouble";
 pub(crate) async fn tests(place: &Place, runner: &mut Runner) {
     runner.test("cut: every client comes back after its wire was cut, and misses nothing", comes_back(place)).await;
     runner.test("restart: every client comes back to a server that was killed and started again", restart(place)).await;
-    runner.test("away: what every client sends meanwhile waits, without being asked for, and goes out", waits(place)).await;
+    runner.test("away: what every client sends meanwhile waits, and goes out", waits(place)).await;
     runner.test("token: a good one lets every client in", good_token(place)).await;
     runner.test("token: none, a wrong one, an expired one: the same code in every language", bad_tokens(place)).await;
     runner.test("bad frames: the sender is told, the others get every message", bad_frames(place)).await;
