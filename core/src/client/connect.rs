@@ -51,6 +51,8 @@ pub(super) struct Link {
     pub(super) last_error: Option<(String, String)>,
     /// When the server wants to see us again, if it said so.
     pub(super) return_window: Option<ReturnWindow>,
+    /// The end of the pause that the server named in a refusal: whoever is sent away for that comes back after it.
+    pub(super) refused_until: Option<Moment>,
 }
 
 impl Link {
@@ -219,6 +221,7 @@ impl Client {
             grace_over: false,
             last_error: None,
             return_window: None,
+            refused_until: None,
         });
         // The ping goes first: after a hello with a key, plaintext is over.
         self.ping(now);
@@ -431,7 +434,7 @@ impl Client {
     }
 
     fn attempt_failed(&mut self, cause: Cause, code: Code, close: Option<Close>, detail: String, now: Moment) {
-        let wanted = self.return_window(code);
+        let wanted = self.return_window(code, now);
         self.forget_link();
         self.wants_token = is_about_token(code);
         // Refused credentials say nothing about the endpoint.
@@ -449,11 +452,20 @@ impl Client {
     }
 
     /// When the server wants us back; where we are forbidden to come in, we ask again slowly.
-    fn return_window(&self, code: Code) -> Option<ReturnWindow> {
+    fn return_window(&self, code: Code, now: Moment) -> Option<ReturnWindow> {
         let longest = self.config.reconnect.max_delay;
-        match code {
-            Code::Forbidden => Some(ReturnWindow { retry_after: longest, window: longest }),
-            _ => self.link.as_ref()?.return_window,
+        if code == Code::Forbidden {
+            return Some(ReturnWindow { retry_after: longest, window: longest });
+        }
+        let link = self.link.as_ref()?;
+        let sent_away = matches!(code, Code::RateLimited | Code::ServerFull | Code::SlowConsumer);
+        let refused = link.refused_until.filter(|until| sent_away && *until > now);
+        let refused = refused.map(|until| ReturnWindow { retry_after: until.since(now), window: Duration::ZERO });
+        match (link.return_window, refused) {
+            (Some(drain), Some(refused)) => {
+                Some(ReturnWindow { retry_after: drain.retry_after.max(refused.retry_after), ..drain })
+            }
+            (drain, refused) => drain.or(refused),
         }
     }
 

@@ -6,7 +6,7 @@ use wse_client_core::{
     client::{ConnectionState, Event, Fault, Input, NetworkHint},
     config::{ClientConfig, Credentials},
     error::Code,
-    io::SocketId,
+    io::{Close, SocketId},
     resilience::{BreakerState, Quality},
 };
 
@@ -34,6 +34,46 @@ fn a_draining_server_names_when_to_come_back() {
     assert_eq!(end.close.expect("closed").code, 4300);
     world.run(16 * SECOND);
     assert_eq!(world.client.state(), ConnectionState::Connected);
+}
+
+#[test]
+fn a_client_that_was_sent_away_stays_away_for_the_time_that_was_named() {
+    let refusals = [
+        (4429, r#"WSE{"t":"error","p":{"code":"RATE_LIMITED","message":"slow down","retry_after":40}}"#),
+        (1013, r#"WSE{"t":"error","p":{"code":"SERVER_FULL","message":"full","retry_after":40}}"#),
+        (1013, r#"WSE{"t":"rate_limit_warning","p":{"retry_after":40}}"#),
+    ];
+    for (code, said) in refusals {
+        let mut world = connected(config());
+        world.server_writes(said);
+        world.run(2 * SECOND);
+        let attempts = world.attempts();
+        world.server_closes(Close::new(code, ""));
+        let pause = world.client.last_disconnect().expect("told").retry_in.expect("it comes back");
+        assert!((37 * SECOND..=42 * SECOND).contains(&pause), "{said}: {pause:?}");
+        world.hint(NetworkHint::Online);
+        world.run(36 * SECOND);
+        assert_eq!(world.attempts(), attempts, "the server knows better than the host");
+        world.run(6 * SECOND);
+        assert_eq!(world.client.state(), ConnectionState::Connected);
+    }
+}
+
+#[test]
+fn a_named_pause_is_bounded_and_counts_for_its_close_alone() {
+    let said = r#"WSE{"t":"error","p":{"code":"RATE_LIMITED","message":"slow down","retry_after":1e9}}"#;
+    let mut world = connected(config());
+    world.server_writes(said);
+    world.run(SECOND);
+    world.cut();
+    let pause = world.client.last_disconnect().expect("told").retry_in.expect("it comes back");
+    assert!(pause <= SECOND, "a cut link is no refusal: {pause:?}");
+    world.run(2 * SECOND);
+    world.server_writes(said);
+    world.run(SECOND);
+    world.server_closes(Close::new(4429, ""));
+    let pause = world.client.last_disconnect().expect("told").retry_in.expect("it comes back");
+    assert!((299 * SECOND..=302 * SECOND).contains(&pause), "{pause:?}");
 }
 
 #[test]
