@@ -201,6 +201,8 @@ impl Client {
     }
 
     /// Starts to connect; does nothing while connected or connecting. After a failure or a close it starts anew.
+    ///
+    /// While the host says that it is offline, the attempt waits until it says otherwise, `reconnect.max_delay` at most.
     pub fn connect(&mut self, now: Moment) {
         self.recorder.note(now, &self.outputs, || What::Connect);
         self.start_anew(now);
@@ -209,7 +211,11 @@ impl Client {
     fn start_anew(&mut self, now: Moment) {
         if matches!(self.phase(), Phase::Resting(_)) {
             self.backoff.reset();
-            self.start_attempt(now);
+            if self.offline_since.is_some() {
+                self.wait_for_network(now);
+            } else {
+                self.start_attempt(now);
+            }
         }
     }
 
@@ -301,7 +307,8 @@ impl Client {
         }
     }
 
-    /// Drops the present connection or attempt and dials at once.
+    /// Drops the present connection or attempt and dials at once, whatever the host says. Where there is none, it is
+    /// [`Client::connect`].
     pub fn reconnect(&mut self, now: Moment) {
         self.recorder.note(now, &self.outputs, || What::Reconnect);
         self.dial_anew(now);

@@ -7,7 +7,10 @@ use crate::{
     time::Moment,
 };
 
-use super::{Client, Event, NetworkHint, Timer, lifecycle::Phase};
+use super::{
+    Client, Event, NetworkHint, Timer,
+    lifecycle::{Cause, Phase},
+};
 
 /// How long a server may take to prove that it is there, once there is a reason to doubt it.
 const PROOF: Duration = Duration::from_secs(5);
@@ -64,6 +67,13 @@ impl Client {
         } else {
             self.start_attempt(now);
         }
+    }
+
+    /// A first attempt is put off as a later one is.
+    pub(super) fn wait_for_network(&mut self, now: Moment) {
+        self.retry_is_named = false;
+        self.timers.set(Timer::Retry, now + self.config.reconnect.max_delay);
+        self.enter(Phase::Waiting, Cause::Connect);
     }
 
     /// Something happened to the network: a connection has to prove itself, a pause is over.

@@ -104,6 +104,28 @@ fn an_offline_host_is_not_dialled_from_but_never_parked() {
 }
 
 #[test]
+fn a_first_attempt_waits_for_the_network_but_not_for_ever() {
+    let mut world = World::new(WorldConfig { client: config(), ..WorldConfig::default() });
+    world.hint(NetworkHint::Offline);
+    world.connect();
+    world.run(25 * SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connecting, 0));
+    world.hint(NetworkHint::Online);
+    world.run(SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 1));
+
+    // The host has been wrong about it for long.
+    world.client_closes();
+    world.hint(NetworkHint::Offline);
+    world.run(Duration::from_secs(300));
+    world.connect();
+    world.run(29 * SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connecting, 1));
+    world.run(2 * SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 2));
+}
+
+#[test]
 fn a_dead_socket_is_found_out_soon_after_a_change_of_network() {
     for hint in [NetworkHint::AddressChanged, NetworkHint::Online] {
         let mut world = connected(config());

@@ -294,6 +294,11 @@ impl World {
         self.client_hears(Input::Network(hint));
     }
 
+    pub(crate) fn client_closes(&mut self) {
+        self.client.close(Close::normal(), self.now);
+        self.drain_client();
+    }
+
     pub(crate) fn set_token(&mut self, token: &str) {
         self.client.set_token(Some(token.into()), self.now);
         self.drain_client();
