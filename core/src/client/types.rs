@@ -30,7 +30,8 @@ pub enum Input {
     /// What the host says about the network or about itself.
     Network(NetworkHint),
     /// The driver stopped reading because the application is slow (`true`), or reads again (`false`).
-    /// While it does not read, silence of the server proves nothing.
+    /// While it does not read, silence of the server proves nothing. It counts for the present open socket, and is
+    /// said again of the next one; without one it means nothing.
     ReadsPaused(bool),
     /// The time given by [`Output::Wait`] has come. Early calls are harmless.
     Wake,
@@ -303,8 +304,8 @@ pub struct Disconnect {
     pub retry_in: Option<Duration>,
 }
 
-/// Names one subscription request, so that its outcome can be told. `RequestId(0)` is the client's own
-/// request for all its topics after each (re)connect.
+/// Names one request, so that its outcome can be told. `RequestId(0)` is the client's own request for all its topics
+/// after each (re)connect; topics that are refused after their request timed out are told under it, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 

@@ -224,6 +224,17 @@ fn a_host_that_never_takes_offline_back_keeps_nobody_on_a_dead_connection() {
 }
 
 #[test]
+fn reads_that_stopped_before_there_was_a_socket_do_not_hide_the_silence_of_the_next_one() {
+    let mut world = World::new(WorldConfig { client: config(), ..WorldConfig::default() });
+    world.client_hears(Input::ReadsPaused(true));
+    world.connect();
+    world.run(SECOND);
+    world.faults = LinkFaults { swallow: true, ..LinkFaults::default() };
+    world.run(Duration::from_secs(41));
+    assert_eq!(world.last_code(), Some(Code::PeerSilent));
+}
+
+#[test]
 fn the_time_that_a_draining_server_named_counts_more_than_a_hint() {
     let mut world = connected(config());
     world.server_drains(Duration::from_secs(20), Duration::from_secs(20));
