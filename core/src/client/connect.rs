@@ -20,7 +20,7 @@ use crate::{
 };
 
 use super::{
-    Action, Client, Disconnect, Event, Fault, Input, Output, ServerInfo, Timer,
+    Action, Client, Disconnect, Event, Fault, Input, Output, RequestId, ServerInfo, Timer,
     lifecycle::{Cause, Phase, Rest},
 };
 
@@ -126,7 +126,7 @@ impl Client {
         let cause = match self.phase() {
             Phase::Resting(_) => Cause::Connect,
             // A token that was set comes before the answer of the provider.
-            Phase::FetchingToken => Cause::TokenGiven,
+            Phase::FetchingToken { .. } => Cause::TokenGiven,
             Phase::Opening { .. } | Phase::Greeting | Phase::Ready { .. } | Phase::Waiting => Cause::PauseOver,
         };
         match &self.config.credentials {
@@ -140,15 +140,16 @@ impl Client {
                 self.dial(token, cause, now);
             }
             Credentials::Provider => {
-                self.enter(Phase::FetchingToken, cause);
+                let request = self.subscriptions.next_request();
+                self.enter(Phase::FetchingToken { request }, cause);
                 let renew = std::mem::take(&mut self.renew_token);
-                self.outputs.push_back(Output::Act(Action::FetchToken { renew }));
+                self.outputs.push_back(Output::Act(Action::FetchToken { request, renew }));
             }
         }
     }
 
-    pub(super) fn on_token(&mut self, answer: Result<Option<Secret>, String>, now: Moment) {
-        if !matches!(self.phase(), Phase::FetchingToken) {
+    pub(super) fn on_token(&mut self, request: RequestId, answer: Result<Option<Secret>, String>, now: Moment) {
+        if !matches!(self.phase(), Phase::FetchingToken { request: current } if current == request) {
             return;
         }
         match answer {
@@ -372,7 +373,7 @@ impl Client {
     pub(super) fn on_dial_timeout(&mut self, now: Moment) {
         let timeout = self.config.timeouts.connect;
         match self.phase() {
-            Phase::FetchingToken => {
+            Phase::FetchingToken { .. } => {
                 let detail = format!("the token provider did not answer within {timeout:?}");
                 self.attempt_failed(Cause::TimedOut, Code::TokenProviderFailed, None, detail, now);
             }
@@ -523,7 +524,7 @@ impl Client {
             Input::Frame(socket, frame) => self.on_frame(socket, &frame, now),
             Input::Closed(socket, close) => self.on_closed(socket, close, now),
             Input::Failed(socket, fault) => self.on_failed(socket, fault, now),
-            Input::Token(answer) => self.on_token(answer, now),
+            Input::Token(request, answer) => self.on_token(request, answer, now),
             Input::Network(hint) => self.on_hint(hint, now),
             Input::ReadsPaused(paused) => self.on_reads_paused(paused, now),
             Input::Wake => {}

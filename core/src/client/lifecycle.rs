@@ -7,7 +7,7 @@
 
 use crate::{error::Code, io::SocketId, time::Moment};
 
-use super::{Client, ConnectionState, Event, Timer, connect::Link};
+use super::{Client, ConnectionState, Event, RequestId, Timer, connect::Link};
 
 /// Where a connection stands, finer than [`ConnectionState`]: one stage for each thing that can be waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -231,7 +231,7 @@ pub(super) enum Phase {
     /// Nothing; `connect()` starts anew.
     Resting(Rest),
     /// The application was asked for a token.
-    FetchingToken,
+    FetchingToken { request: RequestId },
     /// A socket is being opened.
     Opening { socket: SocketId },
     /// The socket is open, the server is not ready yet.
@@ -256,7 +256,7 @@ impl Phase {
             Self::Resting(Rest::Idle) => Stage::Idle,
             Self::Resting(Rest::Failed) => Stage::Failed,
             Self::Resting(Rest::Closed) => Stage::Closed,
-            Self::FetchingToken => Stage::FetchingToken,
+            Self::FetchingToken { .. } => Stage::FetchingToken,
             Self::Opening { .. } => Stage::Opening,
             Self::Greeting => Stage::Greeting,
             Self::Ready { .. } => Stage::Ready,

@@ -293,7 +293,7 @@ impl Client {
         self.recorder.note(now, &self.outputs, || What::set_token(token.as_ref()));
         if matches!(self.config.credentials, Credentials::Provider) {
             self.token_once = token;
-            if self.token_once.is_some() && matches!(self.phase(), Phase::FetchingToken) {
+            if self.token_once.is_some() && matches!(self.phase(), Phase::FetchingToken { .. }) {
                 // What the provider still answers is older than this.
                 self.start_attempt(now);
                 return;
@@ -392,7 +392,11 @@ impl Client {
     pub fn metrics(&self, now: Moment) -> Metrics {
         let connected_for = match self.phase() {
             Phase::Ready { since } => Some(now.since(since)),
-            Phase::Resting(_) | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Waiting => None,
+            Phase::Resting(_)
+            | Phase::FetchingToken { .. }
+            | Phase::Opening { .. }
+            | Phase::Greeting
+            | Phase::Waiting => None,
         };
         Metrics {
             failed_attempts: self.backoff.failures(),

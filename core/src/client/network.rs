@@ -92,7 +92,7 @@ impl Client {
                 self.timers.set(Timer::Silence, now + PROOF);
             }
             Phase::Resting(_)
-            | Phase::FetchingToken
+            | Phase::FetchingToken { .. }
             | Phase::Opening { .. }
             | Phase::Greeting
             | Phase::Ready { .. }

@@ -25,8 +25,9 @@ pub enum Input {
     Closed(SocketId, Close),
     /// The socket could not be opened, or broke.
     Failed(SocketId, Fault),
-    /// The answer to [`Action::FetchToken`]: a token, none, or a failure in the application's words.
-    Token(Result<Option<Secret>, String>),
+    /// The answer to the [`Action::FetchToken`] of this name: a token, none, or a failure in the application's words.
+    /// One to a question that is over is dropped.
+    Token(RequestId, Result<Option<Secret>, String>),
     /// What the host says about the network or about itself.
     Network(NetworkHint),
     /// The driver stopped reading because the application is slow (`true`), or reads again (`false`).
@@ -78,6 +79,8 @@ pub enum Output {
 pub enum Action {
     /// Ask the application for a token and hand in [`Input::Token`].
     FetchToken {
+        /// The name of this question, to be repeated in the answer.
+        request: RequestId,
         /// The last token was refused, so a cached one will not do.
         renew: bool,
     },

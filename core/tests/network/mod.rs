@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wse_client_core::{
-    client::{ConnectionState, Event, Fault, Input, NetworkHint},
+    client::{ConnectionState, Event, Fault, Input, NetworkHint, RequestId},
     config::{ClientConfig, Credentials},
     error::Code,
     io::{Close, SocketId},
@@ -205,7 +205,25 @@ fn a_token_set_late_revives_a_client_whose_provider_is_stuck() {
     world.run(3 * SECOND);
     assert_eq!(world.client.state(), ConnectionState::Connecting);
     world.set_token("new");
-    world.client_hears(Input::Token(Ok(Some("old".into()))));
+    world.client_hears(Input::Token(RequestId(1), Ok(Some("old".into()))));
+    world.run(SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 1));
+}
+
+#[test]
+fn a_late_answer_of_a_token_provider_is_not_taken_for_a_later_one() {
+    let client = ClientConfig { credentials: Credentials::Provider, ..config() };
+    let good_token = Some("new".to_owned());
+    let mut world = World::new(WorldConfig { client, good_token, ..WorldConfig::default() });
+    world.provider_is_stuck = true;
+    world.connect();
+    world.run(20 * SECOND);
+    assert!(world.token_requests().len() >= 2, "asked again after a time");
+    let asked = |n: usize| RequestId(n as u64);
+    let last = asked(world.token_requests().len());
+    world.client_hears(Input::Token(asked(1), Ok(Some("old".into()))));
+    assert_eq!(world.attempts(), 0, "the first question is over");
+    world.client_hears(Input::Token(last, Ok(Some("new".into()))));
     world.run(SECOND);
     assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 1));
 }

@@ -534,13 +534,13 @@ impl World {
 
     fn act(&mut self, action: Action, agreed: bool) {
         match action {
-            Action::FetchToken { renew } => {
+            Action::FetchToken { request, renew } => {
                 self.token_requests.push(renew);
                 if self.provider_is_stuck {
                     return;
                 }
                 let token = if self.tokens.len() > 1 { self.tokens.pop_front() } else { self.tokens.front().cloned() };
-                self.client.handle(Input::Token(Ok(token.map(Into::into))), self.now);
+                self.client.handle(Input::Token(request, Ok(token.map(Into::into))), self.now);
             }
             Action::Open { socket, url, token } => {
                 self.open(socket, &url, token.map(|token| token.expose().to_owned()))
