@@ -298,7 +298,7 @@ impl Client {
         link.channel.compression = self.config.performance.compression;
         let adaptation = self.adaptive.adaptation();
         if adaptation != Adaptation::NONE {
-            self.adapt(adaptation);
+            self.apply(adaptation);
         }
     }
 

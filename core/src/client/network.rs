@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    delivery::BatchConfig,
     resilience::{Adaptation, Quality},
     time::Moment,
 };
@@ -115,8 +116,15 @@ impl Client {
         }
     }
 
+    fn adapt(&mut self, adaptation: Adaptation) {
+        self.apply(adaptation);
+        self.emit(Event::Adapted(adaptation));
+    }
+
     /// Writes the way that suits the network.
-    pub(super) fn adapt(&mut self, adaptation: Adaptation) {
+    pub(super) fn apply(&mut self, adaptation: Adaptation) {
+        let batching = self.config.performance.batch;
+        self.outbox.set_batching(adaptation.batch.map_or(batching, |larger| Some(enlarge(batching, larger))));
         let configured = self.config.performance.compression;
         if let Some(link) = self.link.as_mut().filter(|link| link.full_duplex) {
             link.channel.compression = configured.map(|mut compression| {
@@ -124,7 +132,6 @@ impl Client {
                 compression
             });
         }
-        self.emit(Event::Adapted(adaptation));
     }
 
     pub(super) fn ping_interval(&self) -> Duration {
@@ -132,4 +139,11 @@ impl Client {
         let stretched = configured.mul_f64(self.adaptive.adaptation().heartbeat);
         stretched.min(RAREST_PING).max(configured)
     }
+}
+
+/// Batches of at least this size and wait.
+fn enlarge(configured: Option<BatchConfig>, (size, timeout): (usize, Duration)) -> BatchConfig {
+    let BatchConfig { max_bytes, .. } = configured.unwrap_or_default();
+    let least = configured.map_or((0, Duration::ZERO), |batch| (batch.size, batch.timeout));
+    BatchConfig { size: size.max(least.0), timeout: timeout.max(least.1), max_bytes }
 }

@@ -61,6 +61,30 @@ fn batches(world: &World) -> usize {
 }
 
 #[test]
+fn on_a_poor_network_messages_are_joined_if_that_was_asked_for() {
+    let batches_of = |adaptive_quality| {
+        let mut client = ClientConfig { adaptive_quality, ..config() };
+        client.performance.compression = None;
+        client.performance.encoding = Encoding::Text;
+        let mut world = connected(client);
+        world.faults.delay = Duration::from_millis(400);
+        world.run(Duration::from_secs(200));
+        send_all(&mut world, 0..51);
+        world.run(5 * SECOND);
+        assert_eq!(world.heard_by_server().len(), 51, "each once");
+        let poor = batches(&world);
+        world.faults.delay = Duration::ZERO;
+        world.run(Duration::from_secs(3000));
+        send_all(&mut world, 51..100);
+        world.run(5 * SECOND);
+        assert_eq!(world.heard_by_server().len(), 100);
+        (poor, batches(&world) - poor)
+    };
+    assert_eq!(batches_of(false), (0, 0));
+    assert_eq!(batches_of(true), (1, 0), "the first goes at once, fifty together; each alone when all is well again");
+}
+
+#[test]
 fn what_is_sent_while_away_arrives_once_by_priority() {
     let mut world = connected(config());
     world.cut();
