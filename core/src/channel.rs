@@ -151,6 +151,21 @@ impl Channel {
         self.signing.is_some()
     }
 
+    /// Binds signatures to the connection of this name.
+    pub(crate) fn bind_signatures(&mut self, connection: &str) {
+        if let Some(signing) = &mut self.signing {
+            signing.bind(connection);
+        }
+    }
+
+    /// What signed here, for the next connection of the same end: it knows what was seen.
+    pub(crate) fn into_signing(self) -> Option<Signing> {
+        self.signing.map(|mut signing| {
+            signing.unbind();
+            signing
+        })
+    }
+
     /// Checks the signature of a message that came inside another one.
     pub(crate) fn check(&mut self, message: &Message, wall: WallTime) -> Result<(), DecodeError> {
         match &mut self.signing {

@@ -14,7 +14,7 @@ use crate::{
     },
     io::{Close, SocketId},
     resilience::{Adaptation, ReturnWindow},
-    security::{Dialect, KeyPair, Keyring, Role, Secret, Signing},
+    security::{Dialect, KeyPair, Keyring, Role, Secret},
     time::Moment,
     wire::{Encoding, Message},
 };
@@ -56,6 +56,14 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// The server said how it calls this connection, if it did.
+    fn know_name(&mut self, name: Option<String>) {
+        if let Some(name) = name {
+            self.channel.bind_signatures(&name);
+            self.info.connection_id = Some(name);
+        }
+    }
+
     /// What decides how this connection goes on, in one line for a checker.
     pub(super) fn flags(&self) -> String {
         format!(
@@ -205,8 +213,7 @@ impl Client {
         self.timers.set(Timer::Grace, now + LEGACY_GRACE);
         self.enter(Phase::Greeting, Cause::Opened);
         let key_pair = self.config.security.encryption.then(|| KeyPair::generate(&mut self.rng));
-        let signing = self.config.security.signing.clone();
-        let signing = signing.map(|config| Signing::new(config, Role::Client, &mut self.rng));
+        let signing = self.signing.take();
         self.link = Some(Link {
             socket,
             // Until the server says that it reads more, JSON text is what every server reads.
@@ -260,7 +267,7 @@ impl Client {
         let inner = outer.details.map(|details| *details).unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
-        link.info.connection_id = outer.connection_id.or(inner.connection_id).or(link.info.connection_id.take());
+        link.know_name(outer.connection_id.or(inner.connection_id));
         link.info.user_id = outer.user_id.or(inner.user_id);
         link.recovery |= outer.features.recovery || inner.features.recovery;
         link.batching |= outer.features.batching || inner.features.batching;
@@ -274,7 +281,7 @@ impl Client {
         let hello: ServerHello = message.payload().parse_control().unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
-        link.info.connection_id = hello.connection_id.clone().or(link.info.connection_id.take());
+        link.know_name(hello.connection_id.clone());
         link.recovery |= hello.features.recovery;
         link.batching |= hello.features.batching;
         if hello.features.full_duplex {
@@ -483,7 +490,9 @@ impl Client {
 
     /// Everything that belongs to the old socket goes; requests wait for the next one.
     pub(super) fn forget_link(&mut self) {
-        self.link = None;
+        if let Some(link) = self.link.take() {
+            self.signing = link.channel.into_signing();
+        }
         self.ping_sent = None;
         self.reads_paused = false;
         self.note_life();

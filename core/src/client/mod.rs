@@ -43,7 +43,7 @@ use crate::{
     record::{Recorder, Recording, What},
     resilience::{AdaptiveQuality, Backoff, EndpointPool, NetworkMonitor, Quality},
     rng::{Rng, Seed},
-    security::{RotateError, Secret},
+    security::{Role, RotateError, Secret, Signing},
     time::{Moment, Timers, WallClock, WallTime},
     wire::Message,
 };
@@ -111,6 +111,8 @@ pub struct Client {
     rng: Rng,
     lifecycle: Lifecycle,
     link: Option<Link>,
+    /// While there is no link: what signed on the last one.
+    signing: Option<Signing>,
     last_socket: u64,
     pool: EndpointPool,
     network: NetworkMonitor,
@@ -157,6 +159,7 @@ impl Client {
             recorder: Recorder::new(&config, rng.choices_seed(), now, wall),
             lifecycle: Lifecycle::new(),
             link: None,
+            signing: config.security.signing.clone().map(|signing| Signing::new(signing, Role::Client, &mut rng)),
             last_socket: 0,
             pool: EndpointPool::new(&config.endpoints, config.pool.clone()),
             network: NetworkMonitor::default(),
