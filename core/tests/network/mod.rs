@@ -16,11 +16,7 @@ use crate::{
 };
 
 fn connected(client: ClientConfig) -> World {
-    let mut world = World::new(WorldConfig { client, ..WorldConfig::default() });
-    world.connect();
-    world.run(SECOND);
-    assert_eq!(world.client.state(), ConnectionState::Connected);
-    world
+    World::connected(WorldConfig { client, ..WorldConfig::default() })
 }
 
 #[test]

@@ -22,11 +22,7 @@ fn config() -> ClientConfig {
 
 /// A world whose client is connected.
 fn connected(client: ClientConfig) -> World {
-    let mut world = World::new(WorldConfig { client, ..WorldConfig::default() });
-    world.connect();
-    world.run(SECOND);
-    assert_eq!(world.client.state(), ConnectionState::Connected);
-    world
+    World::connected(WorldConfig { client, ..WorldConfig::default() })
 }
 
 fn order(n: u64, priority: Priority) -> Outgoing {

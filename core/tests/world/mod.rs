@@ -155,6 +155,15 @@ impl World {
         }
     }
 
+    /// One whose client has just connected.
+    pub(crate) fn connected(config: WorldConfig) -> Self {
+        let mut world = Self::new(config);
+        world.connect();
+        world.run(Duration::from_secs(1));
+        assert_eq!(world.client.state(), client::ConnectionState::Connected);
+        world
+    }
+
     // What a test does.
 
     pub(crate) fn connect(&mut self) {
