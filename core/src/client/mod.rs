@@ -267,6 +267,7 @@ impl Client {
     /// # Errors
     /// [`RequestError`]; nothing was sent then.
     pub fn request(&mut self, request: &Request, now: Moment) -> Result<RequestId, RequestError> {
+        self.recorder.note(now, &self.outputs, || What::OtherCommand { name: "request".to_owned() });
         self.send_typed_request(request, now)
     }
 
