@@ -46,9 +46,21 @@ struct Scope {
     left_out: &'static [Step],
 }
 
-/// What the host and a server that goes away say of the time to come back bears on pauses, not on keys and tokens: one
-/// client that hears of it is enough, and the exploration stays a matter of seconds.
+/// What the host and a server that goes away say of the time to come back bears on pauses, not on keys and tokens. All
+/// of it at once would multiply the situations: one client hears of the ones, the others of the others.
 const TIMES_TO_COME_BACK: &[Step] = &[Step::Hint(NetworkHint::Sleep), Step::Says(Word::Draining)];
+const KEYS_AND_TOKENS: &[Step] = &[
+    Step::SetToken,
+    Step::TokenGiven,
+    Step::NoToken,
+    Step::TokenFailed,
+    Step::FailedWith401,
+    Step::ClosedWith(4401),
+    Step::Says(Word::HelloWithKey),
+    Step::Says(Word::HelloWithKeyFull),
+    Step::Says(Word::HelloWithBadKey),
+    Step::Says(Word::AuthError),
+];
 
 /// Clients that differ in what their lifecycle depends on.
 fn scopes() -> [Scope; 5] {
@@ -70,7 +82,7 @@ fn scopes() -> [Scope; 5] {
     sealed_once.reconnect.max_retries = Some(1);
     let others = [static_token, provider, sealed, sealed_once];
     let [a, b, c, d] = others.map(|config| Scope { config, left_out: TIMES_TO_COME_BACK });
-    [Scope { config: plain, left_out: &[] }, a, b, c, d]
+    [Scope { config: plain, left_out: KEYS_AND_TOKENS }, a, b, c, d]
 }
 
 /// Breadth first over everything that can happen, so that the path of a failure is among the shortest.
