@@ -378,7 +378,7 @@ export class WseClient {
         VERSION,
         this.#provider !== undefined,
         () => this.#drainSoon(),
-        (renew: boolean) => this.#fetchToken(renew),
+        (request: number, renew: boolean) => this.#fetchToken(request, renew),
       );
       return this.#engine;
     }));
@@ -388,7 +388,7 @@ export class WseClient {
     });
   }
 
-  #fetchToken(renew: boolean): void {
+  #fetchToken(request: number, renew: boolean): void {
     const engine = this.#engine;
     const answer = (run: (engine: WasmClient) => void) => {
       if (engine && engine === this.#engine) run(engine);
@@ -397,11 +397,11 @@ export class WseClient {
     void Promise.resolve()
       .then(() => this.#provider?.({ renew }))
       .then((token) => {
-        if (token === null || token === undefined) answer((engine) => engine.provideToken(undefined));
-        else if (typeof token === "string") answer((engine) => engine.provideToken(token));
+        if (token === null || token === undefined) answer((engine) => engine.provideToken(request, undefined));
+        else if (typeof token === "string") answer((engine) => engine.provideToken(request, token));
         else throw new TypeError(`the token provider gave ${typeof token}, not a string`);
       })
-      .catch((error: unknown) => answer((engine) => engine.refuseToken(asWseError(error).message)));
+      .catch((error: unknown) => answer((engine) => engine.refuseToken(request, asWseError(error).message)));
   }
 
   async #request(start: (engine: WasmClient) => number): Promise<SubscriptionResult> {

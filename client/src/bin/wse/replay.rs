@@ -9,6 +9,9 @@ use wse_client::wse_client_core::record::{Divergence, Entry, Head, Heard, Record
 
 use crate::{args::ReplayArgs, failure::Failure};
 
+/// What was told could not be verified, or not all of it.
+pub(crate) const UNCHECKED: &str = "REPLAY_UNCHECKED";
+
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let unusable = |problem: &dyn std::fmt::Display| Failure::local(format!("{}: {problem}", args.file.display()));
     let file = std::fs::read(&args.file).map_err(|error| unusable(&error))?;
@@ -24,14 +27,16 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         return Err(Failure::coded("REPLAY_DIVERGED", diverged(&divergence, recording.origin().as_millis())));
     }
     let (inputs, decisions) = (report.inputs, report.decisions);
-    match report.unchecked {
-        Some(reason) if inputs == 0 => writeln!(out, "nothing was checked: {reason}")?,
-        Some(reason) => {
-            writeln!(out, "{inputs} inputs, {decisions} decisions, all the same; then unchecked: {reason}")?
-        }
-        None => writeln!(out, "{inputs} inputs, {decisions} decisions, all the same")?,
-    }
-    Ok(())
+    let Some(reason) = report.unchecked else {
+        writeln!(out, "{inputs} inputs, {decisions} decisions, all the same")?;
+        return Ok(());
+    };
+    out.flush()?;
+    let checked = match inputs {
+        0 => "nothing was checked".to_owned(),
+        _ => format!("{inputs} inputs, {decisions} decisions, all the same; the rest was not checked"),
+    };
+    Err(Failure::coded(UNCHECKED, format!("{checked}: {reason}")))
 }
 
 /// One line for each entry: seconds since the client was made, what happened, and why.
@@ -80,7 +85,7 @@ fn describe(what: &What) -> String {
         What::Closed { socket, code } => format!("socket {socket} closed by the server with {code}"),
         What::Failed { socket, status: Some(status) } => format!("socket {socket} failed with HTTP {status}"),
         What::Failed { socket, status: None } => format!("socket {socket} failed"),
-        What::Token { answer } => match answer {
+        What::Token { answer, .. } => match answer {
             TokenAnswer::Given => "the provider gave a token".into(),
             TokenAnswer::None => "the provider gave no token".into(),
             TokenAnswer::Failed => "the token provider failed".into(),
@@ -90,7 +95,7 @@ fn describe(what: &What) -> String {
         What::Woke => "woken".into(),
         What::OtherInput { name } => format!("input {name}"),
         What::Timer { name } => format!("timer {name}"),
-        What::FetchToken { renew } => format!("ask for a {}token", if *renew { "fresh " } else { "" }),
+        What::FetchToken { renew, .. } => format!("ask for a {}token", if *renew { "fresh " } else { "" }),
         What::Open { socket, url, .. } => format!("dial {url} as socket {socket}"),
         What::Write { socket, len, sealed, head, .. } => {
             let what = head.as_ref().map_or_else(|| "frame".to_owned(), message);
