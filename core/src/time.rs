@@ -29,11 +29,13 @@ impl Moment {
     }
 }
 
+/// The first moment at which all of `length` has passed: a fraction of a millisecond counts as a whole one, so that
+/// `now.since(start) >= length` holds at `start + length`.
 impl Add<Duration> for Moment {
     type Output = Self;
 
     fn add(self, length: Duration) -> Self {
-        let ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        let ms = u64::try_from(length.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(ms))
     }
 }
@@ -165,6 +167,17 @@ mod tests {
         assert_eq!(WallTime::from_unix_ms(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(WallTime::from_unix_ms(951_782_400_001).to_string(), "2000-02-29T00:00:00.001Z");
         assert_eq!(WallTime::from_unix_ms(1_771_601_400_123).to_string(), "2026-02-20T15:30:00.123Z");
+    }
+
+    #[test]
+    fn a_length_has_passed_at_its_end() {
+        for nanos in [0, 1, 999_999, 1_000_000, 1_000_001, 5_500_000] {
+            let (start, length) = (Moment::from_millis(1000), Duration::from_nanos(nanos));
+            let end = start + length;
+            assert!(end.since(start) >= length, "{nanos} ns");
+            assert!(end.since(start) < length + Duration::from_millis(1), "{nanos} ns");
+        }
+        assert_eq!(Moment::from_millis(1) + Duration::MAX, Moment::from_millis(u64::MAX));
     }
 
     #[test]

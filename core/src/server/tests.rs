@@ -61,6 +61,18 @@ fn say(peer: &mut Peer, text: &str) -> Drained {
 }
 
 #[test]
+fn an_idle_timeout_need_not_be_whole_milliseconds() {
+    let config = Arc::new(PeerConfig { idle_timeout: Duration::from_micros(5500), ..PeerConfig::default() });
+    let admission = Admission::Granted(Identity::default());
+    let wall = WallTime::from_unix_ms(0);
+    let mut peer = Peer::new(config, UpgradeParams::default(), admission, "c".into(), Seed::from_u64(1), NOW, wall);
+    peer.handle(Input::Wake, NOW + Duration::from_millis(5));
+    assert_eq!(drain(&mut peer).closed, None);
+    peer.handle(Input::Wake, NOW + Duration::from_millis(6));
+    assert_eq!(drain(&mut peer).closed, Some(close::GOING_AWAY));
+}
+
+#[test]
 fn a_welcome_comes_first_and_names_the_connection() {
     let mut peer = admit(Identity { user_id: "ada".into(), ..Identity::default() });
     let drained = drain(&mut peer);
