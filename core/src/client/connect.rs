@@ -416,6 +416,9 @@ impl Client {
             }
             Reaction::Stop => {
                 self.wants_token = is_about_token(code);
+                if self.wants_token {
+                    self.pool.refused();
+                }
                 self.give_up(Cause::Refused, code, Some(close), detail);
             }
         }
@@ -434,9 +437,11 @@ impl Client {
         let wanted = self.return_window(code);
         self.forget_link();
         self.wants_token = is_about_token(code);
-        // Refused credentials say nothing about the endpoint.
-        if !self.wants_token {
-            self.pool.failed(now);
+        match code {
+            // No endpoint was asked.
+            Code::TokenProviderFailed => {}
+            _ if is_about_token(code) => self.pool.refused(),
+            _ => self.pool.failed(now),
         }
         let Some(pause) = self.backoff.next_pause(wanted, &mut self.rng) else {
             self.give_up(Cause::RetriesExhausted, Code::RetriesExhausted, close, format!("gave up: {detail}"));
