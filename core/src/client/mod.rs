@@ -119,7 +119,7 @@ pub struct Client {
     offline_since: Option<Moment>,
     /// The server named the time of the next attempt: hints of the host do not bring it forward.
     retry_is_named: bool,
-    /// The last attempt failed for want of a good token.
+    /// An attempt failed for want of a good token, and none worked since.
     wants_token: bool,
     asleep_since: Option<Moment>,
     renew_token: bool,

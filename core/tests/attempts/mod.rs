@@ -69,3 +69,18 @@ fn who_refuses_the_token_is_not_asked_twice_running_and_keeps_its_health() {
         }
     }
 }
+
+#[test]
+fn a_token_revives_a_client_whatever_its_last_attempt_failed_for() {
+    let mut config = ClientConfig { credentials: Credentials::Token("stale".into()), ..config() };
+    config.reconnect.max_retries = Some(1);
+    let mut client = client(config);
+    refuse(&mut client, 1, Some(401));
+    let now = next(&mut client).expect_err("a pause comes first").expect("never parked");
+    client.handle(Input::Wake, now);
+    refuse(&mut client, 1, None);
+    assert_eq!(client.state(), ConnectionState::Failed);
+    client.set_token(Some("fresh".into()), now);
+    assert_eq!(client.state(), ConnectionState::Connecting);
+    next(&mut client).expect("it dials");
+}
