@@ -89,7 +89,7 @@ impl Shared {
     }
 
     pub(crate) fn now(&self) -> Moment {
-        Moment::ORIGIN + self.origin.elapsed()
+        Moment::from_millis(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     /// The instant of a moment; the earliest at which [`Shared::now`] has reached it.
