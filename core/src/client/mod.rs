@@ -355,6 +355,15 @@ impl Client {
         self.fire_timers(now);
     }
 
+    /// Tells what the host's civil clock shows: stamps and signatures depend on it. A driver calls it before each input
+    /// and each command that it hands in, since the clock behind `now` may have stood still while the machine slept,
+    /// and the civil one may have been set. What differs by less than a second from what is known changes nothing.
+    pub fn set_clock(&mut self, wall: WallTime, now: Moment) {
+        if self.wall.set(wall, now) {
+            self.recorder.note(now, &self.outputs, || What::Clock { wall: wall.as_unix_ms() });
+        }
+    }
+
     /// The next thing to do. Call until it answers [`Output::Wait`].
     pub fn poll(&mut self) -> Output {
         self.recorder.polled(&self.outputs);
