@@ -73,7 +73,7 @@ impl Client {
             "server_ready" => self.on_server_ready(&message, now),
             "server_hello" => self.on_server_hello(&message, now),
             "ping" | "PING" => self.on_ping(&message, now),
-            "pong" | "PONG" => self.on_pong(now),
+            "pong" | "PONG" => self.on_pong(&message, now),
             "subscription_update" => self.on_subscription_answer(&message, now),
             "error" => self.on_server_error(message, now),
             "lost" => self.on_lost(&message),
