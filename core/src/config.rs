@@ -86,6 +86,10 @@ impl ClientConfig {
         for endpoint in &self.endpoints {
             check_endpoint(endpoint)?;
         }
+        if self.topics.len() > self.limits.max_topics {
+            let limit = self.limits.max_topics;
+            return Err(ConfigError::new("topics", format!("must be at most {limit}, as limits.max_topics says")));
+        }
         for name in &self.topics {
             topic::check(name).map_err(|_| {
                 ConfigError::new(
@@ -448,6 +452,11 @@ mod tests {
         let mut config = ClientConfig::new("ws://a");
         config.heartbeat.interval = Duration::ZERO;
         assert_eq!(config.check().expect_err("zero").setting, "heartbeat.interval");
+        let mut config = ClientConfig::new("ws://a");
+        config.topics = (0..1001).map(|n| format!("t{n}")).collect();
+        assert_eq!(config.check().expect_err("more than may be asked for").setting, "topics");
+        config.topics.pop();
+        assert_eq!(config.check(), Ok(()));
     }
 
     #[test]

@@ -146,7 +146,8 @@ impl Client {
             recoverable: payload.recoverable.unwrap_or(true),
             source: message,
         };
-        if let Some(error) = self.end_refused_request(error) {
+        let error = self.end_refused_request(error).and_then(|error| self.end_refused_subscription(error));
+        if let Some(error) = error {
             self.emit(Event::ServerError(error));
         }
     }

@@ -6,16 +6,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     delivery::{Position, TopicRecovery},
+    error::Code,
     security::Secret,
     time::Moment,
     topic,
     wire::Message,
 };
 
-use super::{Client, Event, RequestId, SubscribeError, SubscriptionAction, SubscriptionOutcome, Timer};
+use super::{Client, Event, RequestId, ServerError, SubscribeError, SubscriptionAction, SubscriptionOutcome, Timer};
 
 /// The request of a client that asks again for all its topics after a reconnect.
 const RESUBSCRIPTION: RequestId = RequestId(0);
+
+/// What a server says about a request that it would say again: the topics are not asked for any more.
+const FINAL: [Code; 6] = [
+    Code::InvalidSubscription,
+    Code::InvalidAction,
+    Code::InvalidTopic,
+    Code::TopicDenied,
+    Code::TooManyTopics,
+    Code::InvalidRequest,
+];
 
 /// Wanted topics and pending requests.
 #[derive(Default)]
@@ -296,6 +307,29 @@ impl Client {
         self.arm_subscription_timer();
     }
 
+    /// An `error` that names a subscription request is the answer to all of it. Gives back one that names none, and one
+    /// that may not be the last word: the topics stay wanted then.
+    pub(super) fn end_refused_subscription(&mut self, error: ServerError) -> Option<ServerError> {
+        let Some(id) = error.source.correlation_id() else { return Some(error) };
+        let is_final = FINAL.iter().any(|code| code.as_str() == error.code);
+        let refuse = |topics: &[String]| -> Vec<(String, String)> {
+            topics.iter().filter(|_| is_final).map(|name| (name.clone(), error.code.clone())).collect()
+        };
+        let ended = self.subscriptions.take(|pending| pending.sent_as.as_deref() == Some(id));
+        let mut told = !ended.is_empty() && is_final;
+        for pending in ended {
+            let refused = refuse(&pending.topics);
+            if pending.action == SubscriptionAction::Subscribe {
+                self.give_up_refused(&refused);
+            }
+            self.emit(Event::Subscribed(pending.outcome(&refused, is_final)));
+        }
+        let late: Vec<String> = self.subscriptions.overdue.keys().cloned().collect();
+        told |= self.on_late_refusal(Some(id), &refuse(&late));
+        self.arm_subscription_timer();
+        if told { None } else { Some(error) }
+    }
+
     fn give_up_refused(&mut self, refused: &[(String, String)]) {
         let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
         if !names.is_empty() {
@@ -305,11 +339,11 @@ impl Client {
     }
 
     /// Topics of a request that came to its end without an answer are refused after all: they would be asked for at
-    /// each connection, in vain.
-    fn on_late_refusal(&mut self, id: Option<&str>, refused: &[(String, String)]) {
+    /// each connection, in vain. Says whether there were any.
+    fn on_late_refusal(&mut self, id: Option<&str>, refused: &[(String, String)]) -> bool {
         let late = self.subscriptions.refused_late(id, refused);
         if late.is_empty() {
-            return;
+            return false;
         }
         self.give_up_refused(&late);
         self.emit(Event::Subscribed(SubscriptionOutcome {
@@ -319,6 +353,7 @@ impl Client {
             refused: late,
             confirmed: true,
         }));
+        true
     }
 
     pub(super) fn on_subscription_timeout(&mut self, now: Moment) {
