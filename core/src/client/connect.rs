@@ -41,6 +41,8 @@ pub(super) struct Link {
     pub(super) recovery: bool,
     /// The server reads `batch`.
     pub(super) batching: bool,
+    /// Most topics that the server takes in one request, if it said so.
+    pub(super) max_topics: Option<usize>,
     key_pair: Option<KeyPair>,
     /// When the present key came into force.
     pub(super) keyed_at: Moment,
@@ -105,6 +107,13 @@ struct ServerHello {
     connection_id: Option<String>,
     encryption_public_key: Option<String>,
     features: ServerFeatures,
+    limits: ServerLimits,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ServerLimits {
+    max_topics: Option<usize>,
 }
 
 #[derive(Deserialize, Default)]
@@ -123,6 +132,7 @@ struct ServerReady {
     connection_id: Option<String>,
     user_id: Option<String>,
     features: ServerFeatures,
+    limits: ServerLimits,
     details: Option<Box<Self>>,
 }
 
@@ -222,6 +232,7 @@ impl Client {
             full_duplex: false,
             recovery: false,
             batching: false,
+            max_topics: None,
             key_pair,
             keyed_at: now,
             alive: false,
@@ -271,6 +282,7 @@ impl Client {
         link.info.user_id = outer.user_id.or(inner.user_id);
         link.recovery |= outer.features.recovery || inner.features.recovery;
         link.batching |= outer.features.batching || inner.features.batching;
+        link.max_topics = outer.limits.max_topics.or(inner.limits.max_topics).or(link.max_topics);
         if outer.features.full_duplex || inner.features.full_duplex {
             self.speak_fully();
         }
@@ -284,6 +296,7 @@ impl Client {
         link.know_name(hello.connection_id.clone());
         link.recovery |= hello.features.recovery;
         link.batching |= hello.features.batching;
+        link.max_topics = hello.limits.max_topics.or(link.max_topics);
         if hello.features.full_duplex {
             self.speak_fully();
         }

@@ -126,3 +126,47 @@ fn an_error_that_comes_late_refuses_what_it_names() {
     assert!(bench.client.topics().is_empty());
     assert_eq!((bench.outcomes(request).len(), bench.outcomes(RequestId(0)).len()), (1, 1));
 }
+
+#[test]
+fn a_server_is_asked_for_no_more_topics_at_once_than_it_takes() {
+    let topics: Vec<String> = (0..5).map(|n| format!("t{n}")).collect();
+    let ready = r#"WSE{"t":"server_ready","p":{"details":{"limits":{"max_topics":2}}}}"#;
+    let mut bench = Bench::connected(ClientConfig { topics: topics.clone(), ..config() }, ready);
+    let asked = bench.asked();
+    assert_eq!(asked.iter().map(|(_, topics)| topics.len()).collect::<Vec<_>>(), [2, 2, 1]);
+    assert_eq!(asked.iter().flat_map(|(_, topics)| topics.clone()).collect::<Vec<_>>(), topics);
+    let all = RequestId(0);
+    for (id, asked) in &asked[..2] {
+        let refused = &asked[0];
+        bench.hear(&format!(
+            r#"WSE{{"t":"subscription_update","cid":"{id}","p":{{"action":"subscribe","failed_topics":["{refused}"]}}}}"#
+        ));
+        assert!(bench.outcomes(all).is_empty(), "one outcome, once all is answered");
+    }
+    bench.hear(&error(&asked[2].0, "TOPIC_DENIED"));
+    let [outcome] = bench.outcomes(all)[..] else { panic!("{:?}", bench.events) };
+    assert_eq!(outcome.accepted, ["t1", "t3"]);
+    assert_eq!(outcome.refused.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["t0", "t2", "t4"]);
+    assert!(outcome.confirmed);
+    assert_eq!(bench.client.topics(), ["t1", "t3"]);
+}
+
+#[test]
+fn a_request_that_waited_for_the_connection_ends_with_its_own_parts() {
+    let client = Client::new(config(), Seed::from_u64(1), NOW, WallTime::from_unix_ms(0)).expect("good settings");
+    let mut bench = Bench { client, sent: Vec::new(), events: Vec::new() };
+    bench.client.connect(NOW);
+    let first = bench.client.subscribe(&["a", "b", "c"], NOW).expect("valid");
+    let second = bench.client.subscribe(&["d"], NOW).expect("valid");
+    bench.drain();
+    bench.client.handle(Input::Opened(SocketId(1)), NOW);
+    bench.hear(r#"WSE{"t":"server_ready","p":{"limits":{"max_topics":2}}}"#);
+    let asked = bench.asked();
+    let answer = |id: &str| format!(r#"WSE{{"t":"subscription_update","cid":"{id}","p":{{"action":"subscribe"}}}}"#);
+    bench.hear(&answer(&asked[0].0));
+    assert_eq!((bench.outcomes(first).len(), bench.outcomes(second).len()), (0, 0));
+    bench.hear(&error(&asked[1].0, "SERVER_ERROR"));
+    assert_eq!((bench.outcomes(first).len(), bench.outcomes(second).len()), (1, 1));
+    assert!(!bench.outcomes(first)[0].confirmed && !bench.outcomes(second)[0].confirmed);
+    assert_eq!(bench.client.topics().len(), 4, "they may be taken at the next connection");
+}
