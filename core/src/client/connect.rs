@@ -41,6 +41,8 @@ pub(super) struct Link {
     pub(super) recovery: bool,
     /// The server reads `batch`.
     pub(super) batching: bool,
+    /// Most topics that the server takes in one request, if it said so.
+    pub(super) max_topics: Option<usize>,
     key_pair: Option<KeyPair>,
     /// When the present key came into force.
     pub(super) keyed_at: Moment,
@@ -106,6 +108,13 @@ struct ServerHello {
     connection_id: Option<String>,
     encryption_public_key: Option<String>,
     features: ServerFeatures,
+    limits: ServerLimits,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ServerLimits {
+    max_topics: Option<usize>,
 }
 
 #[derive(Deserialize, Default)]
@@ -124,6 +133,7 @@ struct ServerReady {
     connection_id: Option<String>,
     user_id: Option<String>,
     features: ServerFeatures,
+    limits: ServerLimits,
     details: Option<Box<Self>>,
 }
 
@@ -223,6 +233,7 @@ impl Client {
             full_duplex: false,
             recovery: false,
             batching: false,
+            max_topics: None,
             key_pair,
             keyed_at: now,
             alive: false,
@@ -272,6 +283,7 @@ impl Client {
         link.info.user_id = outer.user_id.or(inner.user_id);
         link.recovery |= outer.features.recovery || inner.features.recovery;
         link.batching |= outer.features.batching || inner.features.batching;
+        link.max_topics = outer.limits.max_topics.or(inner.limits.max_topics).or(link.max_topics);
         if outer.features.full_duplex || inner.features.full_duplex {
             self.speak_fully();
         }
@@ -285,6 +297,7 @@ impl Client {
         link.know_name(hello.connection_id.clone());
         link.recovery |= hello.features.recovery;
         link.batching |= hello.features.batching;
+        link.max_topics = hello.limits.max_topics.or(link.max_topics);
         if hello.features.full_duplex {
             self.speak_fully();
         }
@@ -357,6 +370,7 @@ impl Client {
         self.timers.clear(Timer::Grace);
         self.timers.set(Timer::Stable, now + STABLE_AFTER);
         self.enter(Phase::Ready { since: now }, cause);
+        self.wants_token = false;
         self.metrics.connections += 1;
         let latency = self.network.report().latency.map(|mean| u32::try_from(mean.as_millis()).unwrap_or(u32::MAX));
         self.pool.succeeded(latency, now);
@@ -427,7 +441,10 @@ impl Client {
                 self.attempt_failed(Cause::SocketClosed, code, Some(close), detail, now);
             }
             Reaction::Stop => {
-                self.wants_token = is_about_token(code);
+                self.wants_token |= is_about_token(code);
+                if is_about_token(code) {
+                    self.pool.refused();
+                }
                 self.give_up(Cause::Refused, code, Some(close), detail);
             }
         }
@@ -445,10 +462,12 @@ impl Client {
     fn attempt_failed(&mut self, cause: Cause, code: Code, close: Option<Close>, detail: String, now: Moment) {
         let wanted = self.return_window(code, now);
         self.forget_link();
-        self.wants_token = is_about_token(code);
-        // Refused credentials say nothing about the endpoint.
-        if !self.wants_token {
-            self.pool.failed(now);
+        self.wants_token |= is_about_token(code);
+        match code {
+            // No endpoint was asked.
+            Code::TokenProviderFailed => {}
+            _ if is_about_token(code) => self.pool.refused(),
+            _ => self.pool.failed(now),
         }
         let Some(pause) = self.backoff.next_pause(wanted, &mut self.rng) else {
             self.give_up(Cause::RetriesExhausted, Code::RetriesExhausted, close, format!("gave up: {detail}"));

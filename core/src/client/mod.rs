@@ -121,7 +121,7 @@ pub struct Client {
     offline_since: Option<Moment>,
     /// The server named the time of the next attempt: hints of the host do not bring it forward.
     retry_is_named: bool,
-    /// The last attempt failed for want of a good token.
+    /// An attempt failed for want of a good token, and none worked since.
     wants_token: bool,
     asleep_since: Option<Moment>,
     renew_token: bool,
@@ -267,8 +267,10 @@ impl Client {
     /// # Errors
     /// [`RequestError`]; nothing was sent then.
     pub fn request(&mut self, request: &Request, now: Moment) -> Result<RequestId, RequestError> {
-        self.recorder.note(now, &self.outputs, || What::OtherCommand { name: "request".to_owned() });
-        self.send_typed_request(request, now)
+        self.recorder.note(now, &self.outputs, || What::request(request));
+        let id = self.send_typed_request(request, now);
+        self.recorder.refused(id.as_ref().err().map(RequestError::code), &self.outputs);
+        id
     }
 
     /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.
@@ -288,7 +290,10 @@ impl Client {
     /// # Errors
     /// [`SubscribeError`] when the topic is not valid, or there are more tokens than topics allowed.
     pub fn set_channel_token(&mut self, topic: &str, token: Option<Secret>) -> Result<(), SubscribeError> {
-        self.keep_channel_token(topic, token)
+        self.recorder.note_timeless(&self.outputs, || What::set_channel_token(topic, token.as_ref()));
+        let kept = self.keep_channel_token(topic, token);
+        self.recorder.refused(kept.as_ref().err().map(SubscribeError::code), &self.outputs);
+        kept
     }
 
     /// Replaces the token for the next attempt. A client that waits or failed for its token tries at once, one that
@@ -364,6 +369,15 @@ impl Client {
         // frame proves that the server lives.
         self.on_input(input, now);
         self.fire_timers(now);
+    }
+
+    /// Tells what the host's civil clock shows: stamps and signatures depend on it. A driver calls it before each input
+    /// and each command that it hands in, since the clock behind `now` may have stood still while the machine slept,
+    /// and the civil one may have been set. What differs by less than a second from what is known changes nothing.
+    pub fn set_clock(&mut self, wall: WallTime, now: Moment) {
+        if self.wall.set(wall, now) {
+            self.recorder.note(now, &self.outputs, || What::Clock { wall: wall.as_unix_ms() });
+        }
     }
 
     /// The next thing to do. Call until it answers [`Output::Wait`].

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::{
-    channel::check_outgoing,
+    channel::{UNSIGNABLE, check_outgoing},
     config::ClientConfig,
     delivery::{
         BatchConfig, Batcher, LevelCounters, MemoryStore, NotQueued, OfflineQueue, QueueLimits, Refused, TokenBucket,
@@ -86,7 +86,7 @@ enum Unwritten {
     TooLarge {
         size: usize,
     },
-    /// The payload nests too deep to be signed.
+    /// The payload cannot be signed.
     TooDeep,
     KeyUsedUp(Code),
 }
@@ -107,8 +107,7 @@ impl Client {
                     return Err(SendError::TooLarge { size, limit: self.config.limits.max_frame });
                 }
                 Err(Unwritten::TooDeep) => {
-                    let why = "its payload nests too deep to be signed";
-                    return Err(SendError::InvalidKind { kind: message.kind, why });
+                    return Err(SendError::InvalidKind { kind: message.kind, why: UNSIGNABLE });
                 }
                 Err(Unwritten::KeyUsedUp(code)) => self.drop_link(code, "the key of this connection is used up", now),
                 Err(Unwritten::NoLink) => {}

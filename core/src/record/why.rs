@@ -28,8 +28,8 @@ pub(super) fn why(cause: Option<&What>, decision: &What) -> String {
         What::ReadsPaused { paused: false } => "reading goes on".into(),
         What::Network { hint } => format!("the host says: {hint}"),
         What::Woke => "the driver woke the client".into(),
+        What::Clock { .. } => "the civil clock was set".into(),
         What::OtherInput { name } => format!("input {name}"),
-        What::OtherCommand { name } => format!("the application asked: {name}"),
         command => format!("the application asked: {}", command_name(command)),
     }
 }
@@ -76,6 +76,8 @@ fn command_name(command: &What) -> &'static str {
         What::Send { .. } => "send",
         What::Subscribe { .. } => "subscribe",
         What::Unsubscribe { .. } => "unsubscribe",
+        What::Request { .. } => "request",
+        What::SetChannelToken { .. } => "set_channel_token",
         _ => "something",
     }
 }

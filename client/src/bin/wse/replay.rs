@@ -5,7 +5,10 @@ use std::{
     io::{self, Write as _},
 };
 
-use wse_client::wse_client_core::record::{Divergence, Entry, Head, Heard, Recording, TokenAnswer, What, replay};
+use wse_client::wse_client_core::{
+    record::{Divergence, Entry, Head, Heard, Recording, TokenAnswer, What, replay},
+    time::WallTime,
+};
 
 use crate::{args::ReplayArgs, failure::Failure};
 
@@ -79,7 +82,10 @@ fn describe(what: &What) -> String {
         What::Send { head, len, .. } => format!("send({}, {len} bytes)", message(head)),
         What::Subscribe { topics } => format!("subscribe({})", topics.join(", ")),
         What::Unsubscribe { topics } => format!("unsubscribe({})", topics.join(", ")),
-        What::OtherCommand { name } => format!("{name}()"),
+        What::Request { kind } => format!("request({kind})"),
+        What::SetChannelToken { topic, given } => {
+            format!("set_channel_token({topic}, {})", if *given { "a token" } else { "none" })
+        }
         What::Opened { socket } => format!("socket {socket} is open"),
         What::Frame { socket, len, heard, .. } => format!("socket {socket} ← {}, {len} bytes", came(heard.as_ref())),
         What::Closed { socket, code } => format!("socket {socket} closed by the server with {code}"),
@@ -93,6 +99,7 @@ fn describe(what: &What) -> String {
         What::ReadsPaused { paused } => format!("reading {}", if *paused { "stopped" } else { "goes on" }),
         What::Network { hint } => format!("the host says: {hint}"),
         What::Woke => "woken".into(),
+        What::Clock { wall } => format!("the civil clock shows {}", WallTime::from_unix_ms(*wall)),
         What::OtherInput { name } => format!("input {name}"),
         What::Timer { name } => format!("timer {name}"),
         What::FetchToken { renew, .. } => format!("ask for a {}token", if *renew { "fresh " } else { "" }),
