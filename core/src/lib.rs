@@ -46,6 +46,7 @@ pub mod rng;
 mod rotation;
 pub mod security;
 pub mod server;
+pub mod settings;
 mod signed;
 pub mod time;
 pub mod topic;

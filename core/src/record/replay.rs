@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    client::{Client, Fault, Input, Outgoing, Output, RequestId},
+    client::{Client, Fault, Input, NetworkHint, Outgoing, Output, RequestId},
     config::RecordConfig,
     io::{Close, Frame, SocketId},
     rng::Seed,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    Entry, FrameKind, Head, Heard, Recording, RecordingError, TokenAnswer, What, entry, format,
+    Entry, FrameKind, Head, Heard, Recording, RecordingError, TokenAnswer, What, format,
     redact::{self, MAX_PAYLOAD},
 };
 
@@ -148,9 +148,7 @@ fn feed_input(client: &mut Client, input: &What, now: Moment) -> Result<(), Stri
             };
             Input::Token(RequestId(*request), answer)
         }
-        What::Network { hint } => {
-            Input::Network(entry::hint_named(hint).ok_or_else(|| format!("unknown hint {hint:?}"))?)
-        }
+        What::Network { hint } => Input::Network(NetworkHint::named(hint).map_err(|refused| refused.to_string())?),
         What::ReadsPaused { paused } => Input::ReadsPaused(*paused),
         _ => Input::Wake,
     };
