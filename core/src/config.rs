@@ -82,6 +82,10 @@ impl ClientConfig {
         for endpoint in &self.endpoints {
             check_endpoint(endpoint)?;
         }
+        if self.topics.len() > self.limits.max_topics {
+            let most = self.limits.max_topics;
+            return Err(ConfigError::new("topics", format!("must name at most {most} topics (limits.max_topics)")));
+        }
         for name in &self.topics {
             topic::check(name).map_err(|_| {
                 ConfigError::new(
@@ -438,5 +442,8 @@ mod tests {
         let mut config = ClientConfig::new("ws://a");
         config.heartbeat.interval = Duration::ZERO;
         assert_eq!(config.check().expect_err("zero").setting, "heartbeat.interval");
+        let mut config = ClientConfig::new("ws://a");
+        config.topics = (0..=config.limits.max_topics).map(|n| format!("t{n}")).collect();
+        assert_eq!(config.check().expect_err("too many").setting, "topics");
     }
 }

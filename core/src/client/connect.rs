@@ -95,6 +95,13 @@ struct ServerHello {
     connection_id: Option<String>,
     encryption_public_key: Option<String>,
     features: ServerFeatures,
+    limits: ServerLimits,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ServerLimits {
+    max_topics: Option<u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -273,6 +280,9 @@ impl Client {
         link.info.connection_id = hello.connection_id.clone().or(link.info.connection_id.take());
         link.recovery |= hello.features.recovery;
         link.batching |= hello.features.batching;
+        if let Some(limit) = hello.limits.max_topics {
+            self.subscriptions.allow_per_request(usize::try_from(limit).unwrap_or(usize::MAX));
+        }
         if hello.features.full_duplex {
             self.speak_fully();
         }

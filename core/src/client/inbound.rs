@@ -142,6 +142,7 @@ impl Client {
             source: message,
         };
         if let Some(error) = self.end_refused_request(error) {
+            self.on_refused_topics(error.source.correlation_id(), &error.code, now);
             self.emit(Event::ServerError(error));
         }
     }

@@ -169,7 +169,7 @@ impl Client {
             renew_token: false,
             token_once: None,
             backoff: Backoff::new(config.reconnect.clone()),
-            subscriptions: Subscriptions::new(&config.topics),
+            subscriptions: Subscriptions::new(&config.topics, config.limits.max_topics),
             requests: Requests::default(),
             outbox: Outbox::new(&config, now),
             positions: Positions::new(Positions::DEFAULT_CAPACITY.max(config.limits.max_topics)),

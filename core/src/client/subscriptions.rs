@@ -1,11 +1,12 @@
 //! Topics that are wanted, and the requests about them that are under way. Source: PROTOCOL.md §6.1.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     delivery::{Position, TopicRecovery},
+    error::Code,
     security::Secret,
     time::Moment,
     topic,
@@ -25,6 +26,8 @@ pub(super) struct Subscriptions {
     tokens: BTreeMap<String, Secret>,
     pending: VecDeque<Pending>,
     last_request: u64,
+    /// Most topics that the server takes in one request, as far as it is known.
+    per_request: usize,
 }
 
 struct Pending {
@@ -65,10 +68,15 @@ enum FailedTopic {
 }
 
 impl Subscriptions {
-    pub(super) fn new(topics: &[String]) -> Self {
-        let mut all = Self::default();
+    pub(super) fn new(topics: &[String], max_topics: usize) -> Self {
+        let mut all = Self { per_request: max_topics, ..Self::default() };
         all.want(topics);
         all
+    }
+
+    /// The server said how many topics it takes in one request.
+    pub(super) fn allow_per_request(&mut self, limit: usize) {
+        self.per_request = limit.max(1);
     }
 
     pub(super) fn wanted(&self) -> &[String] {
@@ -122,8 +130,12 @@ impl Subscriptions {
             });
             oldest.and_then(|pending| pending.sent_as.clone())
         });
-        let Some(id) = id else { return Vec::new() };
-        self.take(|pending| pending.sent_as.as_deref() == Some(&id))
+        id.map(|id| self.sent_as(&id)).unwrap_or_default()
+    }
+
+    /// Takes out the requests that were sent as one message.
+    fn sent_as(&mut self, id: &str) -> Vec<Pending> {
+        self.take(|pending| pending.sent_as.as_deref() == Some(id))
     }
 
     fn take(&mut self, mut wanted: impl FnMut(&Pending) -> bool) -> Vec<Pending> {
@@ -233,23 +245,80 @@ impl Client {
         for pending in withdrawn {
             self.emit(Event::Subscribed(pending.outcome(&[], true)));
         }
-        if self.subscriptions.wanted.is_empty() {
-            self.arm_subscription_timer();
+        let wanted = self.subscriptions.wanted.clone();
+        if wanted.len() <= self.subscriptions.per_request {
+            self.ask_again(&wanted, true, now);
+        } else {
+            let waiting = self.subscriptions.take(|_| true);
+            self.ask_in_parts(wanted, waiting, now);
+        }
+        self.arm_subscription_timer();
+    }
+
+    /// The server takes fewer topics at once than are wanted. Requests that wait go as they are, so that each keeps
+    /// an outcome of its own.
+    fn ask_in_parts(&mut self, topics: Vec<String>, waiting: Vec<Pending>, now: Moment) {
+        let asked_for: BTreeSet<String> = waiting.iter().flat_map(|pending| pending.topics.iter().cloned()).collect();
+        for mut pending in waiting {
+            pending.sent_as = Some(self.send_request(pending.action, &pending.topics, now));
+            self.subscriptions.pending.push_back(pending);
+        }
+        let rest: Vec<_> = topics.into_iter().filter(|name| !asked_for.contains(name)).collect();
+        for part in rest.chunks(self.subscriptions.per_request) {
+            self.ask_again(part, false, now);
+        }
+    }
+
+    /// Writes one request of the client's own. With `for_all`, it is that of every waiting request, too.
+    fn ask_again(&mut self, topics: &[String], for_all: bool, now: Moment) {
+        if topics.is_empty() {
             return;
         }
-        let topics = self.subscriptions.wanted.clone();
-        let id = self.send_request(SubscriptionAction::Subscribe, &topics, now);
-        for pending in &mut self.subscriptions.pending {
-            pending.sent_as = Some(id.clone());
+        let id = self.send_request(SubscriptionAction::Subscribe, topics, now);
+        if for_all {
+            for pending in &mut self.subscriptions.pending {
+                pending.sent_as = Some(id.clone());
+            }
         }
-        let deadline = now + self.config.timeouts.subscribe;
         self.subscriptions.pending.push_back(Pending {
             request: RESUBSCRIPTION,
             action: SubscriptionAction::Subscribe,
-            topics,
+            topics: topics.to_vec(),
             sent_as: Some(id),
-            deadline,
+            deadline: now + self.config.timeouts.subscribe,
         });
+    }
+
+    /// An `error` that names a request about topics ends it: the whole request was refused.
+    ///
+    /// The client's own request says nothing about a single topic, so they all stay wanted; one that was too long is
+    /// made again in parts. What the application asked for is refused, unless the same may work later.
+    pub(super) fn on_refused_topics(&mut self, id: Option<&str>, code: &str, now: Moment) {
+        let Some(id) = id else { return };
+        let mut ended = self.subscriptions.sent_as(id);
+        let own = ended.iter().position(|pending| pending.request == RESUBSCRIPTION);
+        if let Some(index) = own.filter(|_| code == Code::TooManyTopics.as_str())
+            && ended[index].topics.len() > 1
+        {
+            let whole = ended.swap_remove(index).topics;
+            // Where the server did not say how many it takes, half of them are tried.
+            self.subscriptions.per_request = self.subscriptions.per_request.min(whole.len().div_ceil(2));
+            self.ask_in_parts(whole, ended, now);
+            return self.arm_subscription_timer();
+        }
+        let may_work_later = Code::ALL.iter().any(|known| known.as_str() == code && known.is_retryable());
+        for pending in ended {
+            if own.is_some() || may_work_later {
+                self.emit(Event::Subscribed(pending.outcome(&[], false)));
+                continue;
+            }
+            let refused: Vec<_> = pending.topics.iter().map(|name| (name.clone(), code.to_owned())).collect();
+            if pending.action == SubscriptionAction::Subscribe {
+                self.subscriptions.give_up(&pending.topics);
+                self.forget_unwanted(&pending.topics);
+            }
+            self.emit(Event::Subscribed(pending.outcome(&refused, true)));
+        }
         self.arm_subscription_timer();
     }
 

@@ -304,7 +304,8 @@ pub struct Disconnect {
 }
 
 /// Names one subscription request, so that its outcome can be told. `RequestId(0)` is the client's own
-/// request for all its topics after each (re)connect.
+/// request for all its topics after each (re)connect; a server that takes fewer topics at once is asked several
+/// times, and each of these has its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
