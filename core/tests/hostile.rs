@@ -2,7 +2,7 @@
 
 use wse_client_core::{
     client::{Action, Client, ConnectionState, Event, Input, Output},
-    config::ClientConfig,
+    config::{ClientConfig, Credentials, TokenTransport},
     error::Code,
     io::{Frame, SocketId},
     rng::Seed,
@@ -72,4 +72,28 @@ fn a_client_that_wants_encryption_takes_no_message_before_the_key() {
         }
     }
     assert_eq!(client.state(), ConnectionState::Connecting);
+}
+
+#[test]
+fn a_token_in_the_query_is_not_printed() {
+    let mut config = ClientConfig::new("ws://server/wse");
+    config.token_transport = TokenTransport::Query;
+    config.credentials = Credentials::Token("hunter2".into());
+    let mut client = Client::new(config, Seed::from_u64(1), NOW, WallTime::from_unix_ms(0)).expect("settings");
+    client.connect(NOW);
+    let mut dialled = false;
+    loop {
+        let output = client.poll();
+        let printed = format!("{output:?}");
+        assert!(!printed.contains("hunter2"), "{printed}");
+        match output {
+            Output::Act(Action::Open { url, .. }) => {
+                dialled = true;
+                assert!(url.contains("token=hunter2") && printed.contains("ws://server/wse"), "{printed}");
+            }
+            Output::Wait(_) => break,
+            _ => {}
+        }
+    }
+    assert!(dialled);
 }

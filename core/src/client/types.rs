@@ -1,6 +1,6 @@
 //! What goes into a [`Client`](super::Client) and what comes out.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{
     delivery::{LevelCounters, LostRange, SequenceStats},
@@ -72,8 +72,7 @@ pub enum Output {
     Wait(Option<Moment>),
 }
 
-/// What the driver must do.
-#[derive(Debug)]
+/// What the driver must do. `Debug` shows no token, whichever way it travels.
 pub enum Action {
     /// Ask the application for a token and hand in [`Input::Token`].
     FetchToken {
@@ -103,6 +102,26 @@ pub enum Action {
         /// Code and reason for the close frame.
         close: Close,
     },
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FetchToken { renew } => f.debug_struct("FetchToken").field("renew", renew).finish(),
+            Self::Open { socket, url, token } => f
+                .debug_struct("Open")
+                .field("socket", socket)
+                .field("url", &crate::config::shown(url))
+                .field("token", token)
+                .finish(),
+            Self::Send { socket, frame } => {
+                f.debug_struct("Send").field("socket", socket).field("frame", frame).finish()
+            }
+            Self::Close { socket, close } => {
+                f.debug_struct("Close").field("socket", socket).field("close", close).finish()
+            }
+        }
+    }
 }
 
 /// What the application is told.
