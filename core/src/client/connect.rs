@@ -41,6 +41,7 @@ pub(super) struct Link {
     pub(super) recovery: bool,
     /// The server reads `batch`.
     pub(super) batching: bool,
+    /// Until the server's half came.
     key_pair: Option<KeyPair>,
     /// When the present key came into force.
     pub(super) keyed_at: Moment,
@@ -255,7 +256,7 @@ impl Client {
 
     /// Whether a control message may go out: not between a hello with a key and the answer to it.
     pub(super) fn may_send_control(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.key_pair.is_none() || link.channel.is_encrypted())
+        self.link.as_ref().is_some_and(|link| link.key_pair.is_none())
     }
 
     pub(super) fn on_server_ready(&mut self, message: &Message, now: Moment) {
@@ -310,10 +311,8 @@ impl Client {
 
     fn agree_on_key(&mut self, hello: &ServerHello, now: Moment) -> Result<(), Code> {
         let Some(link) = &mut self.link else { return Ok(()) };
-        let Some(pair) = &link.key_pair else { return Ok(()) };
-        if link.channel.is_encrypted() {
-            return Ok(());
-        }
+        // Used once, and wiped; a second hello does not change the key.
+        let Some(pair) = link.key_pair.take() else { return Ok(()) };
         let server_key = hello.encryption_public_key.as_deref().ok_or(Code::KeyExchangeFailed)?;
         let old = hello.server_version.as_deref().is_some_and(|version| version.starts_with("1."));
         let dialect = match link.full_duplex {
