@@ -11,6 +11,10 @@ use crate::{
     wire::{Compression, Encoding, Limits},
 };
 
+/// The longest pause, heartbeat or wait for an answer that can be set. Far beyond what makes sense, and far below what
+/// could overflow.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Everything a [`crate::client::Client`] can be told. Defaults are those of every SDK.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
@@ -38,9 +42,9 @@ pub struct ClientConfig {
     pub offline: OfflineConfig,
     /// Order, repeats and recovery of what arrives.
     pub delivery: DeliveryConfig,
-    /// Detection of a peer that went silent.
+    /// Detection of a peer that went silent. Each length lies between 1 ms and 1 day.
     pub heartbeat: HeartbeatConfig,
-    /// Bounds on waiting.
+    /// Bounds on waiting. Each lies between 1 ms and 1 day.
     pub timeouts: Timeouts,
     /// Bounds on what the server may send.
     pub limits: Limits,
@@ -110,6 +114,9 @@ impl ClientConfig {
         ] {
             if length < Duration::from_millis(1) {
                 return Err(ConfigError::new(name, "must be at least 1 ms"));
+            }
+            if length > LONGEST {
+                return Err(ConfigError::new(name, "must be at most 1 day"));
             }
         }
         if self.security.signing.as_ref().is_some_and(|signing| !signing.is_usable()) {
@@ -189,7 +196,7 @@ pub struct ReconnectConfig {
     pub max_retries: Option<u32>,
     /// First pause; later ones grow from it. Default 1 s.
     pub initial_delay: Duration,
-    /// Longest pause. Default 30 s.
+    /// Longest pause. Default 30 s, at most 1 day.
     pub max_delay: Duration,
     /// Growth of the pause. Default 1.5.
     pub multiplier: f64,
@@ -216,6 +223,9 @@ impl ReconnectConfig {
         }
         if self.max_delay < self.initial_delay {
             return Err(ConfigError::new("reconnect.max_delay", "must not be shorter than reconnect.initial_delay"));
+        }
+        if self.max_delay > LONGEST {
+            return Err(ConfigError::new("reconnect.max_delay", "must be at most 1 day"));
         }
         if !(1.0..=10.0).contains(&self.multiplier) {
             return Err(ConfigError::new("reconnect.multiplier", "must lie between 1 and 10"));
@@ -470,5 +480,25 @@ mod tests {
         let mut config = ClientConfig::new("ws://a");
         config.topics = (0..=config.limits.max_topics).map(|n| format!("t{n}")).collect();
         assert_eq!(config.check().expect_err("too many").setting, "topics");
+    }
+
+    #[test]
+    fn lengths_that_would_overflow_are_refused_by_name() {
+        let too_long: [(&str, fn(&mut ClientConfig) -> &mut Duration); 7] = [
+            ("reconnect.max_delay", |config| &mut config.reconnect.max_delay),
+            ("heartbeat.interval", |config| &mut config.heartbeat.interval),
+            ("heartbeat.timeout", |config| &mut config.heartbeat.timeout),
+            ("timeouts.connect", |config| &mut config.timeouts.connect),
+            ("timeouts.ready", |config| &mut config.timeouts.ready),
+            ("timeouts.subscribe", |config| &mut config.timeouts.subscribe),
+            ("timeouts.request", |config| &mut config.timeouts.request),
+        ];
+        for (name, setting) in too_long {
+            let mut config = ClientConfig::new("ws://a");
+            *setting(&mut config) = LONGEST;
+            assert_eq!(config.check(), Ok(()), "{name}");
+            *setting(&mut config) = LONGEST + Duration::from_nanos(1);
+            assert_eq!(config.check().expect_err(name).setting, name);
+        }
     }
 }

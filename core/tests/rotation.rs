@@ -72,6 +72,16 @@ fn rotate_step_by_step(start: impl Fn(&mut Pair)) {
 }
 
 #[test]
+fn the_age_of_a_key_need_not_be_whole_milliseconds() {
+    let mut config = config();
+    config.security.rotate_after = Some(Duration::from_micros(1_000_500));
+    let mut pair = Pair::connected(config, PeerConfig::default(), 1);
+    pair.pass(Duration::from_millis(1001));
+    pair.settle();
+    assert_eq!(rotations(&pair), (1, 1));
+}
+
+#[test]
 fn the_client_starts() {
     rotate_step_by_step(|pair| pair.client.rotate_keys(pair.now).expect("starts"));
 }

@@ -59,6 +59,8 @@ impl Driver {
         let now = global::now();
         let (answer, actions, deadline) = {
             let mut core = self.core.borrow_mut();
+            // Hosts differ in whether their monotonic clock counts the sleep of the machine.
+            core.set_clock(global::wall(), now);
             let answer = change(&mut core, now);
             let (actions, deadline) = self.drain(&mut core);
             (answer, actions, deadline)

@@ -354,6 +354,7 @@ impl Client {
         self.timers.clear(Timer::Grace);
         self.timers.set(Timer::Stable, now + STABLE_AFTER);
         self.enter(Phase::Ready { since: now }, cause);
+        self.wants_token = false;
         self.metrics.connections += 1;
         let latency = self.network.report().latency.map(|mean| u32::try_from(mean.as_millis()).unwrap_or(u32::MAX));
         self.pool.succeeded(latency, now);
@@ -424,7 +425,10 @@ impl Client {
                 self.attempt_failed(Cause::SocketClosed, code, Some(close), detail, now);
             }
             Reaction::Stop => {
-                self.wants_token = is_about_token(code);
+                self.wants_token |= is_about_token(code);
+                if is_about_token(code) {
+                    self.pool.refused();
+                }
                 self.give_up(Cause::Refused, code, Some(close), detail);
             }
         }
@@ -442,10 +446,12 @@ impl Client {
     fn attempt_failed(&mut self, cause: Cause, code: Code, close: Option<Close>, detail: String, now: Moment) {
         let wanted = self.return_window(code);
         self.forget_link();
-        self.wants_token = is_about_token(code);
-        // Refused credentials say nothing about the endpoint.
-        if !self.wants_token {
-            self.pool.failed(now);
+        self.wants_token |= is_about_token(code);
+        match code {
+            // No endpoint was asked.
+            Code::TokenProviderFailed => {}
+            _ if is_about_token(code) => self.pool.refused(),
+            _ => self.pool.failed(now),
         }
         let Some(pause) = self.backoff.next_pause(wanted, &mut self.rng) else {
             self.give_up(Cause::RetriesExhausted, Code::RetriesExhausted, close, format!("gave up: {detail}"));

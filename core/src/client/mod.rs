@@ -119,7 +119,7 @@ pub struct Client {
     offline_since: Option<Moment>,
     /// The server named the time of the next attempt: hints of the host do not bring it forward.
     retry_is_named: bool,
-    /// The last attempt failed for want of a good token.
+    /// An attempt failed for want of a good token, and none worked since.
     wants_token: bool,
     asleep_since: Option<Moment>,
     renew_token: bool,
@@ -353,6 +353,15 @@ impl Client {
         // frame proves that the server lives.
         self.on_input(input, now);
         self.fire_timers(now);
+    }
+
+    /// Tells what the host's civil clock shows: stamps and signatures depend on it. A driver calls it before each input
+    /// and each command that it hands in, since the clock behind `now` may have stood still while the machine slept,
+    /// and the civil one may have been set. What differs by less than a second from what is known changes nothing.
+    pub fn set_clock(&mut self, wall: WallTime, now: Moment) {
+        if self.wall.set(wall, now) {
+            self.recorder.note(now, &self.outputs, || What::Clock { wall: wall.as_unix_ms() });
+        }
     }
 
     /// The next thing to do. Call until it answers [`Output::Wait`].

@@ -284,6 +284,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_due_is_given_up_whatever_the_age() {
+        let max_age = Duration::from_micros(5500);
+        let mut queue = OfflineQueue::open(MemoryStore::default(), LIMITS, max_age).0;
+        queue.push(waiting("a", Priority::Normal, 1000)).expect("room");
+        let due = queue.next_expiry().expect("one waits");
+        assert_eq!(ids(&queue.expire(due)), ["a"], "or its timer would fire for ever");
+    }
+
+    #[test]
     fn what_an_earlier_run_left_is_taken_up_within_the_bounds() {
         let mut store = MemoryStore::default();
         let left = [

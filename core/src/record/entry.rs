@@ -76,6 +76,11 @@ pub enum What {
         name: String,
     },
 
+    /// The host's civil clock was set, or went on while the machine slept.
+    Clock {
+        /// What it shows, in Unix milliseconds.
+        wall: u64,
+    },
     /// The socket is open.
     Opened {
         /// The socket.

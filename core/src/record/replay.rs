@@ -117,6 +117,7 @@ fn feed(client: &mut Client, entry: &Entry, next: Option<&What>) -> Result<(), S
         What::RotateKeys => {
             let _ = client.rotate_keys(now);
         }
+        What::Clock { wall } => client.set_clock(WallTime::from_unix_ms(*wall), now),
         input => feed_input(client, input, now)?,
     }
     drain(client);

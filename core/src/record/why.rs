@@ -28,6 +28,7 @@ pub(super) fn why(cause: Option<&What>, decision: &What) -> String {
         What::ReadsPaused { paused: false } => "reading goes on".into(),
         What::Network { hint } => format!("the host says: {hint}"),
         What::Woke => "the driver woke the client".into(),
+        What::Clock { .. } => "the civil clock was set".into(),
         What::OtherInput { name } => format!("input {name}"),
         What::OtherCommand { name } => format!("the application asked: {name}"),
         command => format!("the application asked: {}", command_name(command)),

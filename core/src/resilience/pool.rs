@@ -53,7 +53,7 @@ pub struct EndpointPool {
     config: PoolConfig,
     endpoints: Vec<Endpoint>,
     current: Option<usize>,
-    /// The last attempt failed there.
+    /// The last attempt failed there, or was refused.
     just_failed: Option<usize>,
 }
 
@@ -127,6 +127,12 @@ impl EndpointPool {
         endpoint.breaker.failed(now);
         let penalty = endpoint.failures_in_row.saturating_mul(10).min(30);
         endpoint.score = endpoint.score.saturating_sub(penalty).max(WORST);
+    }
+
+    /// The endpoint did not take the credentials. That says nothing about its health, but another one may take them,
+    /// so it is not the next one to be tried.
+    pub const fn refused(&mut self) {
+        self.just_failed = self.current;
     }
 
     /// How each endpoint does, in the order in which they were given.

@@ -136,6 +136,12 @@ impl Peer {
         self.fire_timers(now);
     }
 
+    /// Tells what the host's civil clock shows: stamps, signatures and tokens depend on it. A driver calls it before what
+    /// it hands in. What differs by less than a second from what is known changes nothing.
+    pub fn set_clock(&mut self, wall: WallTime, now: Moment) {
+        self.wall.set(wall, now);
+    }
+
     /// The next thing to do. Call until it answers [`Output::Wait`].
     pub fn poll(&mut self) -> Output {
         self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.timers.next()))

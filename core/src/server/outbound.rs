@@ -165,6 +165,9 @@ impl Peer {
         let wall = self.wall.at(now);
         let delivery = self.delivery();
         self.channel.encoding = delivery.encoding;
+        if !delivery.compression {
+            self.channel.compression = None;
+        }
         let frame = self.channel.application(message, &id, &wall.to_string(), wall).map_err(|code| {
             self.close(Close::new(close::POLICY, code.as_str()), now);
             SendError::NotConnected { state: ConnectionState::Closed }

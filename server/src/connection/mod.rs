@@ -157,6 +157,13 @@ impl Connection {
         }
     }
 
+    /// What time it is, for the engine too: a machine that was suspended goes on with another civil time.
+    fn now(&mut self) -> Moment {
+        let now = self.server.now();
+        self.peer.set_clock(clock::wall(), now);
+        now
+    }
+
     async fn run(mut self, mut stream: TcpStream, leftover: Bytes) {
         let now = self.server.now();
         self.drain(now);
@@ -166,7 +173,7 @@ impl Connection {
         let mut timer = Box::pin(tokio::time::sleep(FAR));
         let mut armed: Option<Moment> = None;
         loop {
-            let now = self.server.now();
+            let now = self.now();
             let more = self.write(&stream, now);
             if self.state == State::Over || self.link.is_aborted() {
                 return;
@@ -222,7 +229,7 @@ impl Connection {
     }
 
     fn on_timer(&mut self) {
-        let now = self.server.now();
+        let now = self.now();
         match self.state {
             State::Open => {
                 self.peer.handle(Input::Wake, now);

@@ -47,7 +47,7 @@ impl Connection {
         // After our close frame the client may still be sending; its bytes are read, so that the kernel does
         // not reset the connection before the close frame has arrived, and dropped.
         if self.state == State::Open {
-            let now = self.server.now();
+            let now = self.now();
             self.on_bytes(chunk, now);
         }
     }

@@ -5,7 +5,10 @@ use std::{
     io::{self, Write as _},
 };
 
-use wse_client::wse_client_core::record::{Divergence, Entry, Head, Heard, Recording, TokenAnswer, What, replay};
+use wse_client::wse_client_core::{
+    record::{Divergence, Entry, Head, Heard, Recording, TokenAnswer, What, replay},
+    time::WallTime,
+};
 
 use crate::{args::ReplayArgs, failure::Failure};
 
@@ -88,6 +91,7 @@ fn describe(what: &What) -> String {
         What::ReadsPaused { paused } => format!("reading {}", if *paused { "stopped" } else { "goes on" }),
         What::Network { hint } => format!("the host says: {hint}"),
         What::Woke => "woken".into(),
+        What::Clock { wall } => format!("the civil clock shows {}", WallTime::from_unix_ms(*wall)),
         What::OtherInput { name } => format!("input {name}"),
         What::Timer { name } => format!("timer {name}"),
         What::FetchToken { renew } => format!("ask for a {}token", if *renew { "fresh " } else { "" }),
