@@ -1,9 +1,6 @@
 //! What both ends share about one open connection: how messages are written, and the agreed key.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use crate::{
     client::{Outgoing, SendError},
@@ -32,29 +29,6 @@ const RESERVED: &[&str] = &[
     "key_rotation_response",
     "batch",
 ];
-
-/// How long the end that answered a rotation waits for the first frame under the new key.
-pub(crate) const ROTATION_OVERLAP: Duration = Duration::from_secs(90);
-
-/// Frames under one key after which it is renewed. Source: NIST SP 800-38D §8.3.
-pub(crate) const ROTATE_AFTER_FRAMES: u64 = 1 << 32;
-
-/// `key_rotation_request`.
-#[derive(Serialize, Deserialize, Default)]
-#[serde(default)]
-pub(crate) struct RotationRequest {
-    pub(crate) public_key: String,
-}
-
-/// `key_rotation_response`.
-#[derive(Serialize, Deserialize, Default)]
-#[serde(default)]
-pub(crate) struct RotationResponse {
-    pub(crate) success: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) new_public_key: Option<String>,
-    pub(crate) timestamp: String,
-}
 
 /// How messages are written on one connection, and the keys once they are agreed.
 pub(crate) struct Channel {
@@ -149,6 +123,21 @@ impl Channel {
     /// Whether messages may have to be signed: such go out one by one.
     pub(crate) const fn signs(&self) -> bool {
         self.signing.is_some()
+    }
+
+    /// Binds signatures to the connection of this name.
+    pub(crate) fn bind_signatures(&mut self, connection: &str) {
+        if let Some(signing) = &mut self.signing {
+            signing.bind(connection);
+        }
+    }
+
+    /// What signed here, for the next connection of the same end: it knows what was seen.
+    pub(crate) fn into_signing(self) -> Option<Signing> {
+        self.signing.map(|mut signing| {
+            signing.unbind();
+            signing
+        })
     }
 
     /// Checks the signature of a message that came inside another one.

@@ -32,7 +32,7 @@ pub struct ClientConfig {
     pub reconnect: ReconnectConfig,
     /// Which of several endpoints is next.
     pub pool: PoolConfig,
-    /// Turn down pings and compress harder when the network is poor. Default false.
+    /// Turn down pings, compress harder and join small messages when the network is poor. Default false.
     pub adaptive_quality: bool,
     /// Encryption of messages.
     pub security: SecurityConfig,

@@ -47,6 +47,12 @@ fn refused_by_server(pair: &Pair) -> Vec<Code> {
         .collect()
 }
 
+fn refused_by_client(pair: &Pair) -> usize {
+    let refused =
+        |event: &client::Event| matches!(event, client::Event::Rejected(error) if error.code == Code::SignatureInvalid);
+    pair.client_events.iter().filter(|event| refused(event)).count()
+}
+
 #[test]
 fn selected_messages_are_signed_and_accepted_in_every_encoding_and_form() {
     for encoding in [Encoding::Text, Encoding::Binary, Encoding::Msgpack] {
@@ -110,10 +116,7 @@ fn a_client_refuses_what_its_server_did_not_sign() {
     pair.send_down("order", 1);
     pair.send_down("x", 2);
     pair.settle();
-    assert_eq!(pair.heard_down(), [2]);
-    let refused =
-        |event: &client::Event| matches!(event, client::Event::Rejected(error) if error.code == Code::SignatureInvalid);
-    assert_eq!(pair.client_events.iter().filter(|event| refused(event)).count(), 1);
+    assert_eq!((pair.heard_down(), refused_by_client(&pair)), (vec![2], 1));
 }
 
 #[test]
@@ -128,6 +131,40 @@ fn a_signed_frame_counts_once_and_any_change_is_noticed() {
     pair.settle();
     assert_eq!(pair.heard_up(), [1]);
     assert_eq!(refused_by_server(&pair), [Code::SignatureInvalid, Code::SignatureInvalid]);
+}
+
+#[test]
+fn a_signed_frame_cannot_be_repeated_on_another_connection_of_the_server() {
+    for form in [SigningForm::Hmac, SigningForm::Jwt] {
+        let with_form = || Some(signing(|signing| signing.form = form));
+        let mut first = connected(Encoding::Text, with_form(), Some(required()));
+        first.send_up("order", 1);
+        let frame = first.up[0].clone();
+        // Whoever listened says nothing of itself, neither what it reads nor that it can sign.
+        let mut second = Pair::named(PeerConfig { signing: Some(required()), ..PeerConfig::default() }, "c-2");
+        second.peer.handle(server::Input::Frame(frame), second.now);
+        second.settle();
+        assert_eq!((second.heard_up(), refused_by_server(&second)), (vec![], vec![Code::SignatureInvalid]), "{form:?}");
+        first.settle();
+        assert_eq!(first.heard_up(), [1], "{form:?}");
+    }
+}
+
+#[test]
+fn a_client_remembers_what_it_heard_on_its_last_connection() {
+    let mut pair = connected(Encoding::Text, Some(required()), Some(required()));
+    pair.send_down("order", 1);
+    let frame = pair.down[0].clone();
+    pair.settle();
+    // Somebody in the middle gives the next connection the name of the last one.
+    pair.reconnect(PeerConfig { signing: Some(required()), ..PeerConfig::default() });
+    assert_eq!((pair.heard_down(), refused_by_client(&pair)), (vec![1], 0));
+    pair.down.push_back(frame);
+    pair.settle();
+    assert_eq!((pair.heard_down(), refused_by_client(&pair)), (vec![1], 1));
+    pair.send_down("order", 2);
+    pair.settle();
+    assert_eq!(pair.heard_down(), [1, 2]);
 }
 
 #[test]

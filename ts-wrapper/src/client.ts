@@ -326,7 +326,7 @@ export class WseClient {
     const loading = (this.#loading ??= loadEngine().then((Engine) => {
       if (this.#loading !== loading) throw new WseError("CONNECTION_CLOSED", "the client was freed while it was loading");
       const settings = engineSettings(this.config, [...(this.config.topics ?? []), ...this.#held.keys()]);
-      this.#engine = new Engine(settings, () => this.#drainSoon(), (renew: boolean) => this.#fetchToken(renew));
+      this.#engine = new Engine(settings, () => this.#drainSoon(), (request: number, renew: boolean) => this.#fetchToken(request, renew));
       return this.#engine;
     }));
     return loading.catch((error: unknown) => {
@@ -335,7 +335,7 @@ export class WseClient {
     });
   }
 
-  #fetchToken(renew: boolean): void {
+  #fetchToken(request: number, renew: boolean): void {
     const engine = this.#engine;
     const answer = (run: (engine: WasmClient) => void) => {
       if (engine && engine === this.#engine) run(engine);
@@ -344,11 +344,11 @@ export class WseClient {
     void Promise.resolve()
       .then(() => this.#provider?.({ renew }))
       .then((token) => {
-        if (token === null || token === undefined) answer((engine) => engine.provideToken(undefined));
-        else if (typeof token === "string") answer((engine) => engine.provideToken(token));
+        if (token === null || token === undefined) answer((engine) => engine.provideToken(request, undefined));
+        else if (typeof token === "string") answer((engine) => engine.provideToken(request, token));
         else throw new TypeError(`the token provider gave ${typeof token}, not a string`);
       })
-      .catch((error: unknown) => answer((engine) => engine.refuseToken(asWseError(error).message)));
+      .catch((error: unknown) => answer((engine) => engine.refuseToken(request, asWseError(error).message)));
   }
 
   async #request(start: (engine: WasmClient) => number): Promise<SubscriptionResult> {

@@ -28,7 +28,7 @@ impl WasmClient {
     /// A client that has not dialled yet.
     ///
     /// `settings` is a plain object as in `wasm/src/config.rs`. `wake()` is called when events wait; it must not
-    /// call back at once. `fetch_token(renew)` is called when a token is wanted; answer with `provideToken`.
+    /// call back at once. `fetch_token(request, renew)` is called when a token is wanted; answer with `provideToken`.
     #[wasm_bindgen(constructor)]
     pub fn new(settings: &Object, wake: Function, fetch_token: Function) -> Result<Self, JsValue> {
         global::report_panics();
@@ -102,16 +102,16 @@ impl WasmClient {
         self.driver.turn(|client, now| client.set_token(token.map(Secret::new), now));
     }
 
-    /// Answers `fetch_token` with a token, or with none.
+    /// Answers the `fetch_token` of this number with a token, or with none. An answer to an earlier one is dropped.
     #[wasm_bindgen(js_name = provideToken)]
-    pub fn provide_token(&self, token: Option<String>) {
-        self.driver.turn(|client, now| client.handle(Input::Token(Ok(token.map(Secret::new))), now));
+    pub fn provide_token(&self, request: f64, token: Option<String>) {
+        self.answer(request, Ok(token.map(Secret::new)));
     }
 
-    /// Answers `fetch_token` with a failure in the application's words.
+    /// Answers the `fetch_token` of this number with a failure in the application's words.
     #[wasm_bindgen(js_name = refuseToken)]
-    pub fn refuse_token(&self, reason: String) {
-        self.driver.turn(|client, now| client.handle(Input::Token(Err(reason)), now));
+    pub fn refuse_token(&self, request: f64, reason: String) {
+        self.answer(request, Err(reason));
     }
 
     /// The events since the last call, oldest first.
@@ -151,7 +151,14 @@ impl Drop for WasmClient {
     }
 }
 
+impl WasmClient {
+    fn answer(&self, request: f64, answer: Result<Option<Secret>, String>) {
+        let request = RequestId(request as u64);
+        self.driver.turn(|client, now| client.handle(Input::Token(request, answer), now));
+    }
+}
+
 /// Request numbers stay far below 2^53.
-fn number(request: RequestId) -> f64 {
+pub(crate) fn number(request: RequestId) -> f64 {
     request.0 as f64
 }

@@ -15,6 +15,7 @@ use wse_client_core::{
 };
 
 use crate::{
+    client::number,
     global::{self, Timer},
     socket::Socket,
 };
@@ -104,8 +105,8 @@ impl Driver {
 
     fn act(&self, action: Action) {
         match action {
-            Action::FetchToken { renew } => {
-                let _ = self.fetch_token.call1(&JsValue::UNDEFINED, &renew.into());
+            Action::FetchToken { request, renew } => {
+                let _ = self.fetch_token.call2(&JsValue::UNDEFINED, &number(request).into(), &renew.into());
             }
             Action::Open { socket, url, .. } => self.open(socket, &url),
             Action::Send { socket, frame } => self.with_socket(socket, |open| open.send(&frame)),

@@ -14,13 +14,13 @@ use crate::{
     },
     io::{Close, SocketId},
     resilience::{Adaptation, ReturnWindow},
-    security::{Dialect, KeyPair, Keyring, Role, Secret, Signing},
+    security::{Dialect, KeyPair, Keyring, Role, Secret},
     time::Moment,
     wire::{Encoding, Message},
 };
 
 use super::{
-    Action, Client, Disconnect, Event, Fault, Input, Output, ServerInfo, Timer,
+    Action, Client, Disconnect, Event, Fault, Input, Output, RequestId, ServerInfo, Timer,
     lifecycle::{Cause, Phase, Rest},
 };
 
@@ -52,9 +52,19 @@ pub(super) struct Link {
     pub(super) last_error: Option<(String, String)>,
     /// When the server wants to see us again, if it said so.
     pub(super) return_window: Option<ReturnWindow>,
+    /// The end of the pause that the server named in a refusal: whoever is sent away for that comes back after it.
+    pub(super) refused_until: Option<Moment>,
 }
 
 impl Link {
+    /// The server said how it calls this connection, if it did.
+    fn know_name(&mut self, name: Option<String>) {
+        if let Some(name) = name {
+            self.channel.bind_signatures(&name);
+            self.info.connection_id = Some(name);
+        }
+    }
+
     /// What decides how this connection goes on, in one line for a checker.
     pub(super) fn flags(&self) -> String {
         format!(
@@ -132,7 +142,7 @@ impl Client {
         let cause = match self.phase() {
             Phase::Resting(_) => Cause::Connect,
             // A token that was set comes before the answer of the provider.
-            Phase::FetchingToken => Cause::TokenGiven,
+            Phase::FetchingToken { .. } => Cause::TokenGiven,
             Phase::Opening { .. } | Phase::Greeting | Phase::Ready { .. } | Phase::Waiting => Cause::PauseOver,
         };
         match &self.config.credentials {
@@ -146,15 +156,16 @@ impl Client {
                 self.dial(token, cause, now);
             }
             Credentials::Provider => {
-                self.enter(Phase::FetchingToken, cause);
+                let request = self.subscriptions.next_request();
+                self.enter(Phase::FetchingToken { request }, cause);
                 let renew = std::mem::take(&mut self.renew_token);
-                self.outputs.push_back(Output::Act(Action::FetchToken { renew }));
+                self.outputs.push_back(Output::Act(Action::FetchToken { request, renew }));
             }
         }
     }
 
-    pub(super) fn on_token(&mut self, answer: Result<Option<Secret>, String>, now: Moment) {
-        if !matches!(self.phase(), Phase::FetchingToken) {
+    pub(super) fn on_token(&mut self, request: RequestId, answer: Result<Option<Secret>, String>, now: Moment) {
+        if !matches!(self.phase(), Phase::FetchingToken { request: current } if current == request) {
             return;
         }
         match answer {
@@ -210,8 +221,7 @@ impl Client {
         self.timers.set(Timer::Grace, now + LEGACY_GRACE);
         self.enter(Phase::Greeting, Cause::Opened);
         let key_pair = self.config.security.encryption.then(|| KeyPair::generate(&mut self.rng));
-        let signing = self.config.security.signing.clone();
-        let signing = signing.map(|config| Signing::new(config, Role::Client, &mut self.rng));
+        let signing = self.signing.take();
         self.link = Some(Link {
             socket,
             // Until the server says that it reads more, JSON text is what every server reads.
@@ -227,6 +237,7 @@ impl Client {
             grace_over: false,
             last_error: None,
             return_window: None,
+            refused_until: None,
         });
         // The ping goes first: after a hello with a key, plaintext is over.
         self.ping(now);
@@ -264,7 +275,7 @@ impl Client {
         let inner = outer.details.map(|details| *details).unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
-        link.info.connection_id = outer.connection_id.or(inner.connection_id).or(link.info.connection_id.take());
+        link.know_name(outer.connection_id.or(inner.connection_id));
         link.info.user_id = outer.user_id.or(inner.user_id);
         link.recovery |= outer.features.recovery || inner.features.recovery;
         link.batching |= outer.features.batching || inner.features.batching;
@@ -278,7 +289,7 @@ impl Client {
         let hello: ServerHello = message.payload().parse_control().unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
-        link.info.connection_id = hello.connection_id.clone().or(link.info.connection_id.take());
+        link.know_name(hello.connection_id.clone());
         link.recovery |= hello.features.recovery;
         link.batching |= hello.features.batching;
         if let Some(limit) = hello.limits.max_topics {
@@ -305,7 +316,7 @@ impl Client {
         link.channel.compression = self.config.performance.compression;
         let adaptation = self.adaptive.adaptation();
         if adaptation != Adaptation::NONE {
-            self.adapt(adaptation);
+            self.apply(adaptation);
         }
     }
 
@@ -379,7 +390,7 @@ impl Client {
     pub(super) fn on_dial_timeout(&mut self, now: Moment) {
         let timeout = self.config.timeouts.connect;
         match self.phase() {
-            Phase::FetchingToken => {
+            Phase::FetchingToken { .. } => {
                 let detail = format!("the token provider did not answer within {timeout:?}");
                 self.attempt_failed(Cause::TimedOut, Code::TokenProviderFailed, None, detail, now);
             }
@@ -444,7 +455,7 @@ impl Client {
     }
 
     fn attempt_failed(&mut self, cause: Cause, code: Code, close: Option<Close>, detail: String, now: Moment) {
-        let wanted = self.return_window(code);
+        let wanted = self.return_window(code, now);
         self.forget_link();
         self.wants_token |= is_about_token(code);
         match code {
@@ -464,11 +475,20 @@ impl Client {
     }
 
     /// When the server wants us back; where we are forbidden to come in, we ask again slowly.
-    fn return_window(&self, code: Code) -> Option<ReturnWindow> {
+    fn return_window(&self, code: Code, now: Moment) -> Option<ReturnWindow> {
         let longest = self.config.reconnect.max_delay;
-        match code {
-            Code::Forbidden => Some(ReturnWindow { retry_after: longest, window: longest }),
-            _ => self.link.as_ref()?.return_window,
+        if code == Code::Forbidden {
+            return Some(ReturnWindow { retry_after: longest, window: longest });
+        }
+        let link = self.link.as_ref()?;
+        let sent_away = matches!(code, Code::RateLimited | Code::ServerFull | Code::SlowConsumer);
+        let refused = link.refused_until.filter(|until| sent_away && *until > now);
+        let refused = refused.map(|until| ReturnWindow { retry_after: until.since(now), window: Duration::ZERO });
+        match (link.return_window, refused) {
+            (Some(drain), Some(refused)) => {
+                Some(ReturnWindow { retry_after: drain.retry_after.max(refused.retry_after), ..drain })
+            }
+            (drain, refused) => drain.or(refused),
         }
     }
 
@@ -485,7 +505,9 @@ impl Client {
 
     /// Everything that belongs to the old socket goes; requests wait for the next one.
     pub(super) fn forget_link(&mut self) {
-        self.link = None;
+        if let Some(link) = self.link.take() {
+            self.signing = link.channel.into_signing();
+        }
         self.ping_sent = None;
         self.reads_paused = false;
         self.note_life();
@@ -526,7 +548,7 @@ impl Client {
             Input::Frame(socket, frame) => self.on_frame(socket, &frame, now),
             Input::Closed(socket, close) => self.on_closed(socket, close, now),
             Input::Failed(socket, fault) => self.on_failed(socket, fault, now),
-            Input::Token(answer) => self.on_token(answer, now),
+            Input::Token(request, answer) => self.on_token(request, answer, now),
             Input::Network(hint) => self.on_hint(hint, now),
             Input::ReadsPaused(paused) => self.on_reads_paused(paused, now),
             Input::Wake => {}

@@ -65,9 +65,13 @@ impl Client {
     }
 
     pub(super) fn on_reads_paused(&mut self, paused: bool, now: Moment) {
+        // Said of the present socket: without one there is nothing that is not read.
+        if self.link.is_none() {
+            return;
+        }
         self.reads_paused = paused;
         self.note_life();
-        if !paused && self.link.is_some() && self.may_send_control() {
+        if !paused && self.may_send_control() {
             self.ping(now);
         }
     }

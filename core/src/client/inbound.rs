@@ -133,6 +133,7 @@ impl Client {
 
     fn on_server_error(&mut self, message: Message, now: Moment) {
         let payload: ErrorPayload = message.payload().parse_control().unwrap_or_default();
+        self.note_retry_after(&message, now);
         if payload.code == Code::RateLimited.as_str() {
             self.on_rate_limited(&message, now);
         }

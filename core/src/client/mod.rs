@@ -43,7 +43,7 @@ use crate::{
     record::{Recorder, Recording, What},
     resilience::{AdaptiveQuality, Backoff, EndpointPool, NetworkMonitor, Quality},
     rng::{Rng, Seed},
-    security::{RotateError, Secret},
+    security::{Role, RotateError, Secret, Signing},
     time::{Moment, Timers, WallClock, WallTime},
     wire::Message,
 };
@@ -111,6 +111,8 @@ pub struct Client {
     rng: Rng,
     lifecycle: Lifecycle,
     link: Option<Link>,
+    /// While there is no link: what signed on the last one.
+    signing: Option<Signing>,
     last_socket: u64,
     pool: EndpointPool,
     network: NetworkMonitor,
@@ -157,6 +159,7 @@ impl Client {
             recorder: Recorder::new(&config, rng.choices_seed(), now, wall),
             lifecycle: Lifecycle::new(),
             link: None,
+            signing: config.security.signing.clone().map(|signing| Signing::new(signing, Role::Client, &mut rng)),
             last_socket: 0,
             pool: EndpointPool::new(&config.endpoints, config.pool.clone()),
             network: NetworkMonitor::default(),
@@ -201,6 +204,8 @@ impl Client {
     }
 
     /// Starts to connect; does nothing while connected or connecting. After a failure or a close it starts anew.
+    ///
+    /// While the host says that it is offline, the attempt waits until it says otherwise, `reconnect.max_delay` at most.
     pub fn connect(&mut self, now: Moment) {
         self.recorder.note(now, &self.outputs, || What::Connect);
         self.start_anew(now);
@@ -209,7 +214,11 @@ impl Client {
     fn start_anew(&mut self, now: Moment) {
         if matches!(self.phase(), Phase::Resting(_)) {
             self.backoff.reset();
-            self.start_attempt(now);
+            if self.offline_since.is_some() {
+                self.wait_for_network(now);
+            } else {
+                self.start_attempt(now);
+            }
         }
     }
 
@@ -287,7 +296,7 @@ impl Client {
         self.recorder.note(now, &self.outputs, || What::set_token(token.as_ref()));
         if matches!(self.config.credentials, Credentials::Provider) {
             self.token_once = token;
-            if self.token_once.is_some() && matches!(self.phase(), Phase::FetchingToken) {
+            if self.token_once.is_some() && matches!(self.phase(), Phase::FetchingToken { .. }) {
                 // What the provider still answers is older than this.
                 self.start_attempt(now);
                 return;
@@ -301,7 +310,8 @@ impl Client {
         }
     }
 
-    /// Drops the present connection or attempt and dials at once.
+    /// Drops the present connection or attempt and dials at once, whatever the host says. Where there is none, it is
+    /// [`Client::connect`].
     pub fn reconnect(&mut self, now: Moment) {
         self.recorder.note(now, &self.outputs, || What::Reconnect);
         self.dial_anew(now);
@@ -394,7 +404,11 @@ impl Client {
     pub fn metrics(&self, now: Moment) -> Metrics {
         let connected_for = match self.phase() {
             Phase::Ready { since } => Some(now.since(since)),
-            Phase::Resting(_) | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Waiting => None,
+            Phase::Resting(_)
+            | Phase::FetchingToken { .. }
+            | Phase::Opening { .. }
+            | Phase::Greeting
+            | Phase::Waiting => None,
         };
         Metrics {
             failed_attempts: self.backoff.failures(),

@@ -7,7 +7,8 @@ use crate::{
     channel::check_outgoing,
     config::ClientConfig,
     delivery::{
-        Batcher, LevelCounters, MemoryStore, NotQueued, OfflineQueue, QueueLimits, Refused, TokenBucket, Waiting,
+        BatchConfig, Batcher, LevelCounters, MemoryStore, NotQueued, OfflineQueue, QueueLimits, Refused, TokenBucket,
+        Waiting,
     },
     error::Code,
     io::Frame,
@@ -42,6 +43,17 @@ impl Outbox {
             paced_until: None,
             batcher: config.performance.batch.map(Batcher::new),
         }
+    }
+
+    /// Joins messages by these bounds from here on; `None`: each goes at once.
+    pub(super) fn set_batching(&mut self, config: Option<BatchConfig>) {
+        self.batcher = config.map(|config| match self.batcher.take() {
+            Some(mut batcher) => {
+                batcher.set_config(config);
+                batcher
+            }
+            None => Batcher::new(config),
+        });
     }
 
     pub(super) fn metrics(&self) -> QueueMetrics {

@@ -34,9 +34,29 @@ struct Words {
     window: Value,
 }
 
+impl Words {
+    fn pause(&self) -> Option<Duration> {
+        positive(&self.retry_after).map(|seconds| Duration::from_secs_f64(seconds.min(LONGEST_PAUSE.as_secs_f64())))
+    }
+}
+
+fn positive(value: &Value) -> Option<f64> {
+    value.as_f64().filter(|number| *number > 0.0)
+}
+
 impl Client {
+    /// Notes the pause that the server named in an `error` of any code, or a warning: a close that follows keeps us
+    /// away for as long.
+    pub(super) fn note_retry_after(&mut self, message: &Message, now: Moment) {
+        let words: Words = message.payload().parse_control().unwrap_or_default();
+        if let (Some(pause), Some(link)) = (words.pause(), &mut self.link) {
+            link.refused_until = link.refused_until.max(Some(now + pause));
+        }
+    }
+
     /// The server warns (`rate_limit_warning`).
     pub(super) fn on_rate_limit_warning(&mut self, message: &Message, now: Moment) {
+        self.note_retry_after(message, now);
         self.pace(message, None, now);
     }
 
@@ -47,14 +67,11 @@ impl Client {
 
     fn pace(&mut self, message: &Message, least: Option<Duration>, now: Moment) {
         let words: Words = message.payload().parse_control().unwrap_or_default();
-        let positive = |value: &Value| value.as_f64().filter(|number| *number > 0.0);
         let named = positive(&words.limit).map(|limit| RateLimit {
             capacity: limit.min(f64::from(u32::MAX)) as u32,
             refill: limit / positive(&words.window).unwrap_or(1.0),
         });
-        let pause = positive(&words.retry_after)
-            .map(|seconds| Duration::from_secs_f64(seconds.min(LONGEST_PAUSE.as_secs_f64())))
-            .or(least);
+        let pause = words.pause().or(least);
         if named.is_none() && pause.is_none() {
             return;
         }

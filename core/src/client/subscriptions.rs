@@ -25,6 +25,9 @@ pub(super) struct Subscriptions {
     /// Tokens for single topics, sent with each request about them.
     tokens: BTreeMap<String, Secret>,
     pending: VecDeque<Pending>,
+    /// Topics of requests on the present connection that got no answer in time, with the message that asked. An
+    /// answer may still come; each topic is wanted, which bounds them.
+    overdue: BTreeMap<String, String>,
     last_request: u64,
     /// Most topics that the server takes in one request, as far as it is known.
     per_request: usize,
@@ -98,6 +101,7 @@ impl Subscriptions {
 
     fn give_up(&mut self, topics: &[String]) {
         self.wanted.retain(|name| !topics.contains(name));
+        self.overdue.retain(|name, _| !topics.contains(name));
     }
 
     /// A name for the next request, of any sort.
@@ -107,6 +111,7 @@ impl Subscriptions {
     }
 
     pub(super) fn disconnected(&mut self) {
+        self.overdue.clear();
         self.pending.retain(|pending| pending.request != RESUBSCRIPTION);
         for pending in &mut self.pending {
             pending.sent_as = None;
@@ -136,6 +141,20 @@ impl Subscriptions {
     /// Takes out the requests that were sent as one message.
     fn sent_as(&mut self, id: &str) -> Vec<Pending> {
         self.take(|pending| pending.sent_as.as_deref() == Some(id))
+    }
+
+    /// A request got no answer in time.
+    fn note_overdue(&mut self, pending: &Pending) {
+        let (SubscriptionAction::Subscribe, Some(id)) = (pending.action, &pending.sent_as) else { return };
+        for name in pending.topics.iter().filter(|name| self.wanted.contains(name)) {
+            self.overdue.insert(name.clone(), id.clone());
+        }
+    }
+
+    /// Takes out what an answer to this message, or to no named one, refuses after its time.
+    fn refused_late(&mut self, id: Option<&str>, refused: &[(String, String)]) -> Vec<(String, String)> {
+        let is_late = |name: &String| self.overdue.get(name).is_some_and(|asked| id.is_none_or(|id| id == asked));
+        refused.iter().filter(|(name, _)| is_late(name)).cloned().collect()
     }
 
     fn take(&mut self, mut wanted: impl FnMut(&Pending) -> bool) -> Vec<Pending> {
@@ -170,6 +189,7 @@ impl Client {
                 self.forget_unwanted(&topics);
             }
         }
+        self.subscriptions.overdue.retain(|name, _| !topics.contains(name));
         let request = self.subscriptions.next_request();
         let sent_as = self.is_ready().then(|| self.send_request(action, &topics, now));
         let deadline = now + self.config.timeouts.subscribe;
@@ -337,19 +357,42 @@ impl Client {
         let ended = self.subscriptions.answered(message.correlation_id(), answer.action.as_deref(), exact);
         for pending in ended {
             if pending.action == SubscriptionAction::Subscribe {
-                let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
-                self.subscriptions.give_up(&names);
-                if !names.is_empty() {
-                    self.forget_unwanted(&names);
-                }
+                self.give_up_refused(&refused);
             }
             self.emit(Event::Subscribed(pending.outcome(&refused, true)));
         }
+        self.on_late_refusal(message.correlation_id(), &refused);
         self.arm_subscription_timer();
+    }
+
+    fn give_up_refused(&mut self, refused: &[(String, String)]) {
+        let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
+        if !names.is_empty() {
+            self.subscriptions.give_up(&names);
+            self.forget_unwanted(&names);
+        }
+    }
+
+    /// Topics of a request that came to its end without an answer are refused after all: they would be asked for at
+    /// each connection, in vain.
+    fn on_late_refusal(&mut self, id: Option<&str>, refused: &[(String, String)]) {
+        let late = self.subscriptions.refused_late(id, refused);
+        if late.is_empty() {
+            return;
+        }
+        self.give_up_refused(&late);
+        self.emit(Event::Subscribed(SubscriptionOutcome {
+            request: RESUBSCRIPTION,
+            action: SubscriptionAction::Subscribe,
+            accepted: Vec::new(),
+            refused: late,
+            confirmed: true,
+        }));
     }
 
     pub(super) fn on_subscription_timeout(&mut self, now: Moment) {
         for pending in self.subscriptions.take(|pending| pending.deadline <= now) {
+            self.subscriptions.note_overdue(&pending);
             self.emit(Event::Subscribed(pending.outcome(&[], false)));
         }
         self.arm_subscription_timer();

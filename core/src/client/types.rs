@@ -25,12 +25,14 @@ pub enum Input {
     Closed(SocketId, Close),
     /// The socket could not be opened, or broke.
     Failed(SocketId, Fault),
-    /// The answer to [`Action::FetchToken`]: a token, none, or a failure in the application's words.
-    Token(Result<Option<Secret>, String>),
+    /// The answer to the [`Action::FetchToken`] of this name: a token, none, or a failure in the application's words.
+    /// One to a question that is over is dropped.
+    Token(RequestId, Result<Option<Secret>, String>),
     /// What the host says about the network or about itself.
     Network(NetworkHint),
     /// The driver stopped reading because the application is slow (`true`), or reads again (`false`).
-    /// While it does not read, silence of the server proves nothing.
+    /// While it does not read, silence of the server proves nothing. It counts for the present open socket, and is
+    /// said again of the next one; without one it means nothing.
     ReadsPaused(bool),
     /// The time given by [`Output::Wait`] has come. Early calls are harmless.
     Wake,
@@ -76,6 +78,8 @@ pub enum Output {
 pub enum Action {
     /// Ask the application for a token and hand in [`Input::Token`].
     FetchToken {
+        /// The name of this question, to be repeated in the answer.
+        request: RequestId,
         /// The last token was refused, so a cached one will not do.
         renew: bool,
     },
@@ -107,7 +111,9 @@ pub enum Action {
 impl fmt::Debug for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FetchToken { renew } => f.debug_struct("FetchToken").field("renew", renew).finish(),
+            Self::FetchToken { request, renew } => {
+                f.debug_struct("FetchToken").field("request", request).field("renew", renew).finish()
+            }
             Self::Open { socket, url, token } => f
                 .debug_struct("Open")
                 .field("socket", socket)
@@ -322,9 +328,9 @@ pub struct Disconnect {
     pub retry_in: Option<Duration>,
 }
 
-/// Names one subscription request, so that its outcome can be told. `RequestId(0)` is the client's own
-/// request for all its topics after each (re)connect; a server that takes fewer topics at once is asked several
-/// times, and each of these has its outcome.
+/// Names one request, so that its outcome can be told. `RequestId(0)` is the client's own request for all its topics
+/// after each (re)connect; a server that takes fewer topics at once is asked several times, and each of these has its
+/// outcome. Topics that are refused after their request timed out are told under it, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 

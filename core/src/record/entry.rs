@@ -113,6 +113,8 @@ pub enum What {
     },
     /// The token provider answered.
     Token {
+        /// The name of the question.
+        request: u64,
         /// How.
         answer: TokenAnswer,
     },
@@ -142,6 +144,8 @@ pub enum What {
 
     /// The token provider is asked.
     FetchToken {
+        /// The name of the question.
+        request: u64,
         /// For a fresh token.
         renew: bool,
     },
@@ -325,9 +329,14 @@ impl What {
             }
             Input::Closed(SocketId(socket), close) => Self::Closed { socket: *socket, code: close.code },
             Input::Failed(SocketId(socket), fault) => Self::Failed { socket: *socket, status: fault.http_status },
-            Input::Token(Ok(Some(_))) => Self::Token { answer: TokenAnswer::Given },
-            Input::Token(Ok(None)) => Self::Token { answer: TokenAnswer::None },
-            Input::Token(Err(_)) => Self::Token { answer: TokenAnswer::Failed },
+            Input::Token(request, answer) => Self::Token {
+                request: request.0,
+                answer: match answer {
+                    Ok(Some(_)) => TokenAnswer::Given,
+                    Ok(None) => TokenAnswer::None,
+                    Err(_) => TokenAnswer::Failed,
+                },
+            },
             Input::ReadsPaused(paused) => Self::ReadsPaused { paused: *paused },
             Input::Network(hint) => Self::Network { hint: hint_name(*hint).to_owned() },
             Input::Wake => Self::Woke,
@@ -350,7 +359,7 @@ impl What {
 
     fn of_action(action: &Action, said: Option<&str>, limits: &Limits) -> Self {
         match action {
-            Action::FetchToken { renew } => Self::FetchToken { renew: *renew },
+            Action::FetchToken { request, renew } => Self::FetchToken { request: request.0, renew: *renew },
             Action::Open { socket, url, token } => {
                 Self::Open { socket: socket.0, url: redact::without_query(url).to_owned(), token: token.is_some() }
             }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    client::{Client, Fault, Input, Outgoing, Output},
+    client::{Client, Fault, Input, Outgoing, Output, RequestId},
     config::RecordConfig,
     io::{Close, Frame, SocketId},
     rng::Seed,
@@ -141,11 +141,14 @@ fn feed_input(client: &mut Client, input: &What, now: Moment) -> Result<(), Stri
         What::Failed { socket, status } => {
             Input::Failed(SocketId(*socket), Fault { http_status: *status, detail: String::new() })
         }
-        What::Token { answer } => Input::Token(match answer {
-            TokenAnswer::Given => Ok(Some(format::no_token())),
-            TokenAnswer::None => Ok(None),
-            TokenAnswer::Failed => Err(String::new()),
-        }),
+        What::Token { request, answer } => {
+            let answer = match answer {
+                TokenAnswer::Given => Ok(Some(format::no_token())),
+                TokenAnswer::None => Ok(None),
+                TokenAnswer::Failed => Err(String::new()),
+            };
+            Input::Token(RequestId(*request), answer)
+        }
         What::Network { hint } => {
             Input::Network(entry::hint_named(hint).ok_or_else(|| format!("unknown hint {hint:?}"))?)
         }

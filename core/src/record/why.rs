@@ -19,7 +19,7 @@ pub(super) fn why(cause: Option<&What>, decision: &What) -> String {
         What::Frame { heard: Some(Heard::Refused(code)), .. } => format!("frame refused: {code}"),
         What::Frame { heard: None, .. } => "frame of a socket given up".into(),
         What::Opened { .. } => "the socket is open".into(),
-        What::Token { answer } => match answer {
+        What::Token { answer, .. } => match answer {
             TokenAnswer::Given => "the provider gave a token".into(),
             TokenAnswer::None => "the provider gave no token".into(),
             TokenAnswer::Failed => "the token provider failed → reconnect".into(),
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_reason_names_the_cause_and_the_rule() {
-        let ask = What::FetchToken { renew: true };
+        let ask = What::FetchToken { request: 1, renew: true };
         let reason = |cause: &What| why(Some(cause), &ask);
         assert_eq!(reason(&What::Closed { socket: 1, code: 4401 }), "close 4401 → renew the token, reconnect");
         assert_eq!(reason(&What::Timer { name: "Retry".into() }), "timer Retry: the pause is over");

@@ -104,11 +104,6 @@ impl CircuitBreaker {
             State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => open,
         };
     }
-
-    /// Forgets everything: the application asked for a new start.
-    pub fn reset(&mut self) {
-        self.state = State::Closed { failures: 0 };
-    }
 }
 
 #[cfg(test)]

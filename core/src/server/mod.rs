@@ -79,7 +79,8 @@ pub struct Peer {
 impl Peer {
     /// A peer for a WebSocket that was just opened. It sends `server_ready`, or the reason and a close.
     ///
-    /// `connection_id` is the server's name for the connection; `seed` comes from the operating system.
+    /// `connection_id` is the server's name for the connection, never given to another one by any server with the same
+    /// signing key; `seed` comes from the operating system.
     pub fn new(
         config: Arc<PeerConfig>,
         params: UpgradeParams,
@@ -92,8 +93,10 @@ impl Peer {
         let compression = config.compression.filter(|_| params.compression);
         let mut rng = Rng::new(seed);
         let signing = config.signing.clone().map(|config| Signing::new(config, Role::Server, &mut rng));
+        let mut channel = Channel::new(params.encoding, compression, signing);
+        channel.bind_signatures(&connection_id);
         let mut peer = Self {
-            channel: Channel::new(params.encoding, compression, signing),
+            channel,
             config,
             params,
             connection_id,

@@ -22,11 +22,7 @@ fn config() -> ClientConfig {
 
 /// A world whose client is connected.
 fn connected(client: ClientConfig) -> World {
-    let mut world = World::new(WorldConfig { client, ..WorldConfig::default() });
-    world.connect();
-    world.run(SECOND);
-    assert_eq!(world.client.state(), ConnectionState::Connected);
-    world
+    World::connected(WorldConfig { client, ..WorldConfig::default() })
 }
 
 fn order(n: u64, priority: Priority) -> Outgoing {
@@ -58,6 +54,30 @@ fn drops(world: &World) -> Vec<(String, DropReason)> {
 /// Frames with more than one message that the client sent, in a world without encryption and compression.
 fn batches(world: &World) -> usize {
     world.transcript().lines().filter(|line| line.contains('>') && line.contains("messages")).count()
+}
+
+#[test]
+fn on_a_poor_network_messages_are_joined_if_that_was_asked_for() {
+    let batches_of = |adaptive_quality| {
+        let mut client = ClientConfig { adaptive_quality, ..config() };
+        client.performance.compression = None;
+        client.performance.encoding = Encoding::Text;
+        let mut world = connected(client);
+        world.faults.delay = Duration::from_millis(400);
+        world.run(Duration::from_secs(200));
+        send_all(&mut world, 0..51);
+        world.run(5 * SECOND);
+        assert_eq!(world.heard_by_server().len(), 51, "each once");
+        let poor = batches(&world);
+        world.faults.delay = Duration::ZERO;
+        world.run(Duration::from_secs(3000));
+        send_all(&mut world, 51..100);
+        world.run(5 * SECOND);
+        assert_eq!(world.heard_by_server().len(), 100);
+        (poor, batches(&world) - poor)
+    };
+    assert_eq!(batches_of(false), (0, 0));
+    assert_eq!(batches_of(true), (1, 0), "the first goes at once, fifty together; each alone when all is well again");
 }
 
 #[test]

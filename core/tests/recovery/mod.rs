@@ -17,10 +17,7 @@ use crate::{
 /// A connected client of one topic, on a server that remembers `held` publications.
 fn connected(topic: &str, held: usize) -> World {
     let client = ClientConfig { topics: vec![topic.into()], ..config() };
-    let mut world = World::new(WorldConfig { client, history: Some(held), ..WorldConfig::default() });
-    world.connect();
-    world.run(SECOND);
-    world
+    World::connected(WorldConfig { client, history: Some(held), ..WorldConfig::default() })
 }
 
 fn publish(world: &mut World, topic: &str, numbers: std::ops::Range<u64>) {

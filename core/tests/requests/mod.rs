@@ -18,10 +18,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn connected(encryption: bool) -> World {
     let mut client = ClientConfig::new("ws://server/wse");
     client.security.encryption = encryption;
-    let mut world = World::new(WorldConfig { client, ..WorldConfig::default() });
-    world.connect();
-    world.run(SECOND);
-    world
+    World::connected(WorldConfig { client, ..WorldConfig::default() })
 }
 
 fn outcomes(world: &World, wanted: RequestId) -> Vec<RequestOutcome> {

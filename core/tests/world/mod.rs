@@ -155,6 +155,15 @@ impl World {
         }
     }
 
+    /// One whose client has just connected.
+    pub(crate) fn connected(config: WorldConfig) -> Self {
+        let mut world = Self::new(config);
+        world.connect();
+        world.run(Duration::from_secs(1));
+        assert_eq!(world.client.state(), client::ConnectionState::Connected);
+        world
+    }
+
     // What a test does.
 
     pub(crate) fn connect(&mut self) {
@@ -292,6 +301,11 @@ impl World {
 
     pub(crate) fn hint(&mut self, hint: NetworkHint) {
         self.client_hears(Input::Network(hint));
+    }
+
+    pub(crate) fn client_closes(&mut self) {
+        self.client.close(Close::normal(), self.now);
+        self.drain_client();
     }
 
     pub(crate) fn set_token(&mut self, token: &str) {
@@ -529,13 +543,13 @@ impl World {
 
     fn act(&mut self, action: Action, agreed: bool) {
         match action {
-            Action::FetchToken { renew } => {
+            Action::FetchToken { request, renew } => {
                 self.token_requests.push(renew);
                 if self.provider_is_stuck {
                     return;
                 }
                 let token = if self.tokens.len() > 1 { self.tokens.pop_front() } else { self.tokens.front().cloned() };
-                self.client.handle(Input::Token(Ok(token.map(Into::into))), self.now);
+                self.client.handle(Input::Token(request, Ok(token.map(Into::into))), self.now);
             }
             Action::Open { socket, url, token } => {
                 self.open(socket, &url, token.map(|token| token.expose().to_owned()))

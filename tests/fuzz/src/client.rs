@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wse_client_core::{
-    client::{Client, Fault, Input, Outgoing},
+    client::{Client, Fault, Input, Outgoing, RequestId},
     config::{ClientConfig, Credentials, TokenTransport},
     io::{Close, Frame, SocketId},
     rng::Seed,
@@ -75,7 +75,7 @@ fn check_end(client: &mut Client, watch: &mut Watch, now: Moment) {
     assert_eq!(watch.socket, None, "a socket outlives the client");
     client.connect(now);
     watch.drain(client);
-    assert!(watch.socket.is_some() || watch.wants_token, "connect after close does nothing");
+    assert!(watch.socket.is_some() || watch.wants_token.is_some(), "connect after close does nothing");
     let mut earlier = now;
     for _ in 0..20 {
         let Some(deadline) = watch.deadline else { break };
@@ -148,7 +148,11 @@ fn step(source: &mut Source<'_>, client: &mut Client, watch: &mut Watch, now: Mo
             client.handle(Input::Closed(socket, Close::new(source.pick(CLOSE_CODES), source.text())), now);
         }
         11 => client.handle(Input::ReadsPaused(source.byte() & 1 == 1), now),
-        12 => client.handle(Input::Token(token(source)), now),
+        12 => {
+            // The last question, open or over.
+            let request = watch.wants_token.unwrap_or(RequestId(0));
+            client.handle(Input::Token(request, token(source)), now);
+        }
         13 => {
             let old = SocketId(u64::from(source.byte()));
             if old != socket {

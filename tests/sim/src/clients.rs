@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wse_client_core::{
-    client::{self, Action, Event, Fault, Input, NetworkHint, Outgoing},
+    client::{self, Action, Event, Fault, Input, NetworkHint, Outgoing, RequestId},
     error::Code,
     io::{Close, SocketId},
 };
@@ -66,7 +66,7 @@ impl World {
 
     fn act(&mut self, index: usize, action: Action) {
         match action {
-            Action::FetchToken { renew } => self.fetch_token(index, renew),
+            Action::FetchToken { request, renew } => self.fetch_token(index, request, renew),
             Action::Open { socket, url, token } => {
                 self.trace.note(self.now, format_args!("do {index} open {} {url}", socket.0));
                 self.tabs[index].reads_paused = false;
@@ -83,7 +83,7 @@ impl World {
         }
     }
 
-    fn fetch_token(&mut self, index: usize, renew: bool) {
+    fn fetch_token(&mut self, index: usize, request: RequestId, renew: bool) {
         self.trace.note(self.now, format_args!("do {index} fetch token, renew {renew}"));
         let tab = &mut self.tabs[index];
         if renew && tab.token < tab.required {
@@ -95,12 +95,12 @@ impl World {
             2 => Err("the identity provider is away".to_owned()),
             _ => Ok(()),
         };
-        self.after(pause, Due::Token(index, answer));
+        self.after(pause, Due::Token(index, request, answer));
     }
 
-    pub(crate) fn answer_token(&mut self, index: usize, answer: Result<(), String>) {
+    pub(crate) fn answer_token(&mut self, index: usize, request: RequestId, answer: Result<(), String>) {
         let token = token_text(index, self.tabs[index].token);
-        self.tab_input(index, Input::Token(answer.map(|()| Some(token.into()))));
+        self.tab_input(index, Input::Token(request, answer.map(|()| Some(token.into()))));
     }
 
     pub(crate) fn rotate_token(&mut self, index: usize) {

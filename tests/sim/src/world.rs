@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use wse_client_core::{
-    client::{self, Client},
+    client::{self, Client, RequestId},
     config::Credentials,
     io::{Close, Frame, SocketId},
     rng::Seed,
@@ -38,7 +38,7 @@ pub(crate) enum Due {
     PeerClosed(usize, SocketId),
     /// Cut a connection on which something was forged or damaged.
     Cut(usize, SocketId),
-    Token(usize, Result<(), String>),
+    Token(usize, RequestId, Result<(), String>),
     NewToken(usize),
     App(usize),
     Thaw(usize),
@@ -221,7 +221,7 @@ impl World {
                 self.peer_input((index, socket), server::Input::Closed(Close::abnormal()))
             }
             Due::Cut(index, socket) => self.cut((index, socket)),
-            Due::Token(index, answer) => self.answer_token(index, answer),
+            Due::Token(index, request, answer) => self.answer_token(index, request, answer),
             Due::NewToken(index) => self.rotate_token(index),
             Due::App(index) => self.app_acts(index),
             Due::Thaw(index) => self.thaw(index),

@@ -83,7 +83,7 @@ fn describe(what: &What) -> String {
         What::Closed { socket, code } => format!("socket {socket} closed by the server with {code}"),
         What::Failed { socket, status: Some(status) } => format!("socket {socket} failed with HTTP {status}"),
         What::Failed { socket, status: None } => format!("socket {socket} failed"),
-        What::Token { answer } => match answer {
+        What::Token { answer, .. } => match answer {
             TokenAnswer::Given => "the provider gave a token".into(),
             TokenAnswer::None => "the provider gave no token".into(),
             TokenAnswer::Failed => "the token provider failed".into(),
@@ -94,7 +94,7 @@ fn describe(what: &What) -> String {
         What::Clock { wall } => format!("the civil clock shows {}", WallTime::from_unix_ms(*wall)),
         What::OtherInput { name } => format!("input {name}"),
         What::Timer { name } => format!("timer {name}"),
-        What::FetchToken { renew } => format!("ask for a {}token", if *renew { "fresh " } else { "" }),
+        What::FetchToken { renew, .. } => format!("ask for a {}token", if *renew { "fresh " } else { "" }),
         What::Open { socket, url, .. } => format!("dial {url} as socket {socket}"),
         What::Write { socket, len, sealed, head, .. } => {
             let what = head.as_ref().map_or_else(|| "frame".to_owned(), message);
