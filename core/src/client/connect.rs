@@ -45,6 +45,8 @@ pub(super) struct Link {
     key_pair: Option<KeyPair>,
     /// When the present key came into force.
     pub(super) keyed_at: Moment,
+    /// When the server was asked to renew it, while it has not answered.
+    pub(super) asked_for_keys: Option<Moment>,
     alive: bool,
     said_ready: bool,
     grace_over: bool,
@@ -232,6 +234,7 @@ impl Client {
             batching: false,
             key_pair,
             keyed_at: now,
+            asked_for_keys: None,
             alive: false,
             said_ready: false,
             grace_over: false,

@@ -272,7 +272,9 @@ impl Client {
 
     /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.
     ///
-    /// [`Event::KeysRotated`] follows. It happens by itself too, as `security.rotate_after` says.
+    /// [`Event::KeysRotated`] follows; or an [`Event::ServerError`] with [`Code::KeyExchangeFailed`] when the server
+    /// refuses, and the keys stay; or the end of the connection with that code, when it does not answer within 90 s.
+    /// Rotation happens by itself too, as `security.rotate_after` says.
     ///
     /// # Errors
     /// [`RotateError`]; nothing changed then.
