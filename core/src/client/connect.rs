@@ -124,6 +124,7 @@ struct ServerFeatures {
     recovery: bool,
     bound_keys: bool,
     batching: bool,
+    message_signing: bool,
 }
 
 /// `server_ready`: published servers put the members in `details`, some in the payload itself.
@@ -282,6 +283,7 @@ impl Client {
         link.info.user_id = outer.user_id.or(inner.user_id);
         link.recovery |= outer.features.recovery || inner.features.recovery;
         link.batching |= outer.features.batching || inner.features.batching;
+        link.info.signing |= outer.features.message_signing || inner.features.message_signing;
         if outer.features.full_duplex || inner.features.full_duplex {
             self.speak_fully();
         }
@@ -295,6 +297,7 @@ impl Client {
         link.know_name(hello.connection_id.clone());
         link.recovery |= hello.features.recovery;
         link.batching |= hello.features.batching;
+        link.info.signing |= hello.features.message_signing;
         if let Some(limit) = hello.limits.max_topics {
             self.subscriptions.allow_per_request(usize::try_from(limit).unwrap_or(usize::MAX));
         }

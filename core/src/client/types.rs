@@ -311,6 +311,9 @@ pub struct ServerInfo {
     pub server_version: Option<String>,
     /// Whether messages are encrypted.
     pub encrypted: bool,
+    /// Whether the server announced a key for signatures. Where it did not, nobody checks what this client signs, and
+    /// what it requires to be signed will not come signed. Source: PROTOCOL.md §5.3.
+    pub signing: bool,
     /// The endpoint in use.
     pub endpoint: String,
 }
