@@ -30,6 +30,9 @@ const RESERVED: &[&str] = &[
     "batch",
 ];
 
+/// Why a message was not signed, where [`Channel::application`] answers [`Code::TooDeep`].
+pub(crate) const UNSIGNABLE: &str = "its payload cannot be signed: it nests too deep, or has half of a surrogate pair";
+
 /// How messages are written on one connection, and the keys once they are agreed.
 pub(crate) struct Channel {
     /// How application messages are written. Control is always JSON text.

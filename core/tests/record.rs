@@ -3,17 +3,18 @@
 #[allow(dead_code, reason = "a world can do more than these tests ask of it")]
 mod world;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose};
 use world::{World, WorldConfig};
 use wse_client_core::{
-    client::{ConnectionState, Input, NetworkHint, Outgoing},
+    client::{ConfigUpdate, ConnectionState, Input, NetworkHint, Outgoing, Output, Request, RequestId, SyncRequest},
     config::{ClientConfig, Credentials, RecordConfig, TokenTransport},
     io::Close,
     record::{FORMAT, Recording, Report, What, replay},
     rng::{Rng, Seed},
     security::SigningConfig,
+    time::WallTime,
     wire::{Encoding, Payload},
 };
 
@@ -189,6 +190,80 @@ fn refusals_are_replayed() {
     assert_same(&file, "refusals");
 }
 
+/// Every method of a client that changes it, as its source names them.
+fn commands_in_the_source() -> BTreeSet<String> {
+    let methods = include_str!("../src/client/mod.rs").split("\n    pub fn ").skip(1);
+    let changing = methods.filter(|text| text.split(')').next().is_some_and(|head| head.contains("&mut self")));
+    changing.filter_map(|text| text.split(['(', '<']).next().map(str::to_owned)).collect()
+}
+
+#[test]
+fn every_command_is_replayed() {
+    let requests = [
+        Request::Health,
+        Request::Metrics,
+        Request::ServerConfig,
+        Request::UpdateConfig(ConfigUpdate { batch_size: Some(7), ..ConfigUpdate::default() }),
+        Request::Debug,
+        Request::Handlers,
+        Request::SequenceStats,
+        Request::SystemStatus,
+        Request::ConnectionState,
+        Request::Sync(SyncRequest { topics: vec!["t".into()], ..SyncRequest::default() }),
+        Request::Encryption,
+    ];
+    let mut commands: Vec<(&str, Box<dyn FnMut(&mut World)>)> = vec![
+        (
+            "set_channel_token",
+            Box::new(|world| world.client.set_channel_token("t", Some("canary".into())).expect("ok")),
+        ),
+        ("set_channel_token", Box::new(|world| drop(world.client.set_channel_token("", None).expect_err("no topic")))),
+        ("connect", Box::new(World::connect)),
+        ("send", Box::new(|world| world.send("note", 1))),
+        ("subscribe", Box::new(|world| assert_ne!(world.subscribe(&["u"]), RequestId(0)))),
+        ("unsubscribe", Box::new(|world| world.unsubscribe(&["u"]))),
+        (
+            "rotate_keys",
+            Box::new(|world| {
+                assert_eq!(
+                    world.client.rotate_keys(world.now()).is_ok(),
+                    world.client.server().is_some_and(|info| info.encrypted)
+                )
+            }),
+        ),
+        ("set_token", Box::new(|world| world.set_token("canary"))),
+        ("handle", Box::new(|world| world.hint(NetworkHint::AddressChanged))),
+        ("poll", Box::new(|world| assert!(matches!(world.client.poll(), Output::Wait(_))))),
+        ("set_clock", Box::new(|world| world.client.set_clock(WallTime::from_unix_ms(1_800_000_000_000), world.now()))),
+        ("reconnect", Box::new(|world| world.client.reconnect(world.now()))),
+        ("close", Box::new(|world| world.client.close(Close::normal(), world.now()))),
+        ("request", Box::new(|world| drop(world.client.request(&Request::Health, world.now()).expect_err("closed")))),
+    ];
+    let place = commands.iter().position(|(name, _)| *name == "rotate_keys").expect("it is there");
+    commands.splice(
+        place..place,
+        requests.map(|request| {
+            let ask: Box<dyn FnMut(&mut World)> = Box::new(move |world| assert_ne!(world.ask(&request), RequestId(0)));
+            ("request", ask)
+        }),
+    );
+    let given: BTreeSet<String> = commands.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(given, commands_in_the_source(), "a command is missing here");
+
+    for encryption in [false, true] {
+        let mut client = config();
+        client.security.encryption = encryption;
+        let mut world = World::new(WorldConfig { client, ..WorldConfig::default() });
+        for (name, command) in &mut commands {
+            command(&mut world);
+            world.run(2 * SECOND);
+            assert_same(&file_of(&world), &format!("{name}, encryption {encryption}"));
+        }
+        let text = String::from_utf8(file_of(&world)).expect("text");
+        assert!(text.contains(r#""what":"clock""#) && !text.contains("canary"), "{text}");
+    }
+}
+
 fn stormy_file() -> String {
     let mut world = World::new(WorldConfig { client: config(), seed: 3, ..WorldConfig::default() });
     world.connect();
@@ -255,7 +330,7 @@ fn a_full_ring_is_told_and_nothing_is_claimed() {
 fn every_decision_has_a_reason() {
     let text = stormy_file();
     let recording = Recording::from_bytes(text.as_bytes()).expect("our own");
-    let mut reasons = std::collections::BTreeSet::new();
+    let mut reasons = BTreeSet::new();
     for (entry, why) in recording.explained() {
         assert_eq!(why.is_some(), entry.what.is_decision(), "{entry:?}");
         reasons.extend(why);

@@ -5,6 +5,7 @@ mod network;
 mod outbound;
 mod recovery;
 mod requests;
+mod subscriptions;
 mod world;
 
 use std::time::Duration;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     PROTOCOL_VERSION,
@@ -41,6 +42,8 @@ pub(super) struct Link {
     pub(super) recovery: bool,
     /// The server reads `batch`.
     pub(super) batching: bool,
+    /// Most topics that the server takes in one request, if it said so.
+    pub(super) max_topics: Option<usize>,
     /// Until the server's half came.
     key_pair: Option<KeyPair>,
     /// When the present key came into force.
@@ -108,13 +111,7 @@ struct ServerHello {
     connection_id: Option<String>,
     encryption_public_key: Option<String>,
     features: ServerFeatures,
-    limits: ServerLimits,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct ServerLimits {
-    max_topics: Option<u64>,
+    limits: Value,
 }
 
 #[derive(Deserialize, Default)]
@@ -134,6 +131,7 @@ struct ServerReady {
     connection_id: Option<String>,
     user_id: Option<String>,
     features: ServerFeatures,
+    limits: Value,
     details: Option<Box<Self>>,
 }
 
@@ -233,6 +231,7 @@ impl Client {
             full_duplex: false,
             recovery: false,
             batching: false,
+            max_topics: None,
             key_pair,
             keyed_at: now,
             asked_for_keys: None,
@@ -284,6 +283,7 @@ impl Client {
         link.recovery |= outer.features.recovery || inner.features.recovery;
         link.batching |= outer.features.batching || inner.features.batching;
         link.info.signing |= outer.features.message_signing || inner.features.message_signing;
+        link.max_topics = max_topics(&outer.limits).or(max_topics(&inner.limits)).or(link.max_topics);
         if outer.features.full_duplex || inner.features.full_duplex {
             self.speak_fully();
         }
@@ -298,9 +298,7 @@ impl Client {
         link.recovery |= hello.features.recovery;
         link.batching |= hello.features.batching;
         link.info.signing |= hello.features.message_signing;
-        if let Some(limit) = hello.limits.max_topics {
-            self.subscriptions.allow_per_request(usize::try_from(limit).unwrap_or(usize::MAX));
-        }
+        link.max_topics = max_topics(&hello.limits).or(link.max_topics);
         if hello.features.full_duplex {
             self.speak_fully();
         }
@@ -560,6 +558,11 @@ impl Client {
             Input::Wake => {}
         }
     }
+}
+
+/// The limit on topics in one request. Published servers write limits of their own, so it is taken only if it is a number.
+fn max_topics(limits: &Value) -> Option<usize> {
+    limits.get("max_topics")?.as_u64().map(|most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 /// Whether a fresh token may be what is missing.

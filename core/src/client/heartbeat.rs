@@ -70,6 +70,8 @@ impl Client {
             return;
         }
         self.reads_paused = paused;
+        // A ping whose answer was not read in time says nothing about the network.
+        self.ping_sent = None;
         self.note_life();
         if !paused && self.may_send_control() {
             self.ping(now);
@@ -85,13 +87,17 @@ impl Client {
         }
     }
 
-    pub(super) fn on_pong(&mut self, now: Moment) {
-        if let Some(sent) = self.ping_sent.take() {
-            let latency = now.since(sent);
-            self.metrics.latency = Some(latency);
-            self.emit(Event::Latency(latency));
-            self.network.answered(latency);
-            self.judge_network();
-        }
+    pub(super) fn on_pong(&mut self, message: &Message, now: Moment) {
+        let payload: serde_json::Value = message.payload().parse_control().unwrap_or_default();
+        // A server that repeats no stamp answers the last ping.
+        let answered = payload.get("client_timestamp").and_then(serde_json::Value::as_u64).filter(|stamp| *stamp != 0);
+        let is_last = |sent: &Moment| answered.is_none_or(|stamp| stamp == self.wall.at(*sent).as_unix_ms());
+        let Some(sent) = self.ping_sent.filter(is_last) else { return };
+        self.ping_sent = None;
+        let latency = now.since(sent);
+        self.metrics.latency = Some(latency);
+        self.emit(Event::Latency(latency));
+        self.network.answered(latency);
+        self.judge_network();
     }
 }

@@ -73,7 +73,7 @@ impl Client {
             "server_ready" => self.on_server_ready(&message, now),
             "server_hello" => self.on_server_hello(&message, now),
             "ping" | "PING" => self.on_ping(&message, now),
-            "pong" | "PONG" => self.on_pong(now),
+            "pong" | "PONG" => self.on_pong(&message, now),
             "subscription_update" => self.on_subscription_answer(&message, now),
             "error" => self.on_server_error(message, now),
             "lost" => self.on_lost(&message),
@@ -150,8 +150,8 @@ impl Client {
             recoverable: payload.recoverable.unwrap_or(true),
             source: message,
         };
-        if let Some(error) = self.end_refused_request(error) {
-            self.on_refused_topics(error.source.correlation_id(), &error.code, now);
+        let error = self.end_refused_request(error).and_then(|error| self.end_refused_subscription(error));
+        if let Some(error) = error {
             self.emit(Event::ServerError(error));
         }
     }

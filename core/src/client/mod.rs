@@ -191,7 +191,7 @@ impl Client {
             renew_token: false,
             token_once: None,
             backoff: Backoff::new(config.reconnect.clone()),
-            subscriptions: Subscriptions::new(&config.topics, config.limits.max_topics),
+            subscriptions: Subscriptions::new(&config.topics),
             requests: Requests::default(),
             outbox,
             positions: Positions::new(Positions::DEFAULT_CAPACITY.max(config.limits.max_topics)),
@@ -289,7 +289,10 @@ impl Client {
     /// # Errors
     /// [`RequestError`]; nothing was sent then.
     pub fn request(&mut self, request: &Request, now: Moment) -> Result<RequestId, RequestError> {
-        self.send_typed_request(request, now)
+        self.recorder.note(now, &self.outputs, || What::request(request));
+        let id = self.send_typed_request(request, now);
+        self.recorder.refused(id.as_ref().err().map(RequestError::code), &self.outputs);
+        id
     }
 
     /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.
@@ -311,7 +314,10 @@ impl Client {
     /// # Errors
     /// [`SubscribeError`] when the topic is not valid, or there are more tokens than topics allowed.
     pub fn set_channel_token(&mut self, topic: &str, token: Option<Secret>) -> Result<(), SubscribeError> {
-        self.keep_channel_token(topic, token)
+        self.recorder.note_timeless(&self.outputs, || What::set_channel_token(topic, token.as_ref()));
+        let kept = self.keep_channel_token(topic, token);
+        self.recorder.refused(kept.as_ref().err().map(SubscribeError::code), &self.outputs);
+        kept
     }
 
     /// Replaces the token for the next attempt. A client that waits or failed for its token tries at once, one that

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::{
-    channel::check_outgoing,
+    channel::{UNSIGNABLE, check_outgoing},
     config::ClientConfig,
     delivery::{
         BatchConfig, Batcher, LevelCounters, NotQueued, OfflineQueue, OfflineStore, QueueLimits, Refused, TokenBucket,
@@ -91,7 +91,7 @@ enum Unwritten {
     TooLarge {
         size: usize,
     },
-    /// The payload nests too deep to be signed.
+    /// The payload cannot be signed.
     TooDeep,
     KeyUsedUp(Code),
 }
@@ -112,8 +112,7 @@ impl Client {
                     return Err(SendError::TooLarge { size, limit: self.config.limits.max_frame });
                 }
                 Err(Unwritten::TooDeep) => {
-                    let why = "its payload nests too deep to be signed";
-                    return Err(SendError::InvalidKind { kind: message.kind, why });
+                    return Err(SendError::InvalidKind { kind: message.kind, why: UNSIGNABLE });
                 }
                 Err(Unwritten::KeyUsedUp(code)) => self.drop_link(code, "the key of this connection is used up", now),
                 Err(Unwritten::NoLink) => {}

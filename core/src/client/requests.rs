@@ -93,6 +93,24 @@ impl Request {
         }
     }
 
+    /// The question of this message type, with nothing particular in it.
+    pub(crate) fn of_kind(kind: &str) -> Option<Self> {
+        let all = [
+            Self::Health,
+            Self::Metrics,
+            Self::ServerConfig,
+            Self::UpdateConfig(ConfigUpdate::default()),
+            Self::Debug,
+            Self::Handlers,
+            Self::SequenceStats,
+            Self::SystemStatus,
+            Self::ConnectionState,
+            Self::Sync(SyncRequest::default()),
+            Self::Encryption,
+        ];
+        all.into_iter().find(|request| request.kind() == kind)
+    }
+
     /// The message type of the answer, by which it is known when it does not name the question.
     pub const fn answer_kind(&self) -> &'static str {
         match self {

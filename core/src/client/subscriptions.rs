@@ -13,10 +13,20 @@ use crate::{
     wire::Message,
 };
 
-use super::{Client, Event, RequestId, SubscribeError, SubscriptionAction, SubscriptionOutcome, Timer};
+use super::{Client, Event, RequestId, ServerError, SubscribeError, SubscriptionAction, SubscriptionOutcome, Timer};
 
 /// The request of a client that asks again for all its topics after a reconnect.
 const RESUBSCRIPTION: RequestId = RequestId(0);
+
+/// What a server says about a request that it would say again: the topics are not asked for any more.
+const FINAL: [Code; 6] = [
+    Code::InvalidSubscription,
+    Code::InvalidAction,
+    Code::InvalidTopic,
+    Code::TopicDenied,
+    Code::TooManyTopics,
+    Code::InvalidRequest,
+];
 
 /// Wanted topics and pending requests.
 #[derive(Default)]
@@ -29,17 +39,28 @@ pub(super) struct Subscriptions {
     /// answer may still come; each topic is wanted, which bounds them.
     overdue: BTreeMap<String, String>,
     last_request: u64,
-    /// Most topics that the server takes in one request, as far as it is known.
-    per_request: usize,
 }
 
 struct Pending {
     request: RequestId,
     action: SubscriptionAction,
     topics: Vec<String>,
-    /// The message that carries the request on the present connection.
-    sent_as: Option<String>,
+    /// The messages that carry the request on the present connection and have no answer yet.
+    asked: Vec<Part>,
+    /// What earlier answers refused.
+    refused: Vec<(String, String)>,
+    /// No part of it ended without an answer.
+    confirmed: bool,
+    /// Every part has its answer.
+    settled: bool,
     deadline: Moment,
+}
+
+/// As many topics of a request as the server takes in one message.
+struct Part {
+    /// The message.
+    id: String,
+    topics: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -71,15 +92,10 @@ enum FailedTopic {
 }
 
 impl Subscriptions {
-    pub(super) fn new(topics: &[String], max_topics: usize) -> Self {
-        let mut all = Self { per_request: max_topics, ..Self::default() };
+    pub(super) fn new(topics: &[String]) -> Self {
+        let mut all = Self::default();
         all.want(topics);
         all
-    }
-
-    /// The server said how many topics it takes in one request.
-    pub(super) fn allow_per_request(&mut self, limit: usize) {
-        self.per_request = limit.max(1);
     }
 
     pub(super) fn wanted(&self) -> &[String] {
@@ -114,7 +130,7 @@ impl Subscriptions {
         self.overdue.clear();
         self.pending.retain(|pending| pending.request != RESUBSCRIPTION);
         for pending in &mut self.pending {
-            pending.sent_as = None;
+            pending.start_over(Vec::new());
         }
     }
 
@@ -122,32 +138,47 @@ impl Subscriptions {
         self.pending.iter().map(|pending| pending.deadline).min()
     }
 
-    /// Takes out the requests that one answer ends: those sent as the message it names, or else the oldest
-    /// sent request of that kind and what was sent along with it. With `exact`, a name that is not known ends none.
-    fn answered(&mut self, id: Option<&str>, action: Option<&str>, exact: bool) -> Vec<Pending> {
-        let known = id.filter(|id| self.pending.iter().any(|pending| pending.sent_as.as_deref() == Some(id)));
-        let id = known.map(str::to_owned).or_else(|| {
+    /// The message that an answer belongs to: the one that it names, or else that of the oldest sent request of its
+    /// kind. With `exact`, a name that is not known belongs to none.
+    fn answered(&self, id: Option<&str>, action: Option<&str>, exact: bool) -> Option<String> {
+        let known = id.filter(|id| self.pending.iter().any(|pending| pending.is_asked_by(id)));
+        known.map(str::to_owned).or_else(|| {
             if exact && id.is_some() {
                 return None;
             }
             let oldest = self.pending.iter().find(|pending| {
-                pending.sent_as.is_some() && action.is_none_or(|action| action == pending.action.as_str())
+                !pending.asked.is_empty() && action.is_none_or(|action| action == pending.action.as_str())
             });
-            oldest.and_then(|pending| pending.sent_as.clone())
-        });
-        id.map(|id| self.sent_as(&id)).unwrap_or_default()
+            oldest.and_then(|pending| pending.asked.first()).map(|part| part.id.clone())
+        })
     }
 
-    /// Takes out the requests that were sent as one message.
-    fn sent_as(&mut self, id: &str) -> Vec<Pending> {
-        self.take(|pending| pending.sent_as.as_deref() == Some(id))
+    /// Notes the answer to one message, and takes out the requests that wait for no other.
+    fn settle(
+        &mut self,
+        id: &str,
+        confirmed: bool,
+        refused: impl Fn(&Part) -> Vec<(String, String)>,
+    ) -> VecDeque<Pending> {
+        for pending in self.pending.iter_mut().filter(|pending| pending.is_asked_by(id)) {
+            let (answered, open) = std::mem::take(&mut pending.asked).into_iter().partition(|part| part.id == id);
+            let answered: Vec<Part> = answered;
+            pending.refused.extend(answered.iter().flat_map(&refused));
+            pending.confirmed &= confirmed;
+            pending.asked = open;
+            pending.settled = pending.asked.is_empty();
+        }
+        self.take(|pending| pending.settled)
     }
 
     /// A request got no answer in time.
     fn note_overdue(&mut self, pending: &Pending) {
-        let (SubscriptionAction::Subscribe, Some(id)) = (pending.action, &pending.sent_as) else { return };
-        for name in pending.topics.iter().filter(|name| self.wanted.contains(name)) {
-            self.overdue.insert(name.clone(), id.clone());
+        if pending.action == SubscriptionAction::Subscribe {
+            for part in &pending.asked {
+                for name in part.topics.iter().filter(|name| self.wanted.contains(name)) {
+                    self.overdue.insert(name.clone(), part.id.clone());
+                }
+            }
         }
     }
 
@@ -157,16 +188,56 @@ impl Subscriptions {
         refused.iter().filter(|(name, _)| is_late(name)).cloned().collect()
     }
 
-    fn take(&mut self, mut wanted: impl FnMut(&Pending) -> bool) -> Vec<Pending> {
+    fn take(&mut self, mut wanted: impl FnMut(&Pending) -> bool) -> VecDeque<Pending> {
         let (taken, kept): (VecDeque<_>, _) =
             std::mem::take(&mut self.pending).into_iter().partition(|pending| wanted(pending));
         self.pending = kept;
-        taken.into()
+        taken
     }
 }
 
 impl Pending {
-    fn outcome(self, refused: &[(String, String)], confirmed: bool) -> SubscriptionOutcome {
+    const fn new(request: RequestId, action: SubscriptionAction, topics: Vec<String>, deadline: Moment) -> Self {
+        Self {
+            request,
+            action,
+            topics,
+            asked: Vec::new(),
+            refused: Vec::new(),
+            confirmed: true,
+            settled: false,
+            deadline,
+        }
+    }
+
+    /// It is carried by these messages from here on.
+    fn start_over(&mut self, asked: Vec<Part>) {
+        self.asked = asked;
+        self.refused.clear();
+        self.confirmed = true;
+    }
+
+    fn is_asked_by(&self, id: &str) -> bool {
+        self.asked.iter().any(|part| part.id == id)
+    }
+
+    /// Those of the messages for all topics that carry this request too.
+    fn share_of(&self, parts: &[Part]) -> Vec<Part> {
+        let own: BTreeSet<&String> = self.topics.iter().collect();
+        let share = |part: &Part| Part {
+            id: part.id.clone(),
+            topics: part.topics.iter().filter(|name| own.contains(name)).cloned().collect(),
+        };
+        let mut shares: Vec<Part> = parts.iter().map(share).collect();
+        // One whose topics are not wanted any more ends with the first answer.
+        let first = shares.iter().position(|part| !part.topics.is_empty()).unwrap_or(0);
+        let mut at = 0..;
+        shares.retain(|part| at.next() == Some(first) || !part.topics.is_empty());
+        shares
+    }
+
+    fn outcome(self, confirmed: bool) -> SubscriptionOutcome {
+        let (refused, confirmed) = (&self.refused, confirmed && self.confirmed);
         let (refused_here, accepted): (Vec<_>, Vec<_>) =
             self.topics.into_iter().partition(|name| refused.iter().any(|(refused, _)| refused == name));
         let refused = refused.iter().filter(|(name, _)| refused_here.contains(name)).cloned().collect();
@@ -191,9 +262,12 @@ impl Client {
         }
         self.subscriptions.overdue.retain(|name, _| !topics.contains(name));
         let request = self.subscriptions.next_request();
-        let sent_as = self.is_ready().then(|| self.send_request(action, &topics, now));
         let deadline = now + self.config.timeouts.subscribe;
-        self.subscriptions.pending.push_back(Pending { request, action, topics, sent_as, deadline });
+        let mut pending = Pending::new(request, action, topics, deadline);
+        if self.is_ready() {
+            pending.start_over(self.send_request(action, &pending.topics, now));
+        }
+        self.subscriptions.pending.push_back(pending);
         self.arm_subscription_timer();
         Ok(request)
     }
@@ -233,12 +307,19 @@ impl Client {
         Ok(())
     }
 
-    fn send_request(&mut self, action: SubscriptionAction, topics: &[String], now: Moment) -> String {
-        let positions = match action {
-            SubscriptionAction::Subscribe => self.positions_for(topics),
-            SubscriptionAction::Unsubscribe => BTreeMap::new(),
-        };
-        self.send_topics(action.as_str(), topics, positions, now)
+    /// Asks in as many messages as the server's limit makes necessary.
+    fn send_request(&mut self, action: SubscriptionAction, topics: &[String], now: Moment) -> Vec<Part> {
+        let most = self.link.as_ref().and_then(|link| link.max_topics).unwrap_or(usize::MAX);
+        let mut parts = Vec::new();
+        for topics in topics.chunks(most.max(1)) {
+            let positions = match action {
+                SubscriptionAction::Subscribe => self.positions_for(topics),
+                SubscriptionAction::Unsubscribe => BTreeMap::new(),
+            };
+            let id = self.send_topics(action.as_str(), topics, positions, now);
+            parts.push(Part { id, topics: topics.to_vec() });
+        }
+        parts
     }
 
     /// Writes a request about topics, with the positions from which a server with a history is to go on.
@@ -263,82 +344,21 @@ impl Client {
         // The server of a fresh connection knows no topics, so there is nothing to take back.
         let withdrawn = self.subscriptions.take(|pending| pending.action == SubscriptionAction::Unsubscribe);
         for pending in withdrawn {
-            self.emit(Event::Subscribed(pending.outcome(&[], true)));
+            self.emit(Event::Subscribed(pending.outcome(true)));
         }
-        let wanted = self.subscriptions.wanted.clone();
-        if wanted.len() <= self.subscriptions.per_request {
-            self.ask_again(&wanted, true, now);
-        } else {
-            let waiting = self.subscriptions.take(|_| true);
-            self.ask_in_parts(wanted, waiting, now);
-        }
-        self.arm_subscription_timer();
-    }
-
-    /// The server takes fewer topics at once than are wanted. Requests that wait go as they are, so that each keeps
-    /// an outcome of its own.
-    fn ask_in_parts(&mut self, topics: Vec<String>, waiting: Vec<Pending>, now: Moment) {
-        let asked_for: BTreeSet<String> = waiting.iter().flat_map(|pending| pending.topics.iter().cloned()).collect();
-        for mut pending in waiting {
-            pending.sent_as = Some(self.send_request(pending.action, &pending.topics, now));
-            self.subscriptions.pending.push_back(pending);
-        }
-        let rest: Vec<_> = topics.into_iter().filter(|name| !asked_for.contains(name)).collect();
-        for part in rest.chunks(self.subscriptions.per_request) {
-            self.ask_again(part, false, now);
-        }
-    }
-
-    /// Writes one request of the client's own. With `for_all`, it is that of every waiting request, too.
-    fn ask_again(&mut self, topics: &[String], for_all: bool, now: Moment) {
-        if topics.is_empty() {
+        if self.subscriptions.wanted.is_empty() {
+            self.arm_subscription_timer();
             return;
         }
-        let id = self.send_request(SubscriptionAction::Subscribe, topics, now);
-        if for_all {
-            for pending in &mut self.subscriptions.pending {
-                pending.sent_as = Some(id.clone());
-            }
+        let topics = self.subscriptions.wanted.clone();
+        let parts = self.send_request(SubscriptionAction::Subscribe, &topics, now);
+        for pending in &mut self.subscriptions.pending {
+            pending.start_over(pending.share_of(&parts));
         }
-        self.subscriptions.pending.push_back(Pending {
-            request: RESUBSCRIPTION,
-            action: SubscriptionAction::Subscribe,
-            topics: topics.to_vec(),
-            sent_as: Some(id),
-            deadline: now + self.config.timeouts.subscribe,
-        });
-    }
-
-    /// An `error` that names a request about topics ends it: the whole request was refused.
-    ///
-    /// The client's own request says nothing about a single topic, so they all stay wanted; one that was too long is
-    /// made again in parts. What the application asked for is refused, unless the same may work later.
-    pub(super) fn on_refused_topics(&mut self, id: Option<&str>, code: &str, now: Moment) {
-        let Some(id) = id else { return };
-        let mut ended = self.subscriptions.sent_as(id);
-        let own = ended.iter().position(|pending| pending.request == RESUBSCRIPTION);
-        if let Some(index) = own.filter(|_| code == Code::TooManyTopics.as_str())
-            && ended[index].topics.len() > 1
-        {
-            let whole = ended.swap_remove(index).topics;
-            // Where the server did not say how many it takes, half of them are tried.
-            self.subscriptions.per_request = self.subscriptions.per_request.min(whole.len().div_ceil(2));
-            self.ask_in_parts(whole, ended, now);
-            return self.arm_subscription_timer();
-        }
-        let may_work_later = Code::ALL.iter().any(|known| known.as_str() == code && known.is_retryable());
-        for pending in ended {
-            if own.is_some() || may_work_later {
-                self.emit(Event::Subscribed(pending.outcome(&[], false)));
-                continue;
-            }
-            let refused: Vec<_> = pending.topics.iter().map(|name| (name.clone(), code.to_owned())).collect();
-            if pending.action == SubscriptionAction::Subscribe {
-                self.subscriptions.give_up(&pending.topics);
-                self.forget_unwanted(&pending.topics);
-            }
-            self.emit(Event::Subscribed(pending.outcome(&refused, true)));
-        }
+        let deadline = now + self.config.timeouts.subscribe;
+        let mut all = Pending::new(RESUBSCRIPTION, SubscriptionAction::Subscribe, topics, deadline);
+        all.start_over(parts);
+        self.subscriptions.pending.push_back(all);
         self.arm_subscription_timer();
     }
 
@@ -354,15 +374,41 @@ impl Client {
             .collect();
         self.on_recovery_answers(&answer.recovery, now);
         let exact = self.link.as_ref().is_some_and(|link| link.full_duplex);
-        let ended = self.subscriptions.answered(message.correlation_id(), answer.action.as_deref(), exact);
-        for pending in ended {
-            if pending.action == SubscriptionAction::Subscribe {
-                self.give_up_refused(&refused);
-            }
-            self.emit(Event::Subscribed(pending.outcome(&refused, true)));
+        let asked = self.subscriptions.answered(message.correlation_id(), answer.action.as_deref(), exact);
+        if let Some(id) = asked {
+            self.on_answer(&id, true, |_| refused.clone());
         }
         self.on_late_refusal(message.correlation_id(), &refused);
         self.arm_subscription_timer();
+    }
+
+    /// An `error` that names a subscription request is the answer to all of it. Gives back one that names none, and one
+    /// that may not be the last word: the topics stay wanted then.
+    pub(super) fn end_refused_subscription(&mut self, error: ServerError) -> Option<ServerError> {
+        let Some(id) = error.source.correlation_id() else { return Some(error) };
+        let is_final = FINAL.iter().any(|code| code.as_str() == error.code);
+        let refuse = |topics: &[String]| -> Vec<(String, String)> {
+            topics.iter().filter(|_| is_final).map(|name| (name.clone(), error.code.clone())).collect()
+        };
+        let mut told = self.on_answer(id, is_final, |part| refuse(&part.topics)) && is_final;
+        let late: Vec<String> = self.subscriptions.overdue.keys().cloned().collect();
+        told |= self.on_late_refusal(Some(id), &refuse(&late));
+        self.arm_subscription_timer();
+        if told { None } else { Some(error) }
+    }
+
+    /// One message has its answer. Says whether it was a request that waited for one.
+    fn on_answer(&mut self, id: &str, confirmed: bool, refused: impl Fn(&Part) -> Vec<(String, String)>) -> bool {
+        let asked = self.subscriptions.pending.iter().filter(|pending| pending.is_asked_by(id));
+        let is_known = asked.clone().next().is_some();
+        let wanted = asked.filter(|pending| pending.action == SubscriptionAction::Subscribe);
+        let parts = wanted.flat_map(|pending| &pending.asked).filter(|part| part.id == id);
+        let given_up: Vec<(String, String)> = parts.flat_map(&refused).collect();
+        self.give_up_refused(&given_up);
+        for pending in self.subscriptions.settle(id, confirmed, refused) {
+            self.emit(Event::Subscribed(pending.outcome(true)));
+        }
+        is_known
     }
 
     fn give_up_refused(&mut self, refused: &[(String, String)]) {
@@ -374,11 +420,11 @@ impl Client {
     }
 
     /// Topics of a request that came to its end without an answer are refused after all: they would be asked for at
-    /// each connection, in vain.
-    fn on_late_refusal(&mut self, id: Option<&str>, refused: &[(String, String)]) {
+    /// each connection, in vain. Says whether there were any.
+    fn on_late_refusal(&mut self, id: Option<&str>, refused: &[(String, String)]) -> bool {
         let late = self.subscriptions.refused_late(id, refused);
         if late.is_empty() {
-            return;
+            return false;
         }
         self.give_up_refused(&late);
         self.emit(Event::Subscribed(SubscriptionOutcome {
@@ -388,19 +434,20 @@ impl Client {
             refused: late,
             confirmed: true,
         }));
+        true
     }
 
     pub(super) fn on_subscription_timeout(&mut self, now: Moment) {
         for pending in self.subscriptions.take(|pending| pending.deadline <= now) {
             self.subscriptions.note_overdue(&pending);
-            self.emit(Event::Subscribed(pending.outcome(&[], false)));
+            self.emit(Event::Subscribed(pending.outcome(false)));
         }
         self.arm_subscription_timer();
     }
 
     pub(super) fn end_requests(&mut self) {
         for pending in self.subscriptions.take(|_| true) {
-            self.emit(Event::Subscribed(pending.outcome(&[], false)));
+            self.emit(Event::Subscribed(pending.outcome(false)));
         }
         self.arm_subscription_timer();
     }

@@ -332,8 +332,7 @@ pub struct Disconnect {
 }
 
 /// Names one request, so that its outcome can be told. `RequestId(0)` is the client's own request for all its topics
-/// after each (re)connect; a server that takes fewer topics at once is asked several times, and each of these has its
-/// outcome. Topics that are refused after their request timed out are told under it, too.
+/// after each (re)connect; topics that are refused after their request timed out are told under it, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    client::{Action, Event, Input, NetworkHint, Outgoing, Output},
+    client::{Action, Event, Input, NetworkHint, Outgoing, Output, Request},
     io::{Close, Frame, SocketId},
     security::Secret,
     wire::{self, DecodeError, Limits, Message, PayloadEncoding},
@@ -70,10 +70,17 @@ pub enum What {
     },
     /// `rotate_keys()`.
     RotateKeys,
-    /// A command that this version has no entry for.
-    OtherCommand {
-        /// Its name.
-        name: String,
+    /// `request()`.
+    Request {
+        /// The type of the question.
+        kind: String,
+    },
+    /// `set_channel_token()`.
+    SetChannelToken {
+        /// The topic.
+        topic: String,
+        /// Whether there was a token.
+        given: bool,
     },
 
     /// The host's civil clock was set, or went on while the machine slept.
@@ -313,6 +320,14 @@ impl What {
         Self::SetToken { given: token.is_some() }
     }
 
+    pub(crate) fn request(request: &Request) -> Self {
+        Self::Request { kind: request.kind().to_owned() }
+    }
+
+    pub(crate) fn set_channel_token(topic: &str, token: Option<&Secret>) -> Self {
+        Self::SetChannelToken { topic: topic.to_owned(), given: token.is_some() }
+    }
+
     pub(crate) fn subscribe<T: AsRef<str>>(topics: &[T]) -> Self {
         Self::Subscribe { topics: topics.iter().map(|name| name.as_ref().to_owned()).collect() }
     }
@@ -387,6 +402,7 @@ impl What {
                 head.heap() + control.as_ref().map_or(0, redact::heap)
             }
             Self::Open { url, .. } => url.len(),
+            Self::SetChannelToken { topic, .. } => topic.len(),
             Self::Event { facts, .. } => facts.iter().map(|(name, value)| name.len() + value.len() + 64).sum(),
             _ => 16,
         }

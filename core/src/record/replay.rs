@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    client::{Client, Fault, Input, Outgoing, Output, RequestId},
+    client::{Client, Fault, Input, Outgoing, Output, Request, RequestId},
     config::RecordConfig,
     io::{Close, Frame, SocketId},
     rng::Seed,
@@ -66,7 +66,7 @@ pub fn replay(recording: &Recording) -> Result<Report, RecordingError> {
     let mut end = recording.entries.len();
     let mut client = client(recording)?;
     for (at, entry) in recording.entries.iter().enumerate() {
-        if let What::OtherCommand { name } | What::OtherInput { name } = &entry.what {
+        if let What::OtherInput { name } = &entry.what {
             report.unchecked = Some(format!("entry {}: {name} was recorded by name only", at + 1));
             end = at;
             break;
@@ -116,6 +116,13 @@ fn feed(client: &mut Client, entry: &Entry, next: Option<&What>) -> Result<(), S
         }
         What::RotateKeys => {
             let _ = client.rotate_keys(now);
+        }
+        What::Request { kind } => {
+            let request = Request::of_kind(kind).ok_or_else(|| format!("unknown request {kind:?}"))?;
+            let _ = client.request(&request, now);
+        }
+        What::SetChannelToken { topic, given } => {
+            let _ = client.set_channel_token(topic, given.then(format::no_token));
         }
         What::Clock { wall } => client.set_clock(WallTime::from_unix_ms(*wall), now),
         input => feed_input(client, input, now)?,

@@ -30,7 +30,6 @@ pub(super) fn why(cause: Option<&What>, decision: &What) -> String {
         What::Woke => "the driver woke the client".into(),
         What::Clock { .. } => "the civil clock was set".into(),
         What::OtherInput { name } => format!("input {name}"),
-        What::OtherCommand { name } => format!("the application asked: {name}"),
         command => format!("the application asked: {}", command_name(command)),
     }
 }
@@ -76,6 +75,8 @@ fn command_name(command: &What) -> &'static str {
         What::Send { .. } => "send",
         What::Subscribe { .. } => "subscribe",
         What::Unsubscribe { .. } => "unsubscribe",
+        What::Request { .. } => "request",
+        What::SetChannelToken { .. } => "set_channel_token",
         _ => "something",
     }
 }

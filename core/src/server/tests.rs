@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     client::SubscriptionAction,
-    security::{Dialect, KeyPair},
+    security::{Dialect, KeyPair, SigningConfig},
     topic::Acl,
     wire::{self, Limits, Message, Payload},
 };
@@ -231,6 +231,24 @@ fn a_key_that_is_no_point_ends_the_connection() {
     let drained = say(&mut peer, hello);
     assert_eq!(drained.codes(), ["KEY_EXCHANGE_FAILED"]);
     assert_eq!(drained.closed, Some(1008));
+}
+
+#[test]
+fn a_message_that_cannot_be_signed_is_refused_and_costs_no_connection() {
+    let signing = SigningConfig::new("0123456789abcdef0123456789abcdef".into());
+    let config = Arc::new(PeerConfig { signing: Some(signing), ..PeerConfig::default() });
+    let admission = Admission::Granted(Identity::default());
+    let wall = WallTime::from_unix_ms(0);
+    let mut peer = Peer::new(config, UpgradeParams::default(), admission, "c".into(), Seed::from_u64(1), NOW, wall);
+    drain(&mut peer);
+    let deep = (0..200).fold(serde_json::Value::Null, |inner, _| vec![inner].into());
+    for payload in [Payload::new(&deep).unwrap(), Payload::from_json(r#"{"s":"\ud800"}"#).unwrap()] {
+        let refused = peer.send(&Outgoing::new("priority_message", payload), NOW).expect_err("no signature");
+        assert!(matches!(&refused, SendError::InvalidKind { why, .. } if why.contains("surrogate")), "{refused}");
+        assert!(drain(&mut peer).closed.is_none());
+    }
+    peer.send(&Outgoing::new("priority_message", Payload::EMPTY), NOW).expect("the connection goes on");
+    assert_eq!(drain(&mut peer).sent[0].sequence(), Some(0));
 }
 
 #[test]

@@ -285,3 +285,39 @@ fn a_forbidden_upgrade_is_told_apart_and_retried_slowly() {
     assert_eq!(end.code, Code::Forbidden);
     assert!(end.retry_in.expect("never parked") >= Duration::from_secs(30));
 }
+
+fn latencies(world: &World) -> Vec<Duration> {
+    let trip = |event: &Event| match event {
+        Event::Latency(trip) => Some(*trip),
+        _ => None,
+    };
+    world.events().iter().filter_map(trip).collect()
+}
+
+#[test]
+fn an_answer_to_an_older_ping_is_no_quick_answer_to_the_last_one() {
+    let mut world = connected(config());
+    world.faults.delay = Duration::from_millis(400);
+    let before = latencies(&world).len();
+    for _ in 0..40 {
+        world.hint(NetworkHint::Online);
+        world.run(Duration::from_millis(700));
+    }
+    world.run(2 * SECOND);
+    let after = &latencies(&world)[before..];
+    assert!(!after.is_empty() && after.iter().all(|trip| *trip >= Duration::from_millis(800)), "{after:?}");
+}
+
+#[test]
+fn a_ping_that_was_out_while_reading_stopped_is_not_lost() {
+    let mut world = connected(config());
+    world.faults.delay = Duration::from_millis(400);
+    for _ in 0..40 {
+        world.run(Duration::from_millis(700));
+        world.pause_reads(true);
+        world.run(Duration::from_millis(10));
+        world.pause_reads(false);
+    }
+    world.run(2 * SECOND);
+    assert_eq!(world.client.diagnostics(world.now()).network.loss, 0.0);
+}

@@ -77,7 +77,10 @@ fn describe(what: &What) -> String {
         What::Send { head, len, .. } => format!("send({}, {len} bytes)", message(head)),
         What::Subscribe { topics } => format!("subscribe({})", topics.join(", ")),
         What::Unsubscribe { topics } => format!("unsubscribe({})", topics.join(", ")),
-        What::OtherCommand { name } => format!("{name}()"),
+        What::Request { kind } => format!("request({kind})"),
+        What::SetChannelToken { topic, given } => {
+            format!("set_channel_token({topic}, {})", if *given { "a token" } else { "none" })
+        }
         What::Opened { socket } => format!("socket {socket} is open"),
         What::Frame { socket, len, heard, .. } => format!("socket {socket} ← {}, {len} bytes", came(heard.as_ref())),
         What::Closed { socket, code } => format!("socket {socket} closed by the server with {code}"),
