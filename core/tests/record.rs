@@ -10,6 +10,7 @@ use world::{World, WorldConfig};
 use wse_client_core::{
     client::{ConfigUpdate, ConnectionState, Input, NetworkHint, Outgoing, Output, Request, RequestId, SyncRequest},
     config::{ClientConfig, Credentials, RecordConfig, TokenTransport},
+    delivery::{BatchConfig, RateLimit},
     io::Close,
     record::{FORMAT, Recording, Report, What, replay},
     rng::{Rng, Seed},
@@ -162,6 +163,41 @@ fn storms_are_replayed_to_the_same_decisions() {
         let report = assert_same(&file_of(&world), &format!("seed {seed}"));
         assert!(report.decisions > 100, "seed {seed}: {report:?}");
     }
+}
+
+#[test]
+fn settings_of_the_queue_are_in_the_file() {
+    let mut client = config();
+    client.performance.batch = Some(BatchConfig { size: 3, timeout: SECOND, ..BatchConfig::default() });
+    client.performance.rate_limit = Some(RateLimit { capacity: 4, refill: 0.5 });
+    client.offline.max_size = 6;
+    client.offline.max_age = 9 * SECOND;
+    client.timeouts.request = 2 * SECOND;
+    let mut world = World::new(WorldConfig { client, ..WorldConfig::default() });
+    world.connect();
+    for n in 0..8 {
+        world.send("order", n);
+    }
+    world.run(30 * SECOND);
+    let file = file_of(&world);
+    let text = String::from_utf8(file.clone()).expect("text");
+    assert!(text.contains(r#""t":"batch""#) && text.contains("Dropped"), "the settings matter: {text}");
+    assert_same(&file, "queue");
+    let otherwise = text.replacen(r#""offline_size":6"#, r#""offline_size":7"#, 1);
+    assert_ne!(otherwise, text);
+    assert!(replayed(otherwise.as_bytes()).divergence.is_some());
+}
+
+#[test]
+fn a_command_without_an_entry_ends_the_check_and_says_so() {
+    let mut world = World::new(WorldConfig { client: config(), ..WorldConfig::default() });
+    world.connect();
+    world.run(SECOND);
+    world.ask(&Request::Health);
+    world.run(SECOND);
+    let report = replayed(&file_of(&world));
+    assert_eq!(report.divergence, None);
+    assert!(report.unchecked.expect("told").contains("request was recorded by name only"));
 }
 
 #[test]

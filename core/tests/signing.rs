@@ -173,6 +173,12 @@ fn a_short_key_is_refused() {
     let mut config = ClientConfig::new("ws://server/wse");
     config.security.signing = Some(SigningConfig::new("short".into()));
     assert_eq!(config.check().expect_err("too short").setting, "security.signing.key");
+    let server = PeerConfig { signing: Some(SigningConfig::new("short".into())), ..PeerConfig::default() };
+    assert_eq!(server.check().expect_err("too short").setting, "signing.key");
+    let server = PeerConfig { token_key: Some("short".into()), ..PeerConfig::default() };
+    assert_eq!(server.check().expect_err("too short").setting, "token_key");
+    let server = PeerConfig { token_key: Some(KEY.into()), signing: Some(required()), ..PeerConfig::default() };
+    assert_eq!(server.check(), Ok(()));
 }
 
 #[test]

@@ -73,13 +73,14 @@ impl Link {
     /// What decides how this connection goes on, in one line for a checker.
     pub(super) fn flags(&self) -> String {
         format!(
-            "key={} sealed={} full={} alive={} ready={} grace={}",
+            "key={} sealed={} full={} alive={} ready={} grace={} window={}",
             self.key_pair.is_some(),
             self.channel.is_encrypted(),
             self.full_duplex,
             self.alive,
             self.said_ready,
             self.grace_over,
+            self.return_window.is_some(),
         )
     }
 }

@@ -370,6 +370,8 @@ impl Client {
         let link = self.link.as_ref().map(Link::flags);
         let for_token = !self.is_ready() && self.wants_token;
         let cut_off = (self.offline_since.is_some(), self.asleep_since.is_some());
-        format!("{link:?} token={for_token} cut={cut_off:?} life={} paused={}", self.awaiting_life, self.reads_paused)
+        let named = matches!(self.phase(), Phase::Waiting) && self.retry_is_named;
+        let (life, paused) = (self.awaiting_life, self.reads_paused);
+        format!("{link:?} token={for_token} cut={cut_off:?} life={life} paused={paused} named={named}")
     }
 }

@@ -12,11 +12,10 @@ use super::{
     Role, Secret,
     replay::ReplayWindow,
     sign::{mac, sha256_hex},
-    sign_envelope, verify, verify_envelope,
+    sign_envelope,
+    tokens::MIN_KEY,
+    verify, verify_envelope,
 };
-
-/// Shortest key in bytes. Source: RFC 7518 §3.2.
-const MIN_KEY: usize = 32;
 
 /// Length of the part of a bound nonce that names the connection, and of the counter behind it. No published end
 /// writes nonces of their sum, so a bound one is known as such, whatever its bearer says of itself.

@@ -165,11 +165,14 @@ impl Run {
 
     /// How long a stage can last at most when nobody answers.
     fn longest(&self, stage: Stage) -> Duration {
+        let is_named = self.client.fingerprint().flags.contains("named=true");
         match stage.bound() {
             Bound::Application => Duration::MAX,
             Bound::Dial => self.config.timeouts.connect,
             Bound::Ready => self.config.timeouts.ready,
             Bound::Heartbeat => LONGEST_INTERVAL.max(self.config.heartbeat.interval) + self.config.heartbeat.timeout,
+            // The named window, and no shorter one than the own ceiling behind the named time.
+            Bound::Retry if is_named => self.config.reconnect.max_delay + Duration::from_secs(60),
             Bound::Retry => self.config.reconnect.max_delay,
         }
     }

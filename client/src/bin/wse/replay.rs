@@ -12,6 +12,9 @@ use wse_client::wse_client_core::{
 
 use crate::{args::ReplayArgs, failure::Failure};
 
+/// What was told could not be verified, or not all of it.
+pub(crate) const UNCHECKED: &str = "REPLAY_UNCHECKED";
+
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let unusable = |problem: &dyn std::fmt::Display| Failure::local(format!("{}: {problem}", args.file.display()));
     let file = std::fs::read(&args.file).map_err(|error| unusable(&error))?;
@@ -27,14 +30,16 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         return Err(Failure::coded("REPLAY_DIVERGED", diverged(&divergence, recording.origin().as_millis())));
     }
     let (inputs, decisions) = (report.inputs, report.decisions);
-    match report.unchecked {
-        Some(reason) if inputs == 0 => writeln!(out, "nothing was checked: {reason}")?,
-        Some(reason) => {
-            writeln!(out, "{inputs} inputs, {decisions} decisions, all the same; then unchecked: {reason}")?
-        }
-        None => writeln!(out, "{inputs} inputs, {decisions} decisions, all the same")?,
-    }
-    Ok(())
+    let Some(reason) = report.unchecked else {
+        writeln!(out, "{inputs} inputs, {decisions} decisions, all the same")?;
+        return Ok(());
+    };
+    out.flush()?;
+    let checked = match inputs {
+        0 => "nothing was checked".to_owned(),
+        _ => format!("{inputs} inputs, {decisions} decisions, all the same; the rest was not checked"),
+    };
+    Err(Failure::coded(UNCHECKED, format!("{checked}: {reason}")))
 }
 
 /// One line for each entry: seconds since the client was made, what happened, and why.
