@@ -189,18 +189,6 @@ fn settings_of_the_queue_are_in_the_file() {
 }
 
 #[test]
-fn a_command_without_an_entry_ends_the_check_and_says_so() {
-    let mut world = World::new(WorldConfig { client: config(), ..WorldConfig::default() });
-    world.connect();
-    world.run(SECOND);
-    world.ask(&Request::Health);
-    world.run(SECOND);
-    let report = replayed(&file_of(&world));
-    assert_eq!(report.divergence, None);
-    assert!(report.unchecked.expect("told").contains("request was recorded by name only"));
-}
-
-#[test]
 fn refusals_are_replayed() {
     let mut client = config();
     client.limits.max_frame = 4096;
