@@ -105,7 +105,7 @@ fn conversations(cases: &Value, seeds: &mut Seeds) {
         let work =
             (0..32).flat_map(|at| [24, at, 25, at, 4, 2, b'{', b'}', 0, at & 1, 0, 17, 0, at, 27, 28, 0, 0, 16, 3]);
         let head = [
-            0x80 | setting << 5 | 7 * (setting & 1),
+            0x80 | (setting << 5) | (7 * (setting & 1)),
             setting.wrapping_mul(37),
             setting.wrapping_mul(73),
             setting.wrapping_mul(91),
