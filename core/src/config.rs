@@ -461,7 +461,8 @@ mod tests {
 
     #[test]
     fn lengths_that_would_overflow_are_refused_by_name() {
-        let too_long: [(&str, fn(&mut ClientConfig) -> &mut Duration); 7] = [
+        type Setting = fn(&mut ClientConfig) -> &mut Duration;
+        let too_long: [(&str, Setting); 7] = [
             ("reconnect.max_delay", |config| &mut config.reconnect.max_delay),
             ("heartbeat.interval", |config| &mut config.heartbeat.interval),
             ("heartbeat.timeout", |config| &mut config.heartbeat.timeout),
