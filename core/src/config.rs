@@ -130,7 +130,7 @@ impl ClientConfig {
 }
 
 fn check_endpoint(endpoint: &str) -> Result<(), ConfigError> {
-    let refuse = |why: &str| Err(ConfigError::new("endpoints", format!("{endpoint:?} {why}")));
+    let refuse = |why: &str| Err(ConfigError::new("endpoints", format!("{:?} {why}", shown(endpoint))));
     let Some((scheme, rest)) = endpoint.split_once("://") else {
         return refuse("must start with ws:// or wss://");
     };
@@ -157,6 +157,14 @@ fn check_endpoint(endpoint: &str) -> Result<(), ConfigError> {
         return refuse("has a port that is not a number from 0 to 65535");
     }
     Ok(())
+}
+
+/// What may be printed of an address: nothing that a user or password could be part of, and no query.
+pub(crate) fn shown(address: &str) -> String {
+    if address.contains('@') {
+        return address.split_once("://").map_or_else(|| "…".to_owned(), |(scheme, _)| format!("{scheme}://…"));
+    }
+    address.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 /// Where tokens come from.
@@ -445,6 +453,23 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_address_is_not_printed_with_its_secrets() {
+        for bad in [
+            "wss://bob:hunter2@a/wse",
+            "wss://bob:hun/hunter2@a",
+            "wss://bob:x?hunter2@a",
+            "bob:hunter2@a",
+            "wss://a b/wse?key=hunter2",
+            "wss://a#hunter2",
+        ] {
+            let error = ClientConfig::new(bad).check().expect_err(bad).to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let error = ClientConfig::new("wss://a b/wse?key=x").check().expect_err("a space").to_string();
+        assert!(error.contains("wss://a b/wse"), "what is no secret helps to find the fault: {error}");
+    }
+
+    #[test]
     fn numbers_are_checked_by_name() {
         let mut config = ClientConfig::new("ws://a");
         config.reconnect.multiplier = 0.5;
@@ -461,7 +486,8 @@ mod tests {
 
     #[test]
     fn lengths_that_would_overflow_are_refused_by_name() {
-        let too_long: [(&str, fn(&mut ClientConfig) -> &mut Duration); 7] = [
+        type Setting = fn(&mut ClientConfig) -> &mut Duration;
+        let too_long: [(&str, Setting); 7] = [
             ("reconnect.max_delay", |config| &mut config.reconnect.max_delay),
             ("heartbeat.interval", |config| &mut config.heartbeat.interval),
             ("heartbeat.timeout", |config| &mut config.heartbeat.timeout),

@@ -10,6 +10,7 @@ use wse_client_core::{
     io::Frame,
     security::{Secret, SigningConfig, SigningForm, Verification},
     server::{self, PeerConfig},
+    time::WallTime,
     wire::{Encoding, Payload, Priority},
 };
 
@@ -178,4 +179,35 @@ fn a_short_key_is_refused() {
     assert_eq!(server.check().expect_err("too short").setting, "token_key");
     let server = PeerConfig { token_key: Some(KEY.into()), signing: Some(required()), ..PeerConfig::default() };
     assert_eq!(server.check(), Ok(()));
+}
+
+#[test]
+fn clocks_may_differ_by_five_minutes_and_no_more() {
+    for (seconds, refused) in [(-299, false), (299, false), (-301, true), (301, true)] {
+        let mut pair = connected(Encoding::Binary, Some(signing(|_| ())), Some(signing(|_| ())));
+        let wall = pair::WALL.as_unix_ms().checked_add_signed(seconds * 1000).expect("after 1970");
+        pair.peer.set_clock(WallTime::from_unix_ms(wall), pair.now);
+        pair.send_up("order", 1);
+        pair.send_down("order", 2);
+        pair.settle();
+        assert_eq!(
+            (refused_by_server(&pair).len(), refused_by_client(&pair)),
+            (refused.into(), refused.into()),
+            "{seconds}"
+        );
+        assert_eq!(
+            (pair.heard_up().len(), pair.heard_down().len()),
+            ((!refused).into(), (!refused).into()),
+            "{seconds}"
+        );
+    }
+}
+
+#[test]
+fn a_client_knows_whether_the_server_has_a_key() {
+    for server in [None, Some(signing(|_| ()))] {
+        let has_key = server.is_some();
+        let pair = connected(Encoding::Binary, Some(signing(|_| ())), server);
+        assert_eq!(pair.client.server().expect("connected").signing, has_key);
+    }
 }

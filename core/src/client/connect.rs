@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     PROTOCOL_VERSION,
@@ -43,9 +44,12 @@ pub(super) struct Link {
     pub(super) batching: bool,
     /// Most topics that the server takes in one request, if it said so.
     pub(super) max_topics: Option<usize>,
+    /// Until the server's half came.
     key_pair: Option<KeyPair>,
     /// When the present key came into force.
     pub(super) keyed_at: Moment,
+    /// When the server was asked to renew it, while it has not answered.
+    pub(super) asked_for_keys: Option<Moment>,
     alive: bool,
     said_ready: bool,
     grace_over: bool,
@@ -108,13 +112,7 @@ struct ServerHello {
     connection_id: Option<String>,
     encryption_public_key: Option<String>,
     features: ServerFeatures,
-    limits: ServerLimits,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct ServerLimits {
-    max_topics: Option<usize>,
+    limits: Value,
 }
 
 #[derive(Deserialize, Default)]
@@ -124,6 +122,7 @@ struct ServerFeatures {
     recovery: bool,
     bound_keys: bool,
     batching: bool,
+    message_signing: bool,
 }
 
 /// `server_ready`: published servers put the members in `details`, some in the payload itself.
@@ -133,7 +132,7 @@ struct ServerReady {
     connection_id: Option<String>,
     user_id: Option<String>,
     features: ServerFeatures,
-    limits: ServerLimits,
+    limits: Value,
     details: Option<Box<Self>>,
 }
 
@@ -236,6 +235,7 @@ impl Client {
             max_topics: None,
             key_pair,
             keyed_at: now,
+            asked_for_keys: None,
             alive: false,
             said_ready: false,
             grace_over: false,
@@ -271,7 +271,7 @@ impl Client {
 
     /// Whether a control message may go out: not between a hello with a key and the answer to it.
     pub(super) fn may_send_control(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.key_pair.is_none() || link.channel.is_encrypted())
+        self.link.as_ref().is_some_and(|link| link.key_pair.is_none())
     }
 
     pub(super) fn on_server_ready(&mut self, message: &Message, now: Moment) {
@@ -283,7 +283,8 @@ impl Client {
         link.info.user_id = outer.user_id.or(inner.user_id);
         link.recovery |= outer.features.recovery || inner.features.recovery;
         link.batching |= outer.features.batching || inner.features.batching;
-        link.max_topics = outer.limits.max_topics.or(inner.limits.max_topics).or(link.max_topics);
+        link.info.signing |= outer.features.message_signing || inner.features.message_signing;
+        link.max_topics = max_topics(&outer.limits).or(max_topics(&inner.limits)).or(link.max_topics);
         if outer.features.full_duplex || inner.features.full_duplex {
             self.speak_fully();
         }
@@ -297,7 +298,8 @@ impl Client {
         link.know_name(hello.connection_id.clone());
         link.recovery |= hello.features.recovery;
         link.batching |= hello.features.batching;
-        link.max_topics = hello.limits.max_topics.or(link.max_topics);
+        link.info.signing |= hello.features.message_signing;
+        link.max_topics = max_topics(&hello.limits).or(link.max_topics);
         if hello.features.full_duplex {
             self.speak_fully();
         }
@@ -325,10 +327,8 @@ impl Client {
 
     fn agree_on_key(&mut self, hello: &ServerHello, now: Moment) -> Result<(), Code> {
         let Some(link) = &mut self.link else { return Ok(()) };
-        let Some(pair) = &link.key_pair else { return Ok(()) };
-        if link.channel.is_encrypted() {
-            return Ok(());
-        }
+        // Used once, and wiped; a second hello does not change the key.
+        let Some(pair) = link.key_pair.take() else { return Ok(()) };
         let server_key = hello.encryption_public_key.as_deref().ok_or(Code::KeyExchangeFailed)?;
         let old = hello.server_version.as_deref().is_some_and(|version| version.starts_with("1."));
         let dialect = match link.full_duplex {
@@ -559,6 +559,11 @@ impl Client {
             Input::Wake => {}
         }
     }
+}
+
+/// The limit on topics in one request. Published servers write limits of their own, so it is taken only if it is a number.
+fn max_topics(limits: &Value) -> Option<usize> {
+    limits.get("max_topics")?.as_u64().map(|most| usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 /// Whether a fresh token may be what is missing.

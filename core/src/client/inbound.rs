@@ -108,25 +108,29 @@ impl Client {
         }
     }
 
-    /// After a key was agreed nothing may come in the clear. A server that seals its control messages too
-    /// has been tampered with if it does; older servers send control in the clear, and only that is taken.
+    /// A client that asked for encryption takes control in the clear, and nothing else, until the key is agreed.
+    /// After that a server that seals its control messages too has been tampered with if it speaks in the clear;
+    /// older servers go on to send control like that.
     fn accepts_plaintext(&mut self, message: &Message, now: Moment) -> bool {
         let Some(link) = &self.link else { return false };
-        if !link.channel.is_encrypted() || message.is_encrypted() {
+        let agreed = link.channel.is_encrypted();
+        if message.is_encrypted() || (!agreed && self.may_send_control()) {
             return true;
         }
-        if link.full_duplex {
+        if agreed && link.full_duplex {
             self.drop_link(Code::EncryptionRequired, "plaintext after encryption was agreed", now);
             return false;
         }
         let control = message.topic().is_none()
-            && matches!(
-                message.kind(),
-                "server_ready" | "server_hello" | "ping" | "PING" | "pong" | "PONG" | "error" | "heartbeat"
-            );
+            && match message.kind() {
+                "server_ready" | "server_hello" | "ping" | "PING" | "pong" | "PONG" | "error" | "heartbeat" => true,
+                // A server that goes away while the key is still to come says when to come back.
+                "draining" => !agreed,
+                _ => false,
+            };
         if !control {
-            let detail = "plaintext after encryption was agreed".to_owned();
-            self.reject(DecodeError { code: Code::EncryptionRequired, detail });
+            let detail = if agreed { "plaintext after encryption was agreed" } else { "plaintext before the key" };
+            self.reject(DecodeError { code: Code::EncryptionRequired, detail: detail.to_owned() });
         }
         control
     }

@@ -30,6 +30,7 @@ mod subscriptions;
 mod types;
 
 pub use catalogue::*;
+pub use outbound::Store;
 pub use requests::{ConfigUpdate, Request, RequestError, RequestOutcome, SyncRequest};
 pub use types::*;
 
@@ -37,7 +38,7 @@ use std::collections::VecDeque;
 
 use crate::{
     config::{ClientConfig, ConfigError, Credentials},
-    delivery::{DedupWindow, Positions, ReorderWindow},
+    delivery::{DedupWindow, MemoryStore, Positions, ReorderWindow},
     error::Code,
     io::Close,
     record::{Recorder, Recording, What},
@@ -152,9 +153,27 @@ impl Client {
     /// # Errors
     /// A setting that cannot be used.
     pub fn new(config: ClientConfig, seed: Seed, now: Moment, wall: WallTime) -> Result<Self, ConfigError> {
+        Self::with_store(config, Box::new(MemoryStore::default()), seed, now, wall)
+    }
+
+    /// The same with a store for messages that wait, which may hold some of an earlier run: they are sent after the
+    /// next connect, as far as `offline` has room and they are not too old; the others are told as
+    /// [`Event::Dropped`]. What was written to a connection, dropped or given up by [`Client::close`] is taken out of
+    /// the store. A recording knows nothing of what an earlier run left.
+    ///
+    /// # Errors
+    /// A setting that cannot be used.
+    pub fn with_store(
+        config: ClientConfig,
+        store: Store,
+        seed: Seed,
+        now: Moment,
+        wall: WallTime,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
         let mut rng = Rng::new(seed);
-        Ok(Self {
+        let (outbox, no_room) = Outbox::new(&config, store, now);
+        let mut client = Self {
             wall: WallClock::new(wall, now),
             recorder: Recorder::new(&config, rng.choices_seed(), now, wall),
             lifecycle: Lifecycle::new(),
@@ -174,7 +193,7 @@ impl Client {
             backoff: Backoff::new(config.reconnect.clone()),
             subscriptions: Subscriptions::new(&config.topics),
             requests: Requests::default(),
-            outbox: Outbox::new(&config, now),
+            outbox,
             positions: Positions::new(Positions::DEFAULT_CAPACITY.max(config.limits.max_topics)),
             seen: DedupWindow::new(config.delivery.dedup_window, rng.bytes()),
             reorder: ReorderWindow::new(config.delivery.reorder),
@@ -188,7 +207,10 @@ impl Client {
             awaiting_life: false,
             reads_paused: false,
             config,
-        })
+        };
+        client.tell_dropped(no_room, DropReason::QueueFull);
+        client.flush(now);
+        Ok(client)
     }
 
     /// A client that draws pauses, choices and ids as a recorded one did.
@@ -275,7 +297,9 @@ impl Client {
 
     /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.
     ///
-    /// [`Event::KeysRotated`] follows. It happens by itself too, as `security.rotate_after` says.
+    /// [`Event::KeysRotated`] follows; or an [`Event::ServerError`] with [`Code::KeyExchangeFailed`] when the server
+    /// refuses, and the keys stay; or the end of the connection with that code, when it does not answer within 90 s.
+    /// Rotation happens by itself too, as `security.rotate_after` says.
     ///
     /// # Errors
     /// [`RotateError`]; nothing changed then.

@@ -7,7 +7,7 @@ use crate::{
     channel::{UNSIGNABLE, check_outgoing},
     config::ClientConfig,
     delivery::{
-        BatchConfig, Batcher, LevelCounters, MemoryStore, NotQueued, OfflineQueue, QueueLimits, Refused, TokenBucket,
+        BatchConfig, Batcher, LevelCounters, NotQueued, OfflineQueue, OfflineStore, QueueLimits, Refused, TokenBucket,
         Waiting,
     },
     error::Code,
@@ -24,9 +24,12 @@ use super::{
 /// Bytes that a queued message counts for beside its payload, id, type and topic.
 const OVERHEAD: usize = 128;
 
+/// Where a client keeps the messages that wait. Default: a [`MemoryStore`](crate::delivery::MemoryStore).
+pub type Store = Box<dyn OfflineStore<Message = Outgoing> + Send>;
+
 /// Messages that wait, and what holds them back.
 pub(super) struct Outbox {
-    waiting: OfflineQueue<MemoryStore<Outgoing>>,
+    waiting: OfflineQueue<Store>,
     pub(super) pacer: Option<TokenBucket>,
     /// Until when the word of a server about its limits counts.
     pub(super) paced_until: Option<Moment>,
@@ -34,15 +37,17 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(config: &ClientConfig, now: Moment) -> Self {
+    /// The second part of the answer are messages of an earlier run for which there is no room.
+    pub(super) fn new(config: &ClientConfig, store: Store, now: Moment) -> (Self, Vec<Waiting<Outgoing>>) {
         let limits = QueueLimits { max_items: config.offline.max_size, max_bytes: config.offline.max_bytes };
-        let (waiting, _) = OfflineQueue::open(MemoryStore::default(), limits, config.offline.max_age);
-        Self {
+        let (waiting, dropped) = OfflineQueue::open(store, limits, config.offline.max_age);
+        let outbox = Self {
             waiting,
             pacer: config.performance.rate_limit.map(|limit| TokenBucket::new(limit, now)),
             paced_until: None,
             batcher: config.performance.batch.map(Batcher::new),
-        }
+        };
+        (outbox, dropped)
     }
 
     /// Joins messages by these bounds from here on; `None`: each goes at once.
@@ -282,7 +287,7 @@ impl Client {
         self.timers.clear(Timer::Outbound);
     }
 
-    fn tell_dropped(&mut self, dropped: Vec<Waiting<Outgoing>>, reason: DropReason) {
+    pub(super) fn tell_dropped(&mut self, dropped: Vec<Waiting<Outgoing>>, reason: DropReason) {
         for Waiting { id, priority, .. } in dropped {
             self.metrics.messages_dropped += 1;
             self.emit(Event::Dropped { id, priority, reason });

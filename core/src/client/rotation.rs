@@ -8,13 +8,15 @@ use crate::{
     wire::Message,
 };
 
-use super::{Client, Event, Timer};
+use super::{Client, Event, ServerError, Timer};
 
 impl Client {
     pub(super) fn start_rotation(&mut self, now: Moment) -> Result<(), RotateError> {
         let ready = self.is_ready();
         let link = self.link.as_mut().filter(|_| ready).ok_or(RotateError::NotConnected)?;
         let request = link.channel.ask_for_keys(link.full_duplex, &mut self.rng)?;
+        link.asked_for_keys = Some(now);
+        self.timers.set(Timer::Rotation, now + ROTATION_OVERLAP);
         self.send_control("key_rotation_request", &request, now);
         Ok(())
     }
@@ -38,11 +40,18 @@ impl Client {
             }
             return self.drop_link(Code::KeyExchangeFailed, "the server did not change to the new key", now);
         }
+        if let Some(asked) = link.asked_for_keys {
+            if now.since(asked) < ROTATION_OVERLAP {
+                return self.timers.set(Timer::Rotation, asked + ROTATION_OVERLAP);
+            }
+            return self.drop_link(Code::KeyExchangeFailed, "the server did not answer a key rotation", now);
+        }
         let Some(length) = self.config.security.rotate_after else { return };
         if now.since(keyed_at) >= length {
-            // What cannot rotate goes on with its key; a rotation under way needs no second one.
-            let _ = self.start_rotation(now);
-            self.timers.set(Timer::Rotation, now + length);
+            // What cannot rotate goes on with its key.
+            if self.start_rotation(now).is_err() {
+                self.timers.set(Timer::Rotation, now + length);
+            }
         } else {
             self.timers.set(Timer::Rotation, keyed_at + length);
         }
@@ -72,15 +81,31 @@ impl Client {
 
     pub(super) fn on_rotation_response(&mut self, message: &Message, now: Moment) {
         let Some(link) = &mut self.link else { return };
+        let asked = link.asked_for_keys.take().is_some();
         match link.channel.take_up_keys(message, &mut self.rng) {
             Ok(true) => {
                 self.after_rotation(now);
                 // The first frame under the new key lets the server forget the old one.
                 self.ping(now);
             }
+            Ok(false) if asked => self.on_rotation_refused(message, now),
             Ok(false) => {}
             Err(code) => self.drop_link(code, "the server answered a key rotation with no usable key", now),
         }
+    }
+
+    /// The keys stay, and are asked for again when they are due the next time.
+    fn on_rotation_refused(&mut self, message: &Message, now: Moment) {
+        match self.config.security.rotate_after {
+            Some(length) => self.timers.set(Timer::Rotation, now + length),
+            None => self.timers.clear(Timer::Rotation),
+        }
+        self.emit(Event::ServerError(ServerError {
+            code: Code::KeyExchangeFailed.as_str().into(),
+            message: "the server refused to renew the keys".into(),
+            recoverable: true,
+            source: message.clone(),
+        }));
     }
 
     fn after_rotation(&mut self, now: Moment) {

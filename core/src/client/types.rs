@@ -1,6 +1,6 @@
 //! What goes into a [`Client`](super::Client) and what comes out.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{
     config::ConfigError,
@@ -102,8 +102,7 @@ pub enum Output {
     Wait(Option<Moment>),
 }
 
-/// What the driver must do.
-#[derive(Debug)]
+/// What the driver must do. `Debug` shows no token, whichever way it travels.
 pub enum Action {
     /// Ask the application for a token and hand in [`Input::Token`].
     FetchToken {
@@ -135,6 +134,28 @@ pub enum Action {
         /// Code and reason for the close frame.
         close: Close,
     },
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FetchToken { request, renew } => {
+                f.debug_struct("FetchToken").field("request", request).field("renew", renew).finish()
+            }
+            Self::Open { socket, url, token } => f
+                .debug_struct("Open")
+                .field("socket", socket)
+                .field("url", &crate::config::shown(url))
+                .field("token", token)
+                .finish(),
+            Self::Send { socket, frame } => {
+                f.debug_struct("Send").field("socket", socket).field("frame", frame).finish()
+            }
+            Self::Close { socket, close } => {
+                f.debug_struct("Close").field("socket", socket).field("close", close).finish()
+            }
+        }
+    }
 }
 
 /// What the application is told.
@@ -318,6 +339,9 @@ pub struct ServerInfo {
     pub server_version: Option<String>,
     /// Whether messages are encrypted.
     pub encrypted: bool,
+    /// Whether the server announced a key for signatures. Where it did not, nobody checks what this client signs, and
+    /// what it requires to be signed will not come signed. Source: PROTOCOL.md §5.3.
+    pub signing: bool,
     /// The endpoint in use.
     pub endpoint: String,
 }

@@ -44,6 +44,26 @@ pub trait OfflineStore {
     fn left_behind(&self) -> Vec<(u64, &Waiting<Self::Message>)>;
 }
 
+impl<S: OfflineStore + ?Sized> OfflineStore for Box<S> {
+    type Message = S::Message;
+
+    fn put(&mut self, key: u64, waiting: Waiting<S::Message>) {
+        (**self).put(key, waiting);
+    }
+
+    fn get(&self, key: u64) -> Option<&Waiting<S::Message>> {
+        (**self).get(key)
+    }
+
+    fn take(&mut self, key: u64) -> Option<Waiting<S::Message>> {
+        (**self).take(key)
+    }
+
+    fn left_behind(&self) -> Vec<(u64, &Waiting<S::Message>)> {
+        (**self).left_behind()
+    }
+}
+
 /// Keeps messages in memory.
 #[derive(Debug)]
 pub struct MemoryStore<T>(BTreeMap<u64, Waiting<T>>);

@@ -60,9 +60,9 @@ pub struct LostRange {
 }
 
 impl LostRange {
-    /// How many; `None` when that is not known.
+    /// How many; `None` when that is not known. None at all when the last comes before the first.
     pub fn count(&self) -> Option<u64> {
-        self.to.map(|to| (to - self.from).saturating_add(1))
+        self.to.map(|to| to.checked_sub(self.from).map_or(0, |further| further.saturating_add(1)))
     }
 }
 

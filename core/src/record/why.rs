@@ -60,7 +60,6 @@ fn timer(name: &str) -> Option<&'static str> {
         "Reorder" => "a gap in the sequence was waited for long enough",
         "Request" => "no answer to a request",
         "Rotation" => "the age of the key",
-        "Quality" => "the network is judged again",
         "Subscription" => "no answer to a subscription request",
         _ => return None,
     })

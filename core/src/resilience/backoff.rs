@@ -17,8 +17,8 @@ pub enum BackoffStrategy {
     Linear,
     /// `initial_delay` times 1, 1, 2, 3, 5, 8 …
     Fibonacci,
-    /// As exponential, but with as many failures as the last minutes had, not only those in a row: an unstable
-    /// connection is tried less often.
+    /// As exponential, but a connection that works halves the count of failures instead of clearing it: where
+    /// connections never last, the next attempt comes later.
     Adaptive,
 }
 

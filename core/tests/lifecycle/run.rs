@@ -233,6 +233,7 @@ impl Run {
             Step::OpenedOld => self.client.handle(Input::Opened(old), now),
             Step::FailedPlainly => self.fail(current, None),
             Step::FailedWith401 => self.fail(current, Some(401)),
+            Step::FailedWith403 => self.fail(current, Some(403)),
             Step::FailedOld => self.fail(old, None),
             Step::ClosedWith(code) => self.close(current, code),
             Step::ClosedOld => self.close(old, 4403),

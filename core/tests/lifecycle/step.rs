@@ -26,6 +26,7 @@ pub(crate) enum Step {
     OpenedOld,
     FailedPlainly,
     FailedWith401,
+    FailedWith403,
     FailedOld,
     ClosedWith(u16),
     ClosedOld,
@@ -56,7 +57,7 @@ pub(crate) enum Word {
     Garbage,
 }
 
-pub(crate) const ALPHABET: [Step; 39] = [
+pub(crate) const ALPHABET: [Step; 40] = [
     Step::Connect,
     Step::Close,
     Step::Reconnect,
@@ -70,6 +71,7 @@ pub(crate) const ALPHABET: [Step; 39] = [
     Step::OpenedOld,
     Step::FailedPlainly,
     Step::FailedWith401,
+    Step::FailedWith403,
     Step::FailedOld,
     Step::ClosedWith(1000),
     Step::ClosedWith(4401),

@@ -15,6 +15,9 @@ use wse_client_core::{
     wire::{Message, Payload},
 };
 
+/// What the civil clock of both ends shows at first.
+pub(crate) const WALL: WallTime = WallTime::from_unix_ms(1_771_601_400_000);
+
 /// See the module documentation.
 pub(crate) struct Pair {
     pub(crate) client: Client,
@@ -72,7 +75,7 @@ impl Pair {
 
     fn dialling(config: ClientConfig, peer_config: PeerConfig, seed: u64, acl: Acl, name: &str) -> Self {
         let now = Moment::from_millis(1000);
-        let wall = WallTime::from_unix_ms(1_771_601_400_000);
+        let wall = WALL;
         let mut client = Client::new(config, Seed::from_u64(seed), now, wall).expect("config");
         client.connect(now);
         let (socket, url) = loop {
