@@ -92,11 +92,14 @@ impl Client {
                 self.arm_recovery();
                 false
             }
-            Verdict::NewEpoch(lost) => {
+            Verdict::NewEpoch { lost, is_first } => {
                 let name = name.to_owned();
                 self.arm_recovery();
-                self.tell_recovery(name, Outcome { count: 0, lost });
-                true
+                self.tell_recovery(name.clone(), Outcome { count: 0, lost: vec![lost] });
+                if !is_first {
+                    self.ask_about_gap(&name, now);
+                }
+                is_first
             }
         }
     }
@@ -151,9 +154,18 @@ impl Client {
         self.arm_recovery();
     }
 
-    /// The server dropped publications up to `to` for this client. Gives what of them was not seen.
-    pub(super) fn skip_lost(&mut self, name: &str, epoch: &str, to: u64) -> Option<LostRange> {
-        let lost = self.positions.skip(name, epoch, to);
+    /// The server dropped publications from `from` up to `to` for this client. Gives what of them was not seen.
+    pub(super) fn skip_lost(&mut self, name: &str, range: &LostRange, now: Moment) -> Option<LostRange> {
+        let to = range.to?;
+        if self.positions.misses_before(name, &range.epoch, range.from) {
+            // What is missing before it may still be had: the answer will say what becomes of all of it.
+            if self.positions.check(name, &range.epoch, to, now) == (Verdict::Gap { ask: true }) {
+                self.ask_about_gap(name, now);
+            }
+            self.arm_recovery();
+            return None;
+        }
+        let lost = self.positions.skip(name, &range.epoch, to);
         self.arm_recovery();
         lost
     }

@@ -40,6 +40,7 @@ struct LostPayload {
     topic: Option<String>,
     count: Option<u64>,
     epoch: Option<String>,
+    from: Option<u64>,
     to: Option<u64>,
 }
 
@@ -73,7 +74,7 @@ impl Client {
             "pong" | "PONG" => self.on_pong(now),
             "subscription_update" => self.on_subscription_answer(&message),
             "error" => self.on_server_error(message, now),
-            "lost" => self.on_lost(&message),
+            "lost" => self.on_lost(&message, now),
             "draining" => self.on_draining(&message),
             "key_rotation_request" => self.on_rotation_request(&message, now),
             "key_rotation_response" => self.on_rotation_response(&message, now),
@@ -157,13 +158,16 @@ impl Client {
         }
     }
 
-    fn on_lost(&mut self, message: &Message) {
+    fn on_lost(&mut self, message: &Message, now: Moment) {
         let lost: LostPayload = message.payload().parse_control().unwrap_or_default();
-        let range = match (&lost.topic, &lost.epoch, lost.to) {
-            (Some(name), Some(epoch), Some(to)) => match self.skip_lost(name, epoch, to) {
-                Some(range) => Some(range),
-                None => return,
-            },
+        let range = match (&lost.topic, lost.epoch, lost.to) {
+            (Some(name), Some(epoch), Some(to)) => {
+                let range = LostRange { epoch, from: lost.from.unwrap_or(0), to: Some(to) };
+                match self.skip_lost(name, &range, now) {
+                    Some(range) => Some(range),
+                    None => return,
+                }
+            }
             _ => None,
         };
         let count = range.as_ref().map_or(lost.count, LostRange::count);

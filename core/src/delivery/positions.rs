@@ -79,8 +79,13 @@ pub enum Verdict {
         /// The gap is new.
         ask: bool,
     },
-    /// A new epoch began: deliver it. What was left of the old one, and what the new one had before it, is lost.
-    NewEpoch(Vec<LostRange>),
+    /// A new epoch began, and what was left of the old one is lost.
+    NewEpoch {
+        /// The rest of the old one.
+        lost: LostRange,
+        /// The new one begins with this publication: deliver it. Else drop it, and ask for what comes before it.
+        is_first: bool,
+    },
 }
 
 /// How the recovery of a topic ended.
@@ -144,10 +149,15 @@ impl Positions {
         };
         track.used = clock;
         if track.epoch != epoch {
-            let lost = jump(track, epoch, offset);
-            track.next = offset.saturating_add(1);
+            let old = std::mem::replace(&mut track.epoch, epoch.to_owned());
+            let lost = LostRange { epoch: old, from: track.next, to: None };
+            let is_first = offset == 0;
+            track.next = u64::from(is_first);
             self.gaps.remove(topic);
-            return Verdict::NewEpoch(lost);
+            if !is_first {
+                self.note_gap(topic, offset, now);
+            }
+            return Verdict::NewEpoch { lost, is_first };
         }
         if offset < track.next {
             return Verdict::Duplicate;
@@ -198,6 +208,11 @@ impl Positions {
         Some(LostRange { epoch: epoch.to_owned(), from, to: Some(to) })
     }
 
+    /// Whether something that comes before `offset` of this epoch was not seen.
+    pub fn misses_before(&self, topic: &str, epoch: &str, offset: u64) -> bool {
+        self.tracks.get(topic).is_some_and(|track| track.epoch == epoch && track.next < offset)
+    }
+
     /// What to do about gaps whose time has come; call until it answers `None`.
     pub fn overdue(&mut self, now: Moment) -> Option<Overdue> {
         let (topic, gap) = self.gaps.iter_mut().find(|(_, gap)| gap.again_at <= now)?;
@@ -237,6 +252,11 @@ impl Positions {
     /// All positions, by topic.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Position)> {
         self.tracks.iter().map(|(topic, track)| (topic.as_str(), track.position()))
+    }
+
+    /// Topics tracked, and gaps among them.
+    pub fn held(&self) -> (usize, usize) {
+        (self.tracks.len(), self.gaps.len())
     }
 
     /// Forgets the topics for which `keep` is false.
@@ -395,8 +415,20 @@ mod tests {
     #[test]
     fn a_new_epoch_in_the_stream_is_a_new_start() {
         let mut positions = at(4);
-        assert_eq!(positions.check("t", "b", 0, NOW), Verdict::NewEpoch(vec![lost("a", 5, None)]));
+        assert_eq!(positions.check("t", "b", 0, NOW), Verdict::NewEpoch { lost: lost("a", 5, None), is_first: true });
         assert_eq!(positions.check("t", "b", 1, NOW), Verdict::Deliver);
+    }
+
+    #[test]
+    fn a_new_epoch_whose_start_is_missing_is_asked_about() {
+        let mut positions = at(4);
+        assert_eq!(positions.check("t", "b", 2, NOW), Verdict::NewEpoch { lost: lost("a", 5, None), is_first: false });
+        assert_eq!(positions.position("t"), Some(Position { epoch: "b".into(), offset: None }));
+        assert!(positions.next_deadline().is_some(), "it is asked again");
+        for offset in 0..=2 {
+            assert_eq!(positions.check("t", "b", offset, NOW), Verdict::Deliver);
+        }
+        assert_eq!(positions.next_deadline(), None, "the gap is filled");
     }
 
     #[test]
@@ -419,7 +451,7 @@ mod tests {
         let mut positions = at(u64::MAX);
         assert_eq!(
             positions.check("t", "b", u64::MAX, NOW),
-            Verdict::NewEpoch(vec![lost("a", u64::MAX, None), lost("b", 0, Some(u64::MAX - 1)),])
+            Verdict::NewEpoch { lost: lost("a", u64::MAX, None), is_first: false }
         );
         assert_eq!(lost("a", 0, Some(u64::MAX)).count(), Some(u64::MAX));
         positions.check("t", &"e".repeat(100), 1, NOW);
