@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::{
     history::Stamp,
     invariants::{self, Invariant},
+    ledger::Carried,
     plan::DENIED,
     tab::{Ghost, token_number},
     world::{Delivery, Due, World},
@@ -48,6 +49,14 @@ pub(crate) struct Line {
     pub(crate) baselines: BTreeMap<String, Option<Stamp>>,
     /// A direction that lost something: nothing gets through any more, as TCP never goes on after a gap.
     pub(crate) dead: [bool; 2],
+    /// A frame of this direction was lost with the connection.
+    pub(crate) broken: [bool; 2],
+    /// Messages by direction: those of applications, and those of servers to this client alone.
+    pub(crate) carried: [Carried; 2],
+    /// Publications of topics without history.
+    pub(crate) plain: Carried,
+    /// The number of the last message heard of each priority.
+    pub(crate) last_of: [u64; 5],
     pub(crate) delay: Duration,
     /// Frames never overtake each other.
     last_arrival: [Moment; 2],
@@ -107,13 +116,12 @@ impl World {
     pub(crate) fn send_up(&mut self, id: LineId, frame: Frame) {
         self.note_frame(id, UP, &frame);
         invariants::frame_on_the_wire(self, id, UP, &frame);
+        self.tabs[id.0].wrote_to = Some(id.1);
         let now = self.now;
-        let Some(line) = self.lines.get_mut(&id).filter(|line| line.open && !line.dead[UP]) else {
-            return self.tabs[id.0].note_lost_frame(now);
-        };
-        if line.damage == Some(UP) {
-            // It will be refused, and the client is told so.
-            self.tabs[id.0].note_lost_frame(now);
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        if !line.open || line.dead[UP] {
+            line.broken[UP] = true;
+            return;
         }
         let (at, frame) = (line.arrival(UP, now), line.damaged(UP, frame));
         self.schedule(at, Due::ToPeer(id.0, id.1, frame));
@@ -130,6 +138,7 @@ impl World {
         }
         line.recent.push(frame.clone());
         if line.dead[DOWN] {
+            line.broken[DOWN] = true;
             return;
         }
         let (at, frame) = (line.arrival(DOWN, now), line.damaged(DOWN, frame));
@@ -137,11 +146,9 @@ impl World {
     }
 
     pub(crate) fn reach_peer(&mut self, id: LineId, frame: Frame) {
-        if self.lines.get(&id).is_some_and(|line| line.open) {
-            self.peer_input(id, server::Input::Frame(frame));
-        } else {
-            let now = self.now;
-            self.tabs[id.0].note_lost_frame(now);
+        match self.lines.get_mut(&id) {
+            Some(line) if !line.open => line.broken[UP] = true,
+            _ => self.peer_input(id, server::Input::Frame(frame)),
         }
     }
 
@@ -167,18 +174,17 @@ impl World {
         let Some(line) = self.lines.get_mut(&id).filter(|line| line.open) else { return };
         line.dead = [true; 2];
         let on_this = |due: &Due| match due {
-            Due::ToPeer(tab, socket, _) | Due::ToTab(tab, socket, Delivery::Frame(_) | Delivery::Closed(_)) => {
-                (*tab, *socket) == id
-            }
-            _ => false,
+            Due::ToPeer(tab, socket, _) if (*tab, *socket) == id => Some(UP),
+            Due::ToTab(tab, socket, Delivery::Frame(_) | Delivery::Closed(_)) if (*tab, *socket) == id => Some(DOWN),
+            _ => None,
         };
-        let (tabs, now) = (&mut self.tabs, self.now);
+        let (broken, now) = (&mut line.broken, self.now);
         self.due.retain(|_, due| {
             let lost = on_this(due);
-            if lost && matches!(due, Due::ToPeer(..)) {
-                tabs[id.0].note_lost_frame(now);
+            if let Some(direction) = lost {
+                broken[direction] = true;
             }
-            !lost
+            lost.is_none()
         });
         self.trace.note(now, format_args!("-- cut {}/{}", id.0, id.1.0));
         self.peer_input(id, server::Input::Closed(wse_client_core::io::Close::abnormal()));
@@ -226,6 +232,10 @@ impl Line {
             deadline: None,
             baselines: BTreeMap::new(),
             dead: [false; 2],
+            broken: [false; 2],
+            carried: [Carried::default(); 2],
+            plain: Carried::default(),
+            last_of: [0; 5],
             delay: Duration::ZERO,
             last_arrival: [opened; 2],
             tainted: false,

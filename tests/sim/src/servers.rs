@@ -2,17 +2,17 @@
 
 use bytes::Bytes;
 use wse_client_core::{
-    client::SubscriptionAction,
+    client::{Outgoing, SubscriptionAction},
     delivery::TopicRecovery,
     error::Code,
     server::{self, SubscriptionRequest},
-    wire::{self, Head, Payload},
+    wire::{self, Head, Message, Payload},
 };
 
 use crate::{
     history::{Publication, Stamp},
     invariants::{self, Invariant},
-    line::LineId,
+    line::{DOWN, LineId, UP},
     plan::{PLAIN, RECOVERABLE},
     world::{Due, World},
 };
@@ -65,21 +65,26 @@ impl World {
                 line.peer.answer_subscription(action, request, Vec::new(), &active, self.now);
             }
             server::Event::Publish(message) => {
-                self.hear(id, message.payload());
+                self.hear(id, &message);
                 if let Some(name) = message.topic().map(str::to_owned) {
                     self.publish(&name);
                 }
             }
-            server::Event::Message(message) => self.hear(id, message.payload()),
+            server::Event::Message(message) => self.hear(id, &message),
             server::Event::Closed(_) => self.retire(id),
-            server::Event::Rejected(_) | server::Event::Hello { .. } => {}
+            server::Event::Rejected(_) => {
+                if let Some(line) = self.lines.get_mut(&id) {
+                    line.carried[UP].refused += 1;
+                }
+            }
+            server::Event::Hello { .. } => {}
             _ => {}
         }
     }
 
-    fn hear(&mut self, id: LineId, payload: &Payload) {
-        match number_of(payload) {
-            Some(number) => invariants::heard_once(self, id, number),
+    fn hear(&mut self, id: LineId, message: &Message) {
+        match number_of(message.payload()) {
+            Some(number) => invariants::heard_once(self, id, number, message),
             None => self.fail_line(id, Invariant::NoForgery, "the server heard a message that nobody sent"),
         }
     }
@@ -142,7 +147,7 @@ impl World {
         answer.recovered = Some(same && first <= wanted);
         answer.count = Some(missed.len() as u64);
         if let Some(last) = first.checked_sub(1).filter(|_| first > wanted) {
-            self.tabs[id.0].said_lost.insert((name.to_owned(), epoch, last));
+            self.tabs[id.0].declared.add(name, epoch, wanted, last);
         }
         replay.extend(missed);
         answer
@@ -165,6 +170,11 @@ impl World {
         let all: Vec<&str> = RECOVERABLE.iter().chain(PLAIN).copied().collect();
         if let Some(name) = self.dice.pick(&all) {
             self.publish(name);
+        }
+        if self.dice.chance(20)
+            && let Some(id) = self.some_line()
+        {
+            self.send_direct(id);
         }
         let pause = if self.calm { self.dice.millis(500, 4_000) } else { self.dice.millis(20, 600) };
         self.after(pause, Due::Publish);
@@ -197,7 +207,23 @@ impl World {
         if delivery.encrypted {
             frame = line.peer.seal(frame.bytes()).expect("a key was agreed, and its nonces last");
         }
+        if publication.stamp.is_none() {
+            line.plain.sent += 1;
+        }
         self.send_down(id, frame);
+    }
+
+    /// Sends a message to one client alone.
+    pub(crate) fn send_direct(&mut self, id: LineId) {
+        self.numbers += 1;
+        let message = Outgoing::new("direct", numbered(self.numbers));
+        let Some(line) = self.lines.get_mut(&id).filter(|line| line.open && !line.peer.must_hold_messages()) else {
+            return;
+        };
+        if line.peer.send(&message, self.now).is_ok() {
+            line.carried[DOWN].sent += 1;
+        }
+        self.drain_peer(id);
     }
 }
 

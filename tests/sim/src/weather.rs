@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    fn some_line(&mut self) -> Option<LineId> {
+    pub(crate) fn some_line(&mut self) -> Option<LineId> {
         let open: Vec<LineId> = self.lines.iter().filter(|(_, line)| line.open).map(|(id, _)| *id).collect();
         self.dice.pick(&open)
     }
@@ -150,7 +150,7 @@ impl World {
             }
             return;
         };
-        self.tabs[id.0].said_lost.insert((name.clone(), stamp.epoch, stamp.offset));
+        self.tabs[id.0].declared.add(&name, stamp.epoch, stamp.offset, stamp.offset);
         let range = LostRange { epoch: epoch_text(stamp.epoch), from: stamp.offset, to: Some(stamp.offset) };
         if let Some(line) = self.lines.get_mut(&id) {
             line.peer.tell_lost_range(&name, &range, self.now);
