@@ -6,6 +6,7 @@ use wse_client_core::{
     client::{self, Action, Event, Fault, Input, NetworkHint, Outgoing, RequestOutcome},
     error::Code,
     io::{Close, SocketId},
+    topic,
     wire::Priority,
 };
 
@@ -13,7 +14,7 @@ use crate::{
     dice::Dice,
     invariants::{self, Invariant},
     line::DOWN,
-    plan::{DENIED, PLAIN, RECOVERABLE},
+    plan::{DENIED, PATTERNS, PLAIN, RECOVERABLE},
     servers::numbered,
     tab::token_text,
     world::{Delivery, Due, World},
@@ -248,8 +249,9 @@ impl World {
         tab.requests.insert(request);
         for name in topics {
             tab.wanted.remove(name);
-            tab.tracks.remove(name);
         }
+        let wanted = &tab.wanted;
+        tab.tracks.retain(|name, _| wanted.iter().any(|pattern| topic::matches(pattern, name)));
         self.drain_tab(index);
     }
 
@@ -358,7 +360,8 @@ impl World {
 
 fn some_topics(dice: &mut Dice) -> Vec<&'static str> {
     let count = 1 + dice.below(3);
-    let all: Vec<&str> = RECOVERABLE.iter().chain(PLAIN).copied().collect();
+    let patterns = if dice.chance(30) { PATTERNS } else { &[] };
+    let all: Vec<&str> = RECOVERABLE.iter().chain(PLAIN).chain(patterns).copied().collect();
     let mut topics: Vec<&str> = (0..count).filter_map(|_| dice.pick(&all)).collect();
     if dice.chance(5) {
         topics.push(DENIED);

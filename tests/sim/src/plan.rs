@@ -22,6 +22,41 @@ pub(crate) const PLAIN: &[&str] = &["u0", "u1"];
 /// A topic that no token allows.
 pub(crate) const DENIED: &str = "denied";
 
+/// Patterns over them.
+pub(crate) const PATTERNS: &[&str] = &["t*", "u*", "?1"];
+
+/// How a server and the clients that come to it speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// As both ends of this engine do.
+    Own,
+    /// Full duplex, with keys that are not bound to the exchange.
+    Unbound,
+    /// As the published 2.x: each end takes the other for one of them.
+    Published2,
+    /// As the published 1.x.
+    Published1,
+}
+
+impl Dialect {
+    /// What of a feature list is not announced.
+    pub(crate) const fn hides(self) -> &'static [&'static str] {
+        match self {
+            Self::Own => &[],
+            Self::Unbound => &["\"bound_keys\":true"],
+            Self::Published2 | Self::Published1 => &["\"bound_keys\":true", "\"full_duplex\":true"],
+        }
+    }
+
+    pub(crate) fn settings(self, peer: &PeerConfig) -> PeerConfig {
+        let mut settings = peer.clone();
+        if self == Self::Published1 {
+            settings.server_version = "1.4.2".into();
+        }
+        settings
+    }
+}
+
 /// How long every client may take to be well again after the weather cleared: a server that hears nothing closes
 /// after its idle timeout (at most 60 s here), then comes the longest pause (20 s), a dial and a greeting.
 pub(crate) const SETTLING: Duration = Duration::from_secs(200);
@@ -33,6 +68,12 @@ pub(crate) struct Plan {
     pub(crate) clients: Vec<ClientConfig>,
     pub(crate) servers: usize,
     pub(crate) peer: PeerConfig,
+    /// One for each server.
+    pub(crate) dialects: Vec<Dialect>,
+    /// Longest delay of the bus between servers, in milliseconds.
+    pub(crate) bus_ms: u64,
+    /// Longest time that a server needs to look up a history, in milliseconds.
+    pub(crate) lookup_ms: u64,
     /// Publications that a topic's history holds.
     pub(crate) ring: usize,
     /// How long the weather is bad.
@@ -65,11 +106,19 @@ impl Plan {
             clients,
             servers,
             peer,
+            dialects: (0..servers).map(|_| dialect(dice)).collect(),
+            bus_ms: [0, 20, 300, 3_000][dice.below(4)],
+            lookup_ms: [0, 10, 500][dice.below(3)],
             ring: [4, 16, 64, 256][dice.below(4)],
             storm: dice.millis(20_000, 90_000),
             calm_ms: [800, 2_000, 5_000][dice.below(3)],
         }
     }
+}
+
+fn dialect(dice: &mut Dice) -> Dialect {
+    use Dialect::{Own, Published1, Published2, Unbound};
+    [Own, Own, Own, Own, Own, Own, Own, Unbound, Published2, Published1][dice.below(10)]
 }
 
 fn client(servers: usize, dice: &mut Dice) -> ClientConfig {
@@ -80,6 +129,7 @@ fn client(servers: usize, dice: &mut Dice) -> ClientConfig {
     let first = dice.below(servers);
     config.endpoints = (0..servers).map(|n| format!("ws://s{}/wse", (first + n) % servers)).collect();
     config.topics = RECOVERABLE.iter().chain(PLAIN).filter(|_| dice.chance(30)).map(|name| (*name).into()).collect();
+    config.topics.extend(PATTERNS.iter().filter(|_| dice.chance(10)).map(|name| String::from(*name)));
     config.credentials = if dice.chance(50) { Credentials::Provider } else { Credentials::Token("".into()) };
     config.token_transport = if dice.chance(50) { TokenTransport::Headers } else { TokenTransport::Query };
     config.security.encryption = dice.chance(40);

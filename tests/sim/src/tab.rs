@@ -6,6 +6,7 @@ use wse_client_core::{
     client::{Client, ConnectionState, RequestId},
     io::{Frame, SocketId},
     time::Moment,
+    topic,
 };
 
 use crate::{declared::Declared, history::Stamp, ledger::Ledger, world::Delivery};
@@ -52,8 +53,8 @@ pub(crate) struct Tab {
     pub(crate) tracks: BTreeMap<String, Track>,
     /// What servers said to be lost.
     pub(crate) declared: Declared,
-    /// The number of the last message heard, for topics without history.
-    pub(crate) last_heard: BTreeMap<String, u64>,
+    /// Publications heard, of topics without history.
+    pub(crate) heard_plain: BTreeSet<u64>,
     /// The number of the last message that a server sent to this client alone.
     pub(crate) last_direct: u64,
     pub(crate) ledger: Ledger,
@@ -86,7 +87,7 @@ impl Tab {
             requests: BTreeSet::new(),
             tracks: BTreeMap::new(),
             declared: Declared::default(),
-            last_heard: BTreeMap::new(),
+            heard_plain: BTreeSet::new(),
             last_direct: 0,
             ledger: Ledger::default(),
             hearing: None,
@@ -94,6 +95,11 @@ impl Tab {
             closing: false,
             may_fail,
         }
+    }
+
+    /// Whether the application wants a topic, by name or by a pattern.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.wanted.iter().any(|wanted| topic::matches(wanted, name))
     }
 
     /// The world's moment on this client's clock.
