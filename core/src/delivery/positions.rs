@@ -3,7 +3,10 @@
 //! A publication of a recoverable topic carries an epoch (one life of the topic's history) and an offset that counts
 //! from 0 within it. Source: PROTOCOL.md §6.6.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +17,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Times a gap is asked about before it is given up as lost.
 const MAX_ASKED: u32 = 5;
+
+/// Epochs that ended on a connection and are remembered, for each topic.
+const MAX_FORMER: usize = 4;
 
 /// Longest epoch that is tracked, in bytes. Servers write 8 to 16.
 const MAX_EPOCH: usize = 64;
@@ -109,6 +115,9 @@ pub enum Overdue {
 #[derive(Debug)]
 struct Track {
     epoch: String,
+    /// The last epochs that ended on this connection. Their rest was told to be lost: whatever of it was still under
+    /// way is too late. On another connection one can be the right one again, where servers share no history.
+    former: VecDeque<String>,
     next: u64,
     used: u64,
 }
@@ -149,8 +158,10 @@ impl Positions {
         };
         track.used = clock;
         if track.epoch != epoch {
-            let old = std::mem::replace(&mut track.epoch, epoch.to_owned());
-            let lost = LostRange { epoch: old, from: track.next, to: None };
+            if track.former.iter().any(|former| former == epoch) {
+                return Verdict::Duplicate;
+            }
+            let lost = track.begin(epoch);
             let is_first = offset == 0;
             track.next = u64::from(is_first);
             self.gaps.remove(topic);
@@ -182,6 +193,9 @@ impl Positions {
             return None;
         };
         if track.epoch != epoch {
+            if track.former.iter().any(|former| former == epoch) {
+                return None;
+            }
             self.gaps.remove(topic);
             let lost = jump(track, epoch, first);
             track.next = first;
@@ -237,6 +251,9 @@ impl Positions {
     /// Forgets gaps: the connection is over, and the next one starts with a question about everything.
     pub fn disconnected(&mut self) {
         self.gaps.clear();
+        for track in self.tracks.values_mut() {
+            track.former.clear();
+        }
     }
 
     /// Whether a topic is tracked.
@@ -272,7 +289,7 @@ impl Positions {
         if self.tracks.len() >= self.capacity {
             self.make_room();
         }
-        self.tracks.insert(topic.to_owned(), Track { epoch: epoch.to_owned(), next, used: self.clock });
+        self.tracks.insert(topic.to_owned(), Track { epoch: epoch.to_owned(), former: VecDeque::new(), next, used: self.clock });
     }
 
     /// Forgets the eighth that was not used for longest: one pass makes room for many.
@@ -305,6 +322,16 @@ impl Positions {
 }
 
 impl Track {
+    /// Goes over to another epoch. Gives what is left of the old one.
+    fn begin(&mut self, epoch: &str) -> LostRange {
+        let old = std::mem::replace(&mut self.epoch, epoch.to_owned());
+        if self.former.len() == MAX_FORMER {
+            self.former.pop_front();
+        }
+        self.former.push_back(old.clone());
+        LostRange { epoch: old, from: self.next, to: None }
+    }
+
     fn position(&self) -> Position {
         Position { epoch: self.epoch.clone(), offset: self.next.checked_sub(1) }
     }
@@ -312,8 +339,7 @@ impl Track {
 
 /// Goes over to another epoch, of which `first` is the first publication that comes. Gives what is lost by it.
 fn jump(track: &mut Track, epoch: &str, first: u64) -> Vec<LostRange> {
-    let old = std::mem::replace(&mut track.epoch, epoch.to_owned());
-    let mut lost = vec![LostRange { epoch: old, from: track.next, to: None }];
+    let mut lost = vec![track.begin(epoch)];
     if let Some(last) = first.checked_sub(1) {
         lost.push(LostRange { epoch: epoch.to_owned(), from: 0, to: Some(last) });
     }
@@ -417,6 +443,21 @@ mod tests {
         let mut positions = at(4);
         assert_eq!(positions.check("t", "b", 0, NOW), Verdict::NewEpoch { lost: lost("a", 5, None), is_first: true });
         assert_eq!(positions.check("t", "b", 1, NOW), Verdict::Deliver);
+    }
+
+    #[test]
+    fn what_is_late_of_an_epoch_that_is_over_changes_nothing() {
+        let mut positions = at(4);
+        positions.check("t", "b", 0, NOW);
+        assert_eq!(positions.check("t", "a", 5, NOW), Verdict::Duplicate);
+        assert_eq!(positions.answer("t", &answer("a", 6, true, 2)), None);
+        assert_eq!(positions.check("t", "b", 1, NOW), Verdict::Deliver);
+        positions.disconnected();
+        assert_eq!(
+            positions.check("t", "a", 0, NOW),
+            Verdict::NewEpoch { lost: lost("b", 2, None), is_first: true },
+            "another server has its own history"
+        );
     }
 
     #[test]
