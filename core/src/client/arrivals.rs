@@ -80,6 +80,10 @@ impl Client {
         }
         match self.positions.check(name, epoch, offset, now) {
             Verdict::Deliver => true,
+            Verdict::Recovered => {
+                self.metrics.messages_recovered += 1;
+                true
+            }
             Verdict::Duplicate => {
                 self.metrics.messages_duplicate += 1;
                 false
@@ -142,32 +146,45 @@ impl Client {
             .collect()
     }
 
-    pub(super) fn on_recovery_answers(&mut self, answers: &BTreeMap<String, TopicRecovery>) {
+    pub(super) fn on_recovery_answers(&mut self, answers: &BTreeMap<String, TopicRecovery>, now: Moment) {
         for (name, answer) in answers {
             if !self.positions.knows(name) && !self.subscriptions.covers(name) {
                 continue;
             }
-            if let Some(outcome) = self.positions.answer(name, answer) {
+            if let Some(outcome) = self.positions.answer(name, answer, now) {
                 self.tell_recovery(name.clone(), outcome);
             }
         }
         self.arm_recovery();
     }
 
-    /// The server dropped publications from `from` up to `to` for this client. Gives what of them was not seen.
-    pub(super) fn skip_lost(&mut self, name: &str, range: &LostRange, now: Moment) -> Option<LostRange> {
-        let to = range.to?;
-        if self.positions.misses_before(name, &range.epoch, range.from) {
-            // What is missing before it may still be had: the answer will say what becomes of all of it.
-            if self.positions.check(name, &range.epoch, to, now) == (Verdict::Gap { ask: true }) {
+    /// The server dropped publications of a topic for this client: tells the application what of them it has not seen.
+    pub(super) fn on_dropped(&mut self, name: String, dropped: LostRange, now: Moment) {
+        let tracked = self.config.delivery.recovery
+            && dropped.to.is_some()
+            && (self.positions.knows(&name) || self.subscriptions.covers(&name));
+        if tracked && self.positions.misses_before(&name, &dropped.epoch, dropped.from) {
+            return self.on_early_loss(&name, &dropped, now);
+        }
+        let lost = if tracked { self.positions.skip(&name, dropped) } else { vec![dropped] };
+        self.arm_recovery();
+        for range in lost {
+            self.tell_lost(Some(name.clone()), range.count(), Some(range));
+        }
+    }
+
+    /// What is missing before a loss may still be had: the answer to the question will say what becomes of all of it.
+    fn on_early_loss(&mut self, name: &str, dropped: &LostRange, now: Moment) {
+        let verdict = self.positions.check(name, &dropped.epoch, dropped.to.unwrap_or(dropped.from), now);
+        self.arm_recovery();
+        match verdict {
+            Verdict::Gap { ask: true } => self.ask_about_gap(name, now),
+            Verdict::NewEpoch { lost, .. } => {
+                self.tell_recovery(name.to_owned(), Outcome { count: 0, lost: vec![lost] });
                 self.ask_about_gap(name, now);
             }
-            self.arm_recovery();
-            return None;
+            Verdict::Gap { ask: false } | Verdict::Deliver | Verdict::Recovered | Verdict::Duplicate => {}
         }
-        let lost = self.positions.skip(name, &range.epoch, to);
-        self.arm_recovery();
-        lost
     }
 
     fn tell_recovery(&mut self, name: String, outcome: Outcome) {
@@ -176,7 +193,6 @@ impl Client {
             (0, false) => RecoveryOutcome::Lost,
             (_, false) => RecoveryOutcome::Partial,
         };
-        self.metrics.messages_recovered = self.metrics.messages_recovered.saturating_add(outcome.count);
         self.emit(Event::Recovery { topic: name.clone(), outcome: kind, count: outcome.count });
         for range in outcome.lost {
             self.tell_lost(Some(name.clone()), range.count(), Some(range));

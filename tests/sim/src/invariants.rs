@@ -12,7 +12,7 @@ use wse_client_core::{
 
 use crate::{
     history::Stamp,
-    ledger::{Fate, Ledger, Carried, is_by_queue, may_drop},
+    ledger::{Carried, Fate, Ledger, is_by_queue, may_drop},
     line::{DOWN, LineId, UP},
     plan::{DENIED, PATTERNS, PLAIN, RECOVERABLE},
     servers::{epoch_number, number_of},
@@ -296,7 +296,8 @@ pub(crate) fn told_lost(world: &mut World, index: usize, topic: &str, range: &Lo
         Some(to) => to >= range.from && tab.declared.covers(topic, epoch, range.from, to),
     };
     if !declared {
-        let detail = format!("client {index}: {topic} {range:?} is told to be lost, and no server said so of all of it");
+        let detail =
+            format!("client {index}: {topic} {range:?} is told to be lost, and no server said so of all of it");
         world.fail(Invariant::LostIsTrue, detail);
     }
 }

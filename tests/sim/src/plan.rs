@@ -94,7 +94,8 @@ impl Plan {
         }
         let everyone = clients.iter().all(|client| client.security.signing.is_some());
         let peer = PeerConfig {
-            signing: signs.then(|| SigningConfig { kinds: BTreeSet::from(["direct".to_owned()]), ..signing(everyone, dice) }),
+            signing: signs
+                .then(|| SigningConfig { kinds: BTreeSet::from(["direct".to_owned()]), ..signing(everyone, dice) }),
             encryption: true,
             recovery: true,
             ping_interval: dice.millis(5_000, 20_000),
@@ -145,10 +146,9 @@ fn client(servers: usize, dice: &mut Dice) -> ClientConfig {
     config.adaptive_quality = dice.chance(30);
     config.reconnect.max_retries = dice.chance(10).then(|| 1 + dice.below(6) as u32);
     draw_queue(&mut config, dice);
-    config.delivery.reorder = dice.chance(20).then(|| ReorderConfig {
-        max_held: [1, 10, 100][dice.below(3)],
-        max_wait: dice.millis(10, 1_000),
-    });
+    config.delivery.reorder = dice
+        .chance(20)
+        .then(|| ReorderConfig { max_held: [1, 10, 100][dice.below(3)], max_wait: dice.millis(10, 1_000) });
     config.delivery.dedup_window = [1_000, 10_000][dice.below(2)];
     if dice.chance(60) {
         config.security.rotate_after = Some(dice.millis(1_000, 60_000));
@@ -168,10 +168,9 @@ fn draw_queue(config: &mut ClientConfig, dice: &mut Dice) {
         max_bytes: [300, 64 << 10][dice.below(2)],
     });
     // Fast enough for the longest queue to be empty before the last word.
-    config.performance.rate_limit = dice.chance(20).then(|| RateLimit {
-        capacity: 1 + dice.below(20) as u32,
-        refill: 10.0 + dice.below(40) as f64,
-    });
+    config.performance.rate_limit = dice
+        .chance(20)
+        .then(|| RateLimit { capacity: 1 + dice.below(20) as u32, refill: 10.0 + dice.below(40) as f64 });
 }
 
 /// One key for everybody, as signatures have it; how each end signs and what it asks for is its own affair.

@@ -98,7 +98,11 @@ impl World {
 
     /// The last frame comes once more.
     fn repeat(&mut self, id: LineId) {
-        let last = self.lines.get(&id).filter(|line| !line.dead[DOWN] && !line.tainted).and_then(|line| line.recent.last().cloned());
+        let last = self
+            .lines
+            .get(&id)
+            .filter(|line| !line.dead[DOWN] && !line.tainted)
+            .and_then(|line| line.recent.last().cloned());
         // Only publications: a second hello means something.
         let Some(frame) = last.filter(is_publication) else { return };
         self.trace.note(self.now, format_args!("-- repeat on {}/{}", id.0, id.1.0));
