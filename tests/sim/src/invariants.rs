@@ -188,6 +188,9 @@ pub(crate) fn request_ended(world: &mut World, index: usize, outcome: &Subscript
 fn note_baselines(world: &mut World, index: usize, topics: &[String]) {
     let Some(socket) = world.tabs[index].live.first().copied() else { return };
     let Some(line) = world.lines.get(&(index, socket)) else { return };
+    if world.plan.dialects[line.host].is_published() {
+        return; // such an answer may end the wrong request: only some of them say which one they are for
+    }
     for name in topics {
         let tab = &mut world.tabs[index];
         if let (Some(Some(stamp)), true) = (line.baselines.get(name), tab.wants(name)) {

@@ -48,6 +48,10 @@ impl Dialect {
         }
     }
 
+    pub(crate) const fn is_published(self) -> bool {
+        matches!(self, Self::Published1 | Self::Published2)
+    }
+
     pub(crate) fn settings(self, peer: &PeerConfig) -> PeerConfig {
         let mut settings = peer.clone();
         if self == Self::Published1 {
