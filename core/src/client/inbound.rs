@@ -76,7 +76,7 @@ impl Client {
             "pong" | "PONG" => self.on_pong(&message, now),
             "subscription_update" => self.on_subscription_answer(&message, now),
             "error" => self.on_server_error(message, now),
-            "lost" => self.on_lost(&message),
+            "lost" => self.on_lost(&message, now),
             "draining" => self.on_draining(&message),
             "key_rotation_request" => self.on_rotation_request(&message, now),
             "key_rotation_response" => self.on_rotation_response(&message, now),
@@ -167,13 +167,13 @@ impl Client {
         }
     }
 
-    fn on_lost(&mut self, message: &Message) {
+    fn on_lost(&mut self, message: &Message, now: Moment) {
         let lost: LostPayload = message.payload().parse_control().unwrap_or_default();
         match (lost.topic, lost.epoch, lost.to) {
             (Some(name), Some(epoch), Some(to)) => {
                 let first = || lost.count.map_or(to, |count| to.saturating_sub(count.saturating_sub(1)));
                 let from = lost.from.unwrap_or_else(first).min(to);
-                self.on_dropped(name, LostRange { epoch, from, to: Some(to) });
+                self.on_dropped(name, LostRange { epoch, from, to: Some(to) }, now);
             }
             (name, _, _) => self.tell_lost(name, lost.count, None),
         }

@@ -11,6 +11,7 @@
 //! pacing.rs         sending no faster than the server takes
 //! subscriptions.rs  wanted topics and requests under way
 //! network.rs        what the host says about the network, and how well it does
+//! held.rs           what is in memory, and the bounds of it
 //! rotation.rs       fresh keys in mid-session
 //! heartbeat.rs      pings, and the decision that the server went silent
 //! ```
@@ -19,6 +20,7 @@ mod arrivals;
 mod catalogue;
 mod connect;
 mod heartbeat;
+mod held;
 mod inbound;
 pub mod lifecycle;
 mod network;
@@ -30,6 +32,7 @@ mod subscriptions;
 mod types;
 
 pub use catalogue::*;
+pub use held::Held;
 pub use outbound::Store;
 pub use requests::{ConfigUpdate, Request, RequestError, RequestOutcome, SyncRequest};
 pub use types::*;

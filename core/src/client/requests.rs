@@ -222,6 +222,10 @@ impl Requests {
         self.0.remove(index).map(|pending| pending.request)
     }
 
+    pub(super) fn held(&self) -> usize {
+        self.0.len()
+    }
+
     fn refused(&mut self, correlation_id: Option<&str>) -> Option<RequestId> {
         let index = self.0.iter().position(|pending| Some(pending.sent_as.as_str()) == correlation_id)?;
         self.0.remove(index).map(|pending| pending.request)

@@ -102,6 +102,11 @@ impl Subscriptions {
         &self.wanted
     }
 
+    /// Tokens that are kept, and requests under way.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.tokens.len(), self.pending.len())
+    }
+
     /// Whether a topic is wanted, by its name or by a pattern.
     pub(super) fn covers(&self, name: &str) -> bool {
         self.wanted.iter().any(|wanted| wanted == name || (topic::is_pattern(wanted) && topic::matches(wanted, name)))

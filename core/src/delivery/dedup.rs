@@ -30,6 +30,12 @@ impl DedupWindow {
         Self { capacity, key: [a, b], order: VecDeque::new(), seen: Set::default() }
     }
 
+    /// Ids remembered at the moment.
+    #[expect(clippy::len_without_is_empty, reason = "a bound is looked at, never whether there is any")]
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
     /// Notes an id; `false` when it is among those remembered already.
     pub fn insert(&mut self, id: &str) -> bool {
         if self.capacity == 0 {

@@ -103,6 +103,11 @@ impl<T> ReorderWindow<T> {
         }
     }
 
+    /// Messages held at the moment.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// When [`ReorderWindow::expire`] has something to do.
     pub const fn deadline(&self) -> Option<Moment> {
         self.deadline

@@ -16,6 +16,7 @@ use wse_client_core::{
         SubscriptionOutcome,
     },
     config::ClientConfig,
+    delivery::LostRange,
     error::Code,
     io::{Close, Frame, SocketId},
     rng::{Rng, Seed},
@@ -296,6 +297,19 @@ impl World {
             }
         }
         self.run(LATENCY);
+    }
+
+    /// The server says that it dropped these publications for its clients.
+    pub(crate) fn tell_lost(&mut self, name: &str, offsets: std::ops::RangeInclusive<u64>) {
+        let epoch = self.history.as_mut().expect("has one").epoch(name);
+        let range = LostRange { epoch, from: *offsets.start(), to: Some(*offsets.end()) };
+        let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
+        for socket in sockets {
+            if let Some(connection) = self.connections.get_mut(&socket).filter(|connection| connection.open) {
+                connection.peer.tell_lost_range(name, &range, self.now);
+                self.drain_peer(socket, false);
+            }
+        }
     }
 
     pub(crate) fn server_drains(&mut self, retry_after: Duration, window: Duration) {
