@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use wse_client_core::{
     client::{
-        ConnectionState, Disconnect, Event, Metrics, Outgoing, Request, RequestError, RequestId, RequestOutcome,
+        ConnectionState, Diagnostics, Disconnect, Event, Metrics, Outgoing, Request, RequestError, RequestId, RequestOutcome,
         SendError as Refusal, ServerInfo, SubscriptionOutcome,
     },
     io::Close,
@@ -389,7 +389,7 @@ impl Client {
         self.shared.look(|engine, _| engine.last_disconnect().cloned())
     }
 
-    /// Counters and present figures.
+    /// How much: counters and present figures.
     ///
     /// ```no_run
     /// # fn run(client: &wse_client::Client) {
@@ -398,6 +398,17 @@ impl Client {
     /// ```
     pub fn metrics(&self) -> Metrics {
         self.shared.look(|engine, now| engine.metrics(now))
+    }
+
+    /// How and why: the connection, the network and the endpoints.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// println!("the network is {}", client.diagnostics().quality.as_str());
+    /// # }
+    /// ```
+    pub fn diagnostics(&self) -> Diagnostics {
+        self.shared.look(|engine, now| engine.diagnostics(now))
     }
 
     /// The recording so far as a file for `wse replay`; `None` unless [`Builder::record`] was set. It has no payloads

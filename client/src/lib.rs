@@ -48,7 +48,7 @@ pub use error::{ConnectError, SendError, SubscribeError};
 pub use wse_client_core;
 pub use wse_client_core::{
     client::{
-        ConnectionState, Disconnect, DropReason, Event, Metrics, Notice, Outgoing, RecoveryOutcome, Request,
+        ConnectionState, Diagnostics, Disconnect, DropReason, Event, Metrics, Notice, NoticeKind, Outgoing, RecoveryOutcome, Request,
         RequestError, RequestId, RequestOutcome, ServerError, ServerInfo, SubscriptionAction, SubscriptionOutcome,
     },
     config::{ClientConfig, ConfigError, OfflineConfig, RecordConfig},

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose};
 use world::{World, WorldConfig};
 use wse_client_core::{
-    client::{ConnectionState, Input, NetworkHint, Outgoing},
+    client::{ConnectionState, Input, NetworkHint, Outgoing, Request},
     config::{ClientConfig, Credentials, RecordConfig, TokenTransport},
     io::Close,
     record::{FORMAT, Recording, Report, What, replay},
@@ -151,7 +151,10 @@ fn storms_are_replayed_to_the_same_decisions() {
         world.pause_reads(false);
         world.run(90 * SECOND);
         world.client.rotate_keys(world.now()).ok();
-        world.run(3 * SECOND);
+        for request in [Request::Health, Request::Presence { topic: "u".into() }] {
+            world.client.request(&request, world.now()).ok();
+        }
+        world.run(12 * SECOND);
         world.client.reconnect(world.now());
         world.run(SECOND);
         for hint in [NetworkHint::Sleep, NetworkHint::Wake, NetworkHint::Offline, NetworkHint::Online] {

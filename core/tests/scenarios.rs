@@ -1,5 +1,6 @@
 //! A `Client` tied to a `Peer` on one virtual clock: what users rely on, over links that drop, cut and delay.
 
+mod metrics;
 mod network;
 mod outbound;
 mod recovery;

@@ -84,7 +84,7 @@ impl Client {
     pub(super) fn on_pong(&mut self, now: Moment) {
         if let Some(sent) = self.ping_sent.take() {
             let latency = now.since(sent);
-            self.metrics.latency = Some(latency);
+            self.metrics.last_latency_ms = Some(latency.as_secs_f64() * 1000.0);
             self.emit(Event::Latency(latency));
             self.network.answered(latency);
             self.judge_network();

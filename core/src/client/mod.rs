@@ -13,6 +13,8 @@
 //! network.rs        what the host says about the network, and how well it does
 //! rotation.rs       fresh keys in mid-session
 //! heartbeat.rs      pings, and the decision that the server went silent
+//! metrics.rs        how it all goes, by names that are the same in every language
+//! rates.rs          messages and bytes a second
 //! ```
 
 mod arrivals;
@@ -21,15 +23,18 @@ mod connect;
 mod heartbeat;
 mod inbound;
 pub mod lifecycle;
+mod metrics;
 mod network;
 mod outbound;
 mod pacing;
+mod rates;
 mod requests;
 mod rotation;
 mod subscriptions;
 mod types;
 
 pub use catalogue::*;
+pub use metrics::*;
 pub use requests::{ConfigUpdate, Request, RequestError, RequestOutcome, SyncRequest};
 pub use types::*;
 
@@ -51,6 +56,7 @@ use crate::{
 use connect::Link;
 use lifecycle::{Cause, Lifecycle, Phase, Rest};
 use outbound::Outbox;
+use rates::Rates;
 use requests::Requests;
 use subscriptions::Subscriptions;
 
@@ -137,6 +143,10 @@ pub struct Client {
     timers: Timers<Timer, 13>,
     outputs: VecDeque<Output>,
     metrics: Metrics,
+    rates: Rates,
+    made: Moment,
+    /// When the present socket was last heard.
+    last_frame: Option<Moment>,
     last_disconnect: Option<Disconnect>,
     ping_sent: Option<Moment>,
     awaiting_life: bool,
@@ -180,6 +190,9 @@ impl Client {
             timers: Timers::new(TIMERS),
             outputs: VecDeque::new(),
             metrics: Metrics::default(),
+            rates: Rates::new(now),
+            made: now,
+            last_frame: None,
             last_disconnect: None,
             ping_sent: None,
             awaiting_life: false,
@@ -381,18 +394,9 @@ impl Client {
         self.last_disconnect.as_ref()
     }
 
-    /// Counters and present figures.
-    pub fn metrics(&self, now: Moment) -> Metrics {
-        let connected_for = match self.phase() {
-            Phase::Ready { since } => Some(now.since(since)),
-            Phase::Resting(_) | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Waiting => None,
-        };
-        Metrics {
-            failed_attempts: self.backoff.failures(),
-            connected_for,
-            queue: self.outbox.metrics(),
-            ..self.metrics.clone()
-        }
+    /// Consecutive failed attempts.
+    pub const fn failed_attempts(&self) -> u32 {
+        self.backoff.failures()
     }
 
     /// What happened so far, without payloads and secrets; `None` unless `diagnostics.record` is set.
@@ -402,16 +406,6 @@ impl Client {
 
     pub(crate) const fn recorder(&mut self) -> &mut Recorder {
         &mut self.recorder
-    }
-
-    /// How the network and the endpoints do.
-    pub fn diagnostics(&self, now: Moment) -> Diagnostics {
-        Diagnostics {
-            network: self.network.report(),
-            breaker: self.pool.breaker(now),
-            endpoints: self.pool.report(now),
-            sequence: self.reorder.stats(),
-        }
     }
 
     fn fire_timers(&mut self, now: Moment) {

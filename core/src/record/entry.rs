@@ -70,6 +70,13 @@ pub enum What {
     },
     /// `rotate_keys()`.
     RotateKeys,
+    /// `request()`.
+    Request {
+        /// The type of the question.
+        kind: String,
+        /// Bytes of the payload.
+        len: usize,
+    },
     /// A command that this version has no entry for.
     OtherCommand {
         /// Its name.
@@ -296,6 +303,10 @@ impl What {
         Self::Send { head, len: message.payload.bytes().len(), msgpack }
     }
 
+    pub(crate) fn request(kind: &str, len: usize) -> Self {
+        Self::Request { kind: kind.to_owned(), len }
+    }
+
     pub(crate) const fn close(close: &Close) -> Self {
         Self::CloseCommand { code: close.code }
     }
@@ -373,6 +384,7 @@ impl What {
                 head.heap() + control.as_ref().map_or(0, redact::heap)
             }
             Self::Open { url, .. } => url.len(),
+            Self::Request { kind, .. } => kind.len(),
             Self::Event { facts, .. } => facts.iter().map(|(name, value)| name.len() + value.len() + 64).sum(),
             _ => 16,
         }

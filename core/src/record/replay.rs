@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    client::{Client, Fault, Input, Outgoing, Output},
+    client::{Client, Fault, Input, Outgoing, Output, Request},
     config::RecordConfig,
     io::{Close, Frame, SocketId},
     rng::Seed,
@@ -113,6 +113,10 @@ fn feed(client: &mut Client, entry: &Entry, next: Option<&What>) -> Result<(), S
         }
         What::Unsubscribe { topics } => {
             let _ = client.unsubscribe(topics, now);
+        }
+        What::Request { kind, len } => {
+            let payload = redact::payload(*len, false, false)?;
+            let _ = client.request(&Request::Named { kind: kind.clone(), payload }, now);
         }
         What::RotateKeys => {
             let _ = client.rotate_keys(now);

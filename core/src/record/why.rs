@@ -74,6 +74,7 @@ fn command_name(command: &What) -> &'static str {
         What::SetToken { .. } => "set_token",
         What::RotateKeys => "rotate_keys",
         What::Send { .. } => "send",
+        What::Request { .. } => "request",
         What::Subscribe { .. } => "subscribe",
         What::Unsubscribe { .. } => "unsubscribe",
         _ => "something",

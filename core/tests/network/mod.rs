@@ -93,11 +93,11 @@ fn a_machine_that_slept_does_not_call_its_server_silent() {
 #[test]
 fn quality_is_unknown_until_it_is_measured() {
     let mut world = connected(config());
-    assert_eq!(world.client.diagnostics(world.now()).network.quality, Quality::Unknown);
+    assert_eq!(world.client.diagnostics(world.now()).quality, Quality::Unknown);
     world.run(40 * SECOND);
     let diagnostics = world.client.diagnostics(world.now());
-    assert_eq!(diagnostics.network.quality, Quality::Excellent);
-    assert_eq!(diagnostics.breaker, BreakerState::Closed);
+    assert_eq!(diagnostics.quality, Quality::Excellent);
+    assert_eq!(diagnostics.circuit_breaker, BreakerState::Closed);
     assert_eq!(diagnostics.endpoints[0].connections, 1);
     let told = |event: &Event| matches!(event, Event::QualityChanged { to: Quality::Excellent, .. });
     assert!(world.events().iter().any(told));

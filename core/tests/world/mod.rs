@@ -108,6 +108,7 @@ pub(crate) struct World {
     events: Vec<Event>,
     heard: Vec<u64>,
     kinds_heard: Vec<String>,
+    last_id_heard: String,
     token_requests: Vec<bool>,
     attempts: usize,
     ended: usize,
@@ -147,6 +148,7 @@ impl World {
             events: Vec::new(),
             heard: Vec::new(),
             kinds_heard: Vec::new(),
+            last_id_heard: String::new(),
             token_requests: Vec::new(),
             attempts: 0,
             ended: 0,
@@ -393,6 +395,11 @@ impl World {
     /// Types of the messages that reached the server's application.
     pub(crate) fn kinds_heard(&self) -> &[String] {
         &self.kinds_heard
+    }
+
+    /// The id of the last of them.
+    pub(crate) fn last_id_heard(&self) -> &str {
+        &self.last_id_heard
     }
 
     pub(crate) fn plaintext_after_agreement(&self) -> &[String] {
@@ -649,6 +656,7 @@ impl World {
             }
             server::Event::Message(message) => {
                 self.kinds_heard.push(message.kind().to_owned());
+                self.last_id_heard = message.id().unwrap_or_default().to_owned();
                 self.heard.extend(number_of(message.payload()));
             }
             server::Event::Closed(_) => {

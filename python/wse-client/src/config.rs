@@ -76,6 +76,7 @@ impl Settings {
             "connect_timeout" => self.connect_timeout = seconds(name, value)?,
             "dial_timeout" => config.timeouts.connect = seconds(name, value)?,
             "ready_timeout" => config.timeouts.ready = seconds(name, value)?,
+            "request_timeout" => config.timeouts.request = seconds(name, value)?,
             "subscribe_timeout" => config.timeouts.subscribe = seconds(name, value)?,
             "heartbeat_interval" => config.heartbeat.interval = seconds(name, value)?,
             "heartbeat_timeout" => config.heartbeat.timeout = seconds(name, value)?,

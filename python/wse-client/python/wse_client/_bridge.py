@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _core
-from .errors import WSEConnectionError, WSEUsageError, _error
+from .errors import WSEConnectionError, WSEUsageError, _error, _refusal
 from .options import TokenProvider
 
 BATCH = 256
@@ -96,6 +96,8 @@ class Bridge:
                 continue
             if kind == "ok":
                 future.set_result(value)
+            elif kind == "refused":
+                future.set_exception(_refusal(*value))
             else:
                 future.set_exception(_error(*value))
         self._wake_readers()

@@ -46,6 +46,8 @@ class ConnectOptions(TypedDict, total=False):
     """From the open socket to a server that is ready. Default 10."""
     subscribe_timeout: float
     """Answer to a subscription request. Default 5."""
+    request_timeout: float
+    """Answer to a request. Default 10."""
     heartbeat_interval: float
     """Time between pings. Default 15."""
     heartbeat_timeout: float
