@@ -241,6 +241,8 @@ figures! {
         drops: DropMetrics = "",
         /// The messages that wait.
         queue: QueueMetrics = "",
+        /// What the sequence numbers of the present connection tell.
+        sequence: SequenceMetrics = "",
         /// Frames received on the present socket of their time.
         frames_received: u64 = "frames",
         /// Frames written.
@@ -347,6 +349,20 @@ figures! {
         refused: u64 = "messages",
     }
 
+    /// What the sequence numbers of one connection tell.
+    struct SequenceMetrics {
+        /// Messages with a number.
+        numbered: u64 = "messages",
+        /// Numbers that were jumped over.
+        missing: u64 = "messages",
+        /// Messages whose number was behind the one expected.
+        late: u64 = "messages",
+        /// Messages held at present until what is before them comes.
+        held: u64 = "messages",
+        /// The number expected next. Absent before the first.
+        expected: Option<u64> = "",
+    }
+
     /// How and why: the connection, the network and the endpoints.
     struct Diagnostics {
         /// Where the connection stands.
@@ -409,26 +425,10 @@ figures! {
         max_topics: u64 = "topics",
         /// Topics whose position is known, so that what is missed can be asked for.
         topic_positions: u64 = "topics",
-        /// What the sequence numbers of the present connection tell.
-        sequence: SequenceMetrics = "",
         /// Each endpoint, in the order of the configuration.
         endpoints: Vec<EndpointMetrics> = "",
         /// The last end of a connection or attempt. Absent before the first.
         last_disconnect: Option<DisconnectMetrics> = "",
-    }
-
-    /// What the sequence numbers of one connection tell.
-    struct SequenceMetrics {
-        /// Messages with a number.
-        numbered: u64 = "messages",
-        /// Numbers that were jumped over.
-        missing: u64 = "messages",
-        /// Messages whose number was behind the one expected.
-        late: u64 = "messages",
-        /// Messages held at present until what is before them comes.
-        held: u64 = "messages",
-        /// The number expected next. Absent before the first.
-        expected: Option<u64> = "",
     }
 
     /// How one endpoint does.
@@ -497,10 +497,18 @@ impl Client {
         let queue = self.outbox.metrics(now);
         let network = self.network.report();
         let (message_rate, bandwidth) = self.rates.per_second(now);
+        let sequence = self.reorder.stats();
         let retry = self.timers.armed().find(|(timer, _)| *timer == Timer::Retry);
         Metrics {
             messages_queued: queue.waiting,
             queue,
+            sequence: SequenceMetrics {
+                numbered: sequence.numbered,
+                missing: sequence.missing,
+                late: sequence.late,
+                held: self.reorder.held() as u64,
+                expected: sequence.expected,
+            },
             message_rate,
             bandwidth,
             requests_pending: self.requests.pending() as u64,
@@ -524,7 +532,6 @@ impl Client {
         let link = self.link.as_ref();
         let server = self.server();
         let network = self.network.report();
-        let sequence = self.reorder.stats();
         let limit = self.outbox.pacer.as_ref().map(crate::delivery::TokenBucket::limit);
         Diagnostics {
             state: self.state(),
@@ -557,13 +564,6 @@ impl Client {
             topics: self.topics().len() as u64,
             max_topics: self.config.limits.max_topics as u64,
             topic_positions: self.positions.iter().count() as u64,
-            sequence: SequenceMetrics {
-                numbered: sequence.numbered,
-                missing: sequence.missing,
-                late: sequence.late,
-                held: self.reorder.held() as u64,
-                expected: sequence.expected,
-            },
             endpoints: self.pool.report(now).into_iter().map(EndpointMetrics::from).collect(),
             last_disconnect: self.last_disconnect.as_ref().map(DisconnectMetrics::from),
         }

@@ -241,6 +241,12 @@ impl Client {
         sent
     }
 
+    /// The driver refused a message that the application wanted to send, before the client saw it: its own buffer is
+    /// full. Counted in [`Metrics::messages_refused`].
+    pub const fn note_refused(&mut self) {
+        self.metrics.messages_refused += 1;
+    }
+
     /// Asks for topics (exact names, or patterns with `*` and `?`), now and after every reconnect.
     ///
     /// Exactly one [`Event::Subscribed`] with the returned id follows, within `timeouts.subscribe`.

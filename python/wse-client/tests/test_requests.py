@@ -92,11 +92,14 @@ async def test_what_cannot_be_asked_is_refused_at_once(url: str) -> None:
     idle = AsyncWSEClient(url)
     with pytest.raises(WSEConnectionError):
         await idle.request("health_check")
+    await idle.close()
     async with connect(url) as client:
         with pytest.raises(WSERequestError, match="server_hello"):
             await client.request("server_hello")
         with pytest.raises(TypeError):
             await client.request("debug_request", object())
         assert client.metrics.frames_rejected == 0
-    with pytest.raises(WSEConnectionError):
-        await client.request("health_check")
+    for call in (client.request("health_check"), client.subscribe("x"), client.reconnect()):
+        with pytest.raises(WSEConnectionError) as caught:
+            await call
+        assert caught.value.code == "CONNECTION_CLOSED"

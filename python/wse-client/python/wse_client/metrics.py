@@ -93,8 +93,24 @@ class QueueMetrics:
 
 
 @dataclass(frozen=True)
+class SequenceMetrics:
+    """What the sequence numbers of one connection tell."""
+
+    numbered: int
+    """Messages with a number."""
+    missing: int
+    """Numbers that were jumped over."""
+    late: int
+    """Messages whose number was behind the one expected."""
+    held: int
+    """Messages held at present until what is before them comes."""
+    expected: int | None
+    """The number expected next. ``None`` before the first."""
+
+
+@dataclass(frozen=True)
 class Metrics:
-    """How much: counters since the client was made, and present figures.  At any moment ``messages_accepted =
+    """How much: counters since the client was made, and present figures. At any moment ``messages_accepted =
     messages_sent + messages_dropped + messages_queued``, and ``messages_dropped`` is the sum of ``drops``."""
 
     messages_received: int
@@ -123,6 +139,8 @@ class Metrics:
     """Why accepted messages were dropped."""
     queue: QueueMetrics
     """The messages that wait."""
+    sequence: SequenceMetrics
+    """What the sequence numbers of the present connection tell."""
     frames_received: int
     """Frames received on the present socket of their time."""
     frames_sent: int
@@ -175,22 +193,6 @@ class Metrics:
     """Time since the last frame of the present socket. ``None`` before the first."""
     next_attempt_in_ms: int | None
     """Time until the next attempt. ``None`` unless one is on the clock."""
-
-
-@dataclass(frozen=True)
-class SequenceMetrics:
-    """What the sequence numbers of one connection tell."""
-
-    numbered: int
-    """Messages with a number."""
-    missing: int
-    """Numbers that were jumped over."""
-    late: int
-    """Messages whose number was behind the one expected."""
-    held: int
-    """Messages held at present until what is before them comes."""
-    expected: int | None
-    """The number expected next. ``None`` before the first."""
 
 
 @dataclass(frozen=True)
@@ -291,8 +293,6 @@ class Diagnostics:
     """Most topics and patterns."""
     topic_positions: int
     """Topics whose position is known, so that what is missed can be asked for."""
-    sequence: SequenceMetrics
-    """What the sequence numbers of the present connection tell."""
     endpoints: tuple[EndpointMetrics, ...]
     """Each endpoint, in the order of the configuration."""
     last_disconnect: DisconnectMetrics | None
@@ -303,7 +303,12 @@ def _metrics(figures: dict[str, Any]) -> Metrics:
     queue = figures.pop("queue")
     levels = ("background", "low", "normal", "high", "critical")
     queue.update({level: LevelMetrics(**queue[level]) for level in levels})
-    return Metrics(drops=DropMetrics(**figures.pop("drops")), queue=QueueMetrics(**queue), **figures)
+    return Metrics(
+        drops=DropMetrics(**figures.pop("drops")),
+        queue=QueueMetrics(**queue),
+        sequence=SequenceMetrics(**figures.pop("sequence")),
+        **figures,
+    )
 
 
 def _diagnostics(figures: dict[str, Any]) -> Diagnostics:
@@ -311,7 +316,6 @@ def _diagnostics(figures: dict[str, Any]) -> Diagnostics:
     return Diagnostics(
         state=ConnectionState(figures.pop("state")),
         suggestions=tuple(figures.pop("suggestions")),
-        sequence=SequenceMetrics(**figures.pop("sequence")),
         endpoints=tuple(EndpointMetrics(**endpoint) for endpoint in figures.pop("endpoints")),
         last_disconnect=None if last is None else DisconnectMetrics(**last),
         **figures,
