@@ -69,8 +69,8 @@ describe("requests", () => {
     client.on("*", (message) => notices.push(message.notice));
     await client.connect();
     await client.subscribe([topic]);
-    for (const type of ["portfolio_snapshot", "presence_join", "n"]) await publish(topic, type, {});
+    for (const type of ["portfolio_snapshot", "config_update", "n"]) await publish(topic, type, {});
     await until("three", () => notices.length === 3);
-    expect(notices).toEqual(["snapshot", "presence_join", undefined]);
+    expect(notices).toEqual(["snapshot", "config_update", undefined]);
   });
 });

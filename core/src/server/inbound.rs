@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    channel,
+    channel::{is_publishable, is_reserved},
     client::{BatchItemReport, BatchReport},
     delivery::Position,
     error::{Code, close},
@@ -73,7 +73,7 @@ impl Default for Topics {
 
 /// A message that is the application's: the protocol's own go alone.
 fn plain(message: Message) -> Result<Message, DecodeError> {
-    if channel::is_reserved(message.kind()) || message.kind() == "batch_message" {
+    if is_reserved(message.kind()) || message.kind() == "batch_message" {
         let detail = format!("a message of type {} within a batch", message.kind());
         return Err(DecodeError { code: Code::InvalidRequest, detail });
     }
@@ -298,7 +298,9 @@ impl Peer {
             self.outputs.push_back(Output::Emit(Event::Message(message)));
             return;
         };
-        let refused = if topic::check(name).is_err() || topic::is_pattern(name) {
+        let refused = if !is_publishable(message.kind()) {
+            Some((Code::InvalidRequest, "only the server publishes messages of this type"))
+        } else if topic::check(name).is_err() || topic::is_pattern(name) {
             Some((Code::InvalidTopic, "the topic cannot be published to"))
         } else if !self.identity.as_ref().is_some_and(|identity| identity.publish.allows(name)) {
             Some((Code::PublishDenied, "publishing to this topic is not allowed"))

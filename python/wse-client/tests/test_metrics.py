@@ -65,6 +65,6 @@ async def test_before_the_start_there_is_nothing_to_tell(url: str) -> None:
 
 async def test_a_known_notice_says_what_it_is(url: str, topic: str) -> None:
     async with connect(url, topics=[topic]) as client:
-        for kind in ("portfolio_snapshot", "presence_join", "n"):
+        for kind in ("portfolio_snapshot", "config_update", "n"):
             await client.publish(topic, kind, {})
-        assert [(await anext(client)).notice for _ in range(3)] == ["snapshot", "presence_join", None]
+        assert [(await anext(client)).notice for _ in range(3)] == ["snapshot", "config_update", None]
