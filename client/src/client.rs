@@ -13,8 +13,8 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use wse_client_core::{
     client::{
-        ConnectionState, Diagnostics, Disconnect, Event, Metrics, Outgoing, Request, RequestError, RequestId, RequestOutcome,
-        SendError as Refusal, ServerInfo, SubscriptionOutcome,
+        ConnectionState, Diagnostics, Disconnect, Event, Metrics, Outgoing, Request, RequestError, RequestId,
+        RequestOutcome, SendError as Refusal, ServerInfo, SubscriptionOutcome,
     },
     io::Close,
     security::Secret,

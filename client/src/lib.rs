@@ -48,8 +48,9 @@ pub use error::{ConnectError, SendError, SubscribeError};
 pub use wse_client_core;
 pub use wse_client_core::{
     client::{
-        ConnectionState, Diagnostics, Disconnect, DropReason, Event, Metrics, Notice, NoticeKind, Outgoing, RecoveryOutcome, Request,
-        RequestError, RequestId, RequestOutcome, ServerError, ServerInfo, SubscriptionAction, SubscriptionOutcome,
+        ConnectionState, Diagnostics, Disconnect, DropReason, Event, Metrics, Notice, NoticeKind, Outgoing,
+        RecoveryOutcome, Request, RequestError, RequestId, RequestOutcome, ServerError, ServerInfo, SubscriptionAction,
+        SubscriptionOutcome,
     },
     config::{ClientConfig, ConfigError, OfflineConfig, RecordConfig},
     delivery::{BatchConfig, LostRange, RateLimit},

@@ -6,9 +6,7 @@ use serde::Serialize;
 use crate::{
     channel::check_outgoing,
     config::ClientConfig,
-    delivery::{
-        Batcher, MemoryStore, NotQueued, OfflineQueue, QueueLimits, Refused, TokenBucket, Waiting,
-    },
+    delivery::{Batcher, MemoryStore, NotQueued, OfflineQueue, QueueLimits, Refused, TokenBucket, Waiting},
     error::Code,
     io::Frame,
     time::Moment,
@@ -16,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    Action, Client, ConnectionState, DropReason, Event, Outgoing, Output, LevelMetrics, QueueMetrics, SendError, Timer,
+    Action, Client, ConnectionState, DropReason, Event, LevelMetrics, Outgoing, Output, QueueMetrics, SendError, Timer,
     connect::Link, lifecycle::Phase,
 };
 

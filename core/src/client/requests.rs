@@ -414,12 +414,12 @@ impl Client {
 mod tests {
     use super::*;
     use crate::{
-        wire,
         client::{Action, Input, Output},
         config::ClientConfig,
         io::{Frame, SocketId},
         rng::Seed,
         time::WallTime,
+        wire,
     };
 
     const NOW: Moment = Moment::from_millis(5);

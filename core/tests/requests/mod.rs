@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use wse_client_core::{
     client::{
-        BatchReport, ConnectionReport, EncryptionReport, Event, HandlersReport, HealthReport, NoticeKind,
-        Outgoing, PresenceChange, PresenceReport, Request, RequestError, RequestId, RequestOutcome, SendError,
-        SystemReport,
+        BatchReport, ConnectionReport, EncryptionReport, Event, HandlersReport, HealthReport, NoticeKind, Outgoing,
+        PresenceChange, PresenceReport, Request, RequestError, RequestId, RequestOutcome, SendError, SystemReport,
     },
     config::ClientConfig,
     error::Code,

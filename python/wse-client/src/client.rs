@@ -193,13 +193,7 @@ impl Core {
         Ok(())
     }
 
-    fn request(
-        &self,
-        py: Python<'_>,
-        operation: u64,
-        r#type: String,
-        payload: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
+    fn request(&self, py: Python<'_>, operation: u64, r#type: String, payload: &Bound<'_, PyAny>) -> PyResult<()> {
         let question = Request::Named { kind: r#type, payload: value::to_payload(payload, PayloadEncoding::Json)? };
         let client = self.running().ok_or_else(|| self.not_connected(py))?;
         let inbox = Arc::clone(&self.inbox);
@@ -380,8 +374,8 @@ fn topics_done(result: Result<SubscriptionOutcome, SubscribeError>) -> Result<Do
 
 fn answered(result: Result<RequestOutcome, RequestError>) -> Result<Done, Parts> {
     match result {
-        Ok(RequestOutcome::Answered(message)) => Ok(Done::Answered(message)),
-        Ok(RequestOutcome::Refused(error)) => Ok(Done::Refused(error)),
+        Ok(RequestOutcome::Answered(message)) => Ok(Done::Answered(Box::new(message))),
+        Ok(RequestOutcome::Refused(error)) => Ok(Done::Refused(Box::new(error))),
         Ok(RequestOutcome::TimedOut) => Err(error::parts(Code::Timeout, "the server did not answer in time")),
         // What a later version may add is no answer either.
         Ok(_) => Err(error::parts(Code::ConnectionClosed, "the connection ended before the answer came")),

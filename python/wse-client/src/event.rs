@@ -17,7 +17,6 @@ pub(crate) struct WseEvent {
     payload: PyOnceLock<Py<PyAny>>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "notices are rare, and a box for each message would cost more")]
 enum Source {
     Message(Message),
     /// A message of the server with a known meaning.

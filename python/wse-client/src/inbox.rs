@@ -27,14 +27,13 @@ pub(crate) struct Inbox {
 pub(crate) type Token = Result<Option<String>, String>;
 
 /// What an operation came to.
-#[expect(clippy::large_enum_variant, reason = "results are few, and do not wait long")]
 pub(crate) enum Done {
     Nothing,
     Sent(String),
     Topics(SubscriptionOutcome),
-    Answered(Message),
+    Answered(Box<Message>),
     /// The server's refusal of a request.
-    Refused(ServerError),
+    Refused(Box<ServerError>),
 }
 
 enum Item {
@@ -103,7 +102,7 @@ impl Item {
                 }
                 ("ok", (outcome.accepted, refused, outcome.confirmed).into_bound_py_any(py)?)
             }
-            Self::Done(Ok(Done::Answered(message))) => ("ok", WseEvent::from(message).into_bound_py_any(py)?),
+            Self::Done(Ok(Done::Answered(message))) => ("ok", WseEvent::from(*message).into_bound_py_any(py)?),
             Self::Done(Ok(Done::Refused(error))) => {
                 ("refused", (error.code, error.message, error.recoverable).into_bound_py_any(py)?)
             }
