@@ -38,7 +38,6 @@ export type {
   WseRequests,
 } from "./requests.js";
 export type { NetworkHint } from "./host.js";
-export { WseMessage, type OutgoingMessage, type WseCategory } from "./message.js";
 export { sharedClient, SharedClient } from "./shared.js";
 export type { ReadableStore } from "./store.js";
 export type { StreamOptions } from "./stream.js";
