@@ -260,10 +260,10 @@ async def test_what_is_sent_while_the_first_connect_runs_goes_out_with_it(own_se
     while client.state is ConnectionState.IDLE:
         await asyncio.sleep(0.01)
     await client.publish(topic, "n", 1)
-    assert (client.metrics.messages_waiting, client.metrics.messages_sent) == (1, 0)
+    assert (client.metrics.messages_queued, client.metrics.messages_sent) == (1, 0)
     await asyncio.to_thread(own_server.start)
     await connecting
-    assert (client.metrics.messages_waiting, client.metrics.messages_sent) == (0, 1)
+    assert (client.metrics.messages_queued, client.metrics.messages_sent) == (0, 1)
     await client.close()
 
 
