@@ -130,7 +130,7 @@ impl Shared {
     }
 
     fn tell_standing(&self, engine: &Engine) -> Standing {
-        let standing = Standing { state: engine.state(), failures: engine.metrics(self.now()).failed_attempts };
+        let standing = Standing { state: engine.state(), failures: engine.failed_attempts() };
         self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
         standing
     }

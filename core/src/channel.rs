@@ -98,7 +98,7 @@ impl Channel {
         timestamp: &str,
         wall: WallTime,
     ) -> Result<Frame, Code> {
-        let mut head = head_of(message, id, timestamp, self.next_sequence);
+        let mut head = Head { sequence: Some(self.next_sequence), ..head_of(message, Some(id), timestamp) };
         let subject = Subject { kind: &message.kind, is_publication: message.topic.is_some() };
         let signature = match self.signing.as_mut().filter(|signing| signing.selects(subject)) {
             Some(signing) => {
@@ -116,7 +116,10 @@ impl Channel {
     pub(crate) fn batch(&mut self, messages: &[(&str, &str, &Outgoing)]) -> Result<Frame, Code> {
         let numbered = (self.next_sequence..).zip(messages);
         let joined: Vec<(Head<'_>, &Payload)> = numbered
-            .map(|(sequence, (id, timestamp, message))| (head_of(message, id, timestamp, sequence), &message.payload))
+            .map(|(sequence, (id, timestamp, message))| {
+                let head = Head { sequence: Some(sequence), ..head_of(message, Some(id), timestamp) };
+                (head, &message.payload)
+            })
             .collect();
         let payload = wire::batch::join(&joined, self.encoding);
         let head = Head { kind: wire::batch::KIND, ..Head::default() };
@@ -187,11 +190,11 @@ fn check_signature(signing: &mut Signing, message: &Message, wall: WallTime) -> 
     })
 }
 
-fn head_of<'a>(message: &'a Outgoing, id: &'a str, timestamp: &'a str, sequence: u64) -> Head<'a> {
+/// What the envelope of a message says, without its number.
+pub(crate) fn head_of<'a>(message: &'a Outgoing, id: Option<&'a str>, timestamp: &'a str) -> Head<'a> {
     Head {
         kind: &message.kind,
-        id: Some(id),
-        sequence: Some(sequence),
+        id,
         timestamp: Some(timestamp),
         priority: (message.priority != Priority::default()).then_some(message.priority),
         correlation_id: message.correlation_id.as_deref(),
@@ -200,10 +203,15 @@ fn head_of<'a>(message: &'a Outgoing, id: &'a str, timestamp: &'a str, sequence:
     }
 }
 
+/// Whether a type belongs to the protocol itself.
+pub(crate) fn is_reserved(kind: &str) -> bool {
+    RESERVED.contains(&kind)
+}
+
 /// Whether an application may publish messages of this type to a topic: what servers say themselves is not for others
 /// to say. Source: PROTOCOL.md §6.3.
 pub(crate) fn is_publishable(kind: &str) -> bool {
-    !RESERVED.contains(&kind)
+    !is_reserved(kind)
         && Category::of_kind(kind) != Category::System
         && kind != "heartbeat"
         && !kind.starts_with("presence_")
@@ -219,7 +227,7 @@ pub(crate) fn check_outgoing(message: &Outgoing, limits: &Limits) -> Result<(), 
     if kind.len() > limits.max_member {
         return refuse("it is too long");
     }
-    if RESERVED.contains(&kind.as_str()) {
+    if is_reserved(kind) {
         return refuse("it belongs to the protocol");
     }
     if message.topic.is_some() && !is_publishable(kind) {

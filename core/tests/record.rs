@@ -153,7 +153,10 @@ fn storms_are_replayed_to_the_same_decisions() {
         world.pause_reads(false);
         world.run(90 * SECOND);
         world.client.rotate_keys(world.now()).ok();
-        world.run(3 * SECOND);
+        for request in [Request::Health, Request::Presence { topic: "u".into() }] {
+            world.client.request(&request, world.now()).ok();
+        }
+        world.run(12 * SECOND);
         world.client.reconnect(world.now());
         world.run(SECOND);
         for hint in [NetworkHint::Sleep, NetworkHint::Wake, NetworkHint::Offline, NetworkHint::Online] {

@@ -121,7 +121,7 @@ fn with_every_breaker_open_a_probe_is_on_the_clock_within_a_minute() {
     }
     assert_eq!(driver.dialled.len(), 201);
     let health = driver.client.diagnostics(driver.now).endpoints;
-    assert!(health.iter().any(|endpoint| endpoint.breaker == BreakerState::Open));
+    assert!(health.iter().any(|endpoint| endpoint.circuit_breaker == BreakerState::Open));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn refused_tokens_open_no_breaker() {
         driver.wait();
     }
     let health = driver.client.diagnostics(driver.now).endpoints;
-    assert!(health.iter().all(|endpoint| endpoint.breaker == BreakerState::Closed && endpoint.score > 99));
+    assert!(health.iter().all(|endpoint| endpoint.circuit_breaker == BreakerState::Closed && endpoint.score > 99));
 }
 
 #[test]

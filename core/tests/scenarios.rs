@@ -1,6 +1,7 @@
 //! A `Client` tied to a `Peer` on one virtual clock: what users rely on, over links that drop, cut and delay.
 
 mod attempts;
+mod metrics;
 mod network;
 mod outbound;
 mod recovery;

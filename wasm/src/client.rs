@@ -5,7 +5,7 @@ use std::rc::Rc;
 use js_sys::{Array, Function, JsString};
 use wasm_bindgen::prelude::*;
 use wse_client_core::{
-    client::{Client, Input, NetworkHint, Outgoing, RequestId},
+    client::{Casing, Client, Input, NetworkHint, Outgoing, Request, RequestId, figures_to_json},
     error::Code,
     io::Close,
     security::Secret,
@@ -98,6 +98,7 @@ impl WasmClient {
         priority: Option<i32>,
     ) -> Result<String, JsValue> {
         if self.driver.buffered_bytes() > MAX_BUFFERED {
+            self.driver.turn(|client, _| client.note_refused());
             let message = format!("more than {MAX_BUFFERED} bytes wait for the network");
             return Err(error::error(Code::QueueFull, &message));
         }
@@ -163,10 +164,22 @@ impl WasmClient {
         self.driver.look(|client| client.server().map_or(JsValue::UNDEFINED, convert::server))
     }
 
-    /// Counters and present figures.
-    #[wasm_bindgen(unchecked_return_type = "WireMetrics")]
-    pub fn metrics(&self) -> JsValue {
-        self.driver.look(|client| convert::metrics(&client.metrics(global::now())))
+    /// Asks the server something; the payload is JSON text. The number names the request in the event that ends it.
+    pub fn request(&self, kind: String, payload: String) -> Result<f64, JsValue> {
+        let payload = Payload::from_json(payload).map_err(|refused| error::from_payload(&refused))?;
+        let question = Request::Named { kind, payload };
+        let request = self.driver.turn(|client, now| client.request(&question, now));
+        request.map(number).map_err(|refused| error::error(refused.code(), &refused.to_string()))
+    }
+
+    /// How much, as JSON text: the engine's `Metrics`.
+    pub fn metrics(&self) -> String {
+        self.driver.look(|client| figures_to_json(&client.metrics(global::now()), Casing::Camel))
+    }
+
+    /// How and why, as JSON text: the engine's `Diagnostics`.
+    pub fn diagnostics(&self) -> String {
+        self.driver.look(|client| figures_to_json(&client.diagnostics(global::now()), Casing::Camel))
     }
 }
 

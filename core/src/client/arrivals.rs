@@ -67,6 +67,7 @@ impl Client {
             return;
         }
         self.metrics.messages_received += 1;
+        self.rates.note(1, 0, now);
         self.hand_over(message, now);
     }
 
@@ -90,7 +91,9 @@ impl Client {
             }
             Verdict::Gap { ask } => {
                 let name = name.to_owned();
+                self.metrics.messages_deferred += 1;
                 if ask {
+                    self.metrics.gaps += 1;
                     self.ask_about_gap(&name, now);
                 }
                 self.arm_recovery();

@@ -504,6 +504,7 @@ impl Client {
     }
 
     pub(super) fn tell_disconnected(&mut self, end: Disconnect) {
+        self.metrics.auth_failures += u64::from(is_about_token(end.code));
         self.last_disconnect = Some(end.clone());
         self.emit(Event::Disconnected(end));
     }
@@ -514,6 +515,7 @@ impl Client {
             self.signing = link.channel.into_signing();
         }
         self.ping_sent = None;
+        self.last_frame = None;
         self.reads_paused = false;
         self.note_life();
         for timer in [Timer::Dial, Timer::Ready, Timer::Grace, Timer::Ping, Timer::Stable, Timer::Rotation] {

@@ -95,7 +95,7 @@ impl Client {
         let Some(sent) = self.ping_sent.filter(is_last) else { return };
         self.ping_sent = None;
         let latency = now.since(sent);
-        self.metrics.latency = Some(latency);
+        self.metrics.last_latency_ms = Some(latency.as_secs_f64() * 1000.0);
         self.emit(Event::Latency(latency));
         self.network.answered(latency);
         self.judge_network();

@@ -32,12 +32,12 @@ pub struct Held {
 impl Client {
     /// What is in memory at the moment.
     pub fn held(&self) -> Held {
-        let queue = self.outbox.metrics();
+        let (waiting, waiting_bytes) = self.outbox.held();
         let (topic_tokens, subscriptions) = self.subscriptions.held();
         let (positions, gaps) = self.positions.held();
         Held {
-            waiting: queue.waiting,
-            waiting_bytes: queue.bytes,
+            waiting,
+            waiting_bytes,
             outputs: self.outputs.len(),
             topics: self.subscriptions.wanted().len(),
             topic_tokens,

@@ -47,8 +47,14 @@ struct LostPayload {
 impl Client {
     pub(super) fn on_frame(&mut self, socket: SocketId, frame: &Frame, now: Moment) {
         let limits = self.config.limits;
-        let Some(link) = self.link.as_mut().filter(|link| link.socket == socket) else { return };
+        let Some(link) = self.link.as_mut().filter(|link| link.socket == socket) else {
+            self.metrics.frames_stale += 1;
+            return;
+        };
+        self.metrics.frames_received += 1;
         self.metrics.bytes_received += frame.len() as u64;
+        self.rates.note(0, frame.len() as u64, now);
+        self.last_frame = Some(now);
         let wall = self.wall.at(now);
         let decoded = self.recorder.decoded(|| link.channel.decode(frame, &limits, now, wall));
         self.note_life();
@@ -80,7 +86,7 @@ impl Client {
             "draining" => self.on_draining(&message),
             "key_rotation_request" => self.on_rotation_request(&message, now),
             "key_rotation_response" => self.on_rotation_response(&message, now),
-            "heartbeat" => {}
+            "heartbeat" => self.metrics.heartbeats_received += 1,
             batch::KIND => self.on_batch(&message, now),
             "rate_limit_warning" => {
                 self.on_rate_limit_warning(&message, now);
@@ -118,6 +124,7 @@ impl Client {
             return true;
         }
         if agreed && link.full_duplex {
+            self.metrics.frames_rejected += 1;
             self.drop_link(Code::EncryptionRequired, "plaintext after encryption was agreed", now);
             return false;
         }

@@ -14,6 +14,8 @@
 //! held.rs           what is in memory, and the bounds of it
 //! rotation.rs       fresh keys in mid-session
 //! heartbeat.rs      pings, and the decision that the server went silent
+//! metrics.rs        how it all goes, by names that are the same in every language
+//! rates.rs          messages and bytes a second
 //! ```
 
 mod arrivals;
@@ -23,9 +25,11 @@ mod heartbeat;
 mod held;
 mod inbound;
 pub mod lifecycle;
+mod metrics;
 mod network;
 mod outbound;
 mod pacing;
+mod rates;
 mod requests;
 mod rotation;
 mod subscriptions;
@@ -33,6 +37,7 @@ mod types;
 
 pub use catalogue::*;
 pub use held::Held;
+pub use metrics::*;
 pub use outbound::Store;
 pub use requests::{ConfigUpdate, Request, RequestError, RequestOutcome, SyncRequest};
 pub use types::*;
@@ -55,6 +60,7 @@ use crate::{
 use connect::Link;
 use lifecycle::{Cause, Lifecycle, Phase, Rest};
 use outbound::Outbox;
+use rates::Rates;
 use requests::Requests;
 use subscriptions::Subscriptions;
 
@@ -143,6 +149,10 @@ pub struct Client {
     timers: Timers<Timer, 13>,
     outputs: VecDeque<Output>,
     metrics: Metrics,
+    rates: Rates,
+    made: Moment,
+    /// When the present socket was last heard.
+    last_frame: Option<Moment>,
     last_disconnect: Option<Disconnect>,
     ping_sent: Option<Moment>,
     awaiting_life: bool,
@@ -205,6 +215,9 @@ impl Client {
             timers: Timers::new(TIMERS),
             outputs: VecDeque::new(),
             metrics: Metrics::default(),
+            rates: Rates::new(now),
+            made: now,
+            last_frame: None,
             last_disconnect: None,
             ping_sent: None,
             awaiting_life: false,
@@ -262,6 +275,12 @@ impl Client {
         sent
     }
 
+    /// The driver refused a message that the application wanted to send, before the client saw it: its own buffer is
+    /// full. Counted in [`Metrics::messages_refused`].
+    pub const fn note_refused(&mut self) {
+        self.metrics.messages_refused += 1;
+    }
+
     /// Asks for topics (exact names, or patterns with `*` and `?`), now and after every reconnect.
     ///
     /// Exactly one [`Event::Subscribed`] with the returned id follows, within `timeouts.subscribe`.
@@ -292,7 +311,6 @@ impl Client {
     /// # Errors
     /// [`RequestError`]; nothing was sent then.
     pub fn request(&mut self, request: &Request, now: Moment) -> Result<RequestId, RequestError> {
-        self.recorder.note(now, &self.outputs, || What::request(request));
         let id = self.send_typed_request(request, now);
         self.recorder.refused(id.as_ref().err().map(RequestError::code), &self.outputs);
         id
@@ -433,22 +451,9 @@ impl Client {
         self.last_disconnect.as_ref()
     }
 
-    /// Counters and present figures.
-    pub fn metrics(&self, now: Moment) -> Metrics {
-        let connected_for = match self.phase() {
-            Phase::Ready { since } => Some(now.since(since)),
-            Phase::Resting(_)
-            | Phase::FetchingToken { .. }
-            | Phase::Opening { .. }
-            | Phase::Greeting
-            | Phase::Waiting => None,
-        };
-        Metrics {
-            failed_attempts: self.backoff.failures(),
-            connected_for,
-            queue: self.outbox.metrics(),
-            ..self.metrics.clone()
-        }
+    /// Consecutive failed attempts.
+    pub const fn failed_attempts(&self) -> u32 {
+        self.backoff.failures()
     }
 
     /// What happened so far, without payloads and secrets; `None` unless `diagnostics.record` is set.
@@ -458,16 +463,6 @@ impl Client {
 
     pub(crate) const fn recorder(&mut self) -> &mut Recorder {
         &mut self.recorder
-    }
-
-    /// How the network and the endpoints do.
-    pub fn diagnostics(&self, now: Moment) -> Diagnostics {
-        Diagnostics {
-            network: self.network.report(),
-            breaker: self.pool.breaker(now),
-            endpoints: self.pool.report(now),
-            sequence: self.reorder.stats(),
-        }
     }
 
     fn fire_timers(&mut self, now: Moment) {

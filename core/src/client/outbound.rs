@@ -7,8 +7,7 @@ use crate::{
     channel::{UNSIGNABLE, check_outgoing},
     config::ClientConfig,
     delivery::{
-        BatchConfig, Batcher, LevelCounters, NotQueued, OfflineQueue, OfflineStore, QueueLimits, Refused, TokenBucket,
-        Waiting,
+        BatchConfig, Batcher, NotQueued, OfflineQueue, OfflineStore, QueueLimits, Refused, TokenBucket, Waiting,
     },
     error::Code,
     io::Frame,
@@ -17,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    Action, Client, ConnectionState, DropReason, Event, Outgoing, Output, QueueMetrics, SendError, Timer,
+    Action, Client, ConnectionState, DropReason, Event, LevelMetrics, Outgoing, Output, QueueMetrics, SendError, Timer,
     connect::Link, lifecycle::Phase,
 };
 
@@ -61,11 +60,29 @@ impl Outbox {
         });
     }
 
-    pub(super) fn metrics(&self) -> QueueMetrics {
-        let level = |priority| -> LevelCounters { self.waiting.counters(priority) };
+    /// Messages that wait, and the bytes that they count for.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.waiting.len(), self.waiting.bytes())
+    }
+
+    pub(super) fn metrics(&self, now: Moment) -> QueueMetrics {
+        let level = |priority| {
+            let counters = self.waiting.counters(priority);
+            LevelMetrics {
+                waiting: counters.queued - counters.sent - counters.dropped,
+                queued: counters.queued,
+                sent: counters.sent,
+                dropped: counters.dropped,
+                refused: counters.refused,
+            }
+        };
+        let limits = self.waiting.limits();
         QueueMetrics {
-            waiting: self.waiting.len(),
-            bytes: self.waiting.bytes(),
+            waiting: self.waiting.len() as u64,
+            capacity: limits.max_items as u64,
+            bytes: self.waiting.bytes() as u64,
+            byte_capacity: limits.max_bytes as u64,
+            oldest_ms: self.waiting.oldest().map(|since| now.since(since).as_millis() as u64),
             background: level(Priority::Background),
             low: level(Priority::Low),
             normal: level(Priority::Normal),
@@ -102,12 +119,21 @@ impl Client {
     }
 
     pub(super) fn send_message(&mut self, message: Outgoing, now: Moment) -> Result<String, SendError> {
+        let sent = self.try_send_message(message, now);
+        self.metrics.messages_refused += u64::from(sent.is_err());
+        sent
+    }
+
+    fn try_send_message(&mut self, message: Outgoing, now: Moment) -> Result<String, SendError> {
         check_outgoing(&message, &self.config.limits)?;
         self.check_accepting()?;
         let id = message.id.clone().unwrap_or_else(|| self.rng.message_id(self.wall.at(now)));
         if self.is_ready() && self.outbox.waiting.is_empty() && !self.batches() && self.take_token(now) {
             match self.write_message(&message, &id, now, now) {
-                Ok(()) => return Ok(id),
+                Ok(()) => {
+                    self.metrics.messages_accepted += 1;
+                    return Ok(id);
+                }
                 Err(Unwritten::TooLarge { size }) => {
                     return Err(SendError::TooLarge { size, limit: self.config.limits.max_frame });
                 }
@@ -141,11 +167,13 @@ impl Client {
         let topic = message.topic.as_ref().map_or(0, String::len);
         let size = payload + message.kind.len() + id.len() + topic + OVERHEAD;
         match self.outbox.waiting.push(Waiting { id, priority: message.priority, size, since: now, message }) {
-            Ok(dropped) => self.tell_dropped(dropped, DropReason::QueueFull),
+            Ok(dropped) => {
+                self.metrics.messages_accepted += 1;
+                self.tell_dropped(dropped, DropReason::QueueFull);
+            }
             // It waits already and will be sent once, which is what was asked for.
             Err(NotQueued::Duplicate(_)) => {}
             Err(NotQueued::Full(Refused { item, limits })) => {
-                self.metrics.messages_dropped += 1;
                 return Err(SendError::QueueFull { limit: limits.max_items, priority: item.priority });
             }
         }
@@ -200,7 +228,7 @@ impl Client {
         if let Some(batcher) = &mut self.outbox.batcher {
             batcher.sent(now);
         }
-        if count > 1 && self.write_batch(count) {
+        if count > 1 && self.write_batch(count, now) {
             return;
         }
         for _ in 0..count {
@@ -241,12 +269,12 @@ impl Client {
         link.channel.advance();
         self.metrics.messages_sent += 1;
         self.recorder.says(&message.kind, &self.outputs);
-        self.write(frame);
+        self.write(frame, now);
         Ok(())
     }
 
     /// Writes the first messages as one batch; `false`, and nothing happened, when they do not fit into one.
-    fn write_batch(&mut self, count: usize) -> bool {
+    fn write_batch(&mut self, count: usize, now: Moment) -> bool {
         let Some(link) = &mut self.link else { return false };
         let deepest = self.config.limits.max_depth.saturating_sub(batch::NESTING);
         let front: Vec<_> = self.outbox.waiting.iter().take(count).collect();
@@ -269,7 +297,7 @@ impl Client {
         }
         self.metrics.messages_sent += count as u64;
         self.recorder.says(batch::KIND, &self.outputs);
-        self.write(frame);
+        self.write(frame, now);
         true
     }
 
@@ -290,6 +318,7 @@ impl Client {
     pub(super) fn tell_dropped(&mut self, dropped: Vec<Waiting<Outgoing>>, reason: DropReason) {
         for Waiting { id, priority, .. } in dropped {
             self.metrics.messages_dropped += 1;
+            self.metrics.drops.count(reason);
             self.emit(Event::Dropped { id, priority, reason });
         }
     }
@@ -307,16 +336,21 @@ impl Client {
         answers: Option<&str>,
         now: Moment,
     ) -> String {
+        let payload = Payload::new(payload).expect("control payloads are plain structs");
+        self.send_payload(kind, &payload, answers, now)
+    }
+
+    /// The same with a payload that is made already.
+    pub(super) fn send_payload(&mut self, kind: &str, payload: &Payload, answers: Option<&str>, now: Moment) -> String {
         let id = self.rng.message_id(self.wall.at(now));
         let timestamp = self.wall.at(now).to_string();
-        let payload = Payload::new(payload).expect("control payloads are plain structs");
         let head =
             Head { kind, id: Some(&id), timestamp: Some(&timestamp), correlation_id: answers, ..Head::default() };
         if let Some(link) = &mut self.link {
-            match link.channel.control(&head, &payload) {
+            match link.channel.control(&head, payload) {
                 Ok(frame) => {
                     self.recorder.says(kind, &self.outputs);
-                    self.write(frame);
+                    self.write(frame, now);
                 }
                 Err(code) => self.drop_link(code, "the key of this connection is used up", now),
             }
@@ -324,8 +358,10 @@ impl Client {
         id
     }
 
-    fn write(&mut self, frame: Frame) {
+    fn write(&mut self, frame: Frame, now: Moment) {
         if let Some(link) = &self.link {
+            self.rates.note(0, frame.len() as u64, now);
+            self.metrics.frames_sent += 1;
             self.metrics.bytes_sent += frame.len() as u64;
             self.outputs.push_back(Output::Act(Action::Send { socket: link.socket, frame }));
         }

@@ -110,6 +110,7 @@ impl Client {
 
     fn after_rotation(&mut self, now: Moment) {
         self.note_new_key(now);
+        self.metrics.keys_rotated += 1;
         self.emit(Event::KeysRotated);
     }
 }

@@ -4,13 +4,13 @@ use std::{fmt, time::Duration};
 
 use crate::{
     config::ConfigError,
-    delivery::{LevelCounters, LostRange, SequenceStats},
+    delivery::LostRange,
     error::Code,
     io::{Close, Frame, SocketId},
-    resilience::{Adaptation, BreakerState, EndpointReport, NetworkReport, Quality},
+    resilience::{Adaptation, Quality},
     security::Secret,
     time::Moment,
-    wire::{DecodeError, Message, Payload, Priority},
+    wire::{DecodeError, Message, Payload, Priority, batch},
 };
 
 use super::{Notice, RequestOutcome};
@@ -298,9 +298,10 @@ impl RecoveryOutcome {
 }
 
 /// Where a connection stands. Source: PROTOCOL.md §8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ConnectionState {
     /// `connect()` was not called yet.
+    #[default]
     Idle,
     /// The first attempt is under way.
     Connecting,
@@ -435,6 +436,21 @@ impl Outgoing {
         Self { kind: kind.into(), payload, topic: None, id: None, correlation_id: None, priority: Priority::default() }
     }
 
+    /// The same inside a `priority_message`, for servers that route by that type; both ends of this crate open it
+    /// again. Its priority is that of this message. Source: PROTOCOL.md §11.4.
+    #[must_use]
+    pub fn wrapped(self) -> Self {
+        let head = crate::wire::Head {
+            kind: &self.kind,
+            id: self.id.as_deref(),
+            correlation_id: self.correlation_id.as_deref(),
+            topic: self.topic.as_deref(),
+            ..crate::wire::Head::default()
+        };
+        let payload = batch::wrap_priority(&head, &self.payload, self.priority);
+        Self { priority: self.priority, ..Self::new(batch::PRIORITY_KIND, payload) }
+    }
+
     /// Checks type and topic, as [`super::Client::send`] and a server's publish do.
     ///
     /// # Errors
@@ -537,69 +553,4 @@ impl SubscribeError {
             Self::Empty => Code::InvalidSubscription,
         }
     }
-}
-
-/// How the network and the endpoints do. Names are the same in every language.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Diagnostics {
-    /// What the last round trips say.
-    pub network: NetworkReport,
-    /// The circuit breaker of the endpoint in use.
-    pub breaker: BreakerState,
-    /// Each endpoint, in the order of the configuration.
-    pub endpoints: Vec<EndpointReport>,
-    /// What the sequence numbers of the present connection tell.
-    pub sequence: SequenceStats,
-}
-
-/// The queue of messages that could not be sent at once, and what became of them by priority.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct QueueMetrics {
-    /// Messages that wait at present.
-    pub waiting: usize,
-    /// Bytes that they count for.
-    pub bytes: usize,
-    /// Priority 1.
-    pub background: LevelCounters,
-    /// Priority 3.
-    pub low: LevelCounters,
-    /// Priority 5.
-    pub normal: LevelCounters,
-    /// Priority 8.
-    pub high: LevelCounters,
-    /// Priority 10.
-    pub critical: LevelCounters,
-}
-
-/// Counters since the client was made, and the present state. Names are the same in every language.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Metrics {
-    /// Application messages received and handed over.
-    pub messages_received: u64,
-    /// Application messages written to a connection.
-    pub messages_sent: u64,
-    /// Application messages refused because the queue was full, or dropped after they were accepted.
-    pub messages_dropped: u64,
-    /// Messages that wait, and what became of those that did.
-    pub queue: QueueMetrics,
-    /// Bytes of all frames received.
-    pub bytes_received: u64,
-    /// Bytes of all frames sent.
-    pub bytes_sent: u64,
-    /// Frames of the server that were refused.
-    pub frames_rejected: u64,
-    /// Messages that will never come, as far as they were counted.
-    pub messages_lost: u64,
-    /// Messages that came again and were dropped.
-    pub messages_duplicate: u64,
-    /// Missed publications that the server sent after all.
-    pub messages_recovered: u64,
-    /// Times a connection became ready.
-    pub connections: u64,
-    /// Consecutive failed attempts.
-    pub failed_attempts: u32,
-    /// The last round trip.
-    pub latency: Option<Duration>,
-    /// How long the present connection has been ready.
-    pub connected_for: Option<Duration>,
 }

@@ -206,6 +206,16 @@ impl<S: OfflineStore> OfflineQueue<S> {
         self.order.oldest().map(|place| place.since + self.max_age).min()
     }
 
+    /// Since when the oldest message waits.
+    pub fn oldest(&self) -> Option<Moment> {
+        self.order.oldest().map(|place| place.since).min()
+    }
+
+    /// The bounds.
+    pub const fn limits(&self) -> QueueLimits {
+        self.order.limits()
+    }
+
     /// Messages that wait.
     pub fn len(&self) -> usize {
         self.order.len()

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    client::{Action, Event, Input, Outgoing, Output, Request},
+    client::{Action, Event, Input, Outgoing, Output},
     io::{Close, Frame, SocketId},
     security::Secret,
     wire::{self, DecodeError, Limits, Message, PayloadEncoding},
@@ -74,6 +74,8 @@ pub enum What {
     Request {
         /// The type of the question.
         kind: String,
+        /// Bytes of the payload.
+        len: usize,
     },
     /// `set_channel_token()`.
     SetChannelToken {
@@ -312,16 +314,16 @@ impl What {
         Self::Send { head, len: message.payload.bytes().len(), msgpack }
     }
 
+    pub(crate) fn request(kind: &str, len: usize) -> Self {
+        Self::Request { kind: kind.to_owned(), len }
+    }
+
     pub(crate) const fn close(close: &Close) -> Self {
         Self::CloseCommand { code: close.code }
     }
 
     pub(crate) const fn set_token(token: Option<&Secret>) -> Self {
         Self::SetToken { given: token.is_some() }
-    }
-
-    pub(crate) fn request(request: &Request) -> Self {
-        Self::Request { kind: request.kind().to_owned() }
     }
 
     pub(crate) fn set_channel_token(topic: &str, token: Option<&Secret>) -> Self {
@@ -403,6 +405,7 @@ impl What {
             }
             Self::Open { url, .. } => url.len(),
             Self::SetChannelToken { topic, .. } => topic.len(),
+            Self::Request { kind, .. } => kind.len(),
             Self::Event { facts, .. } => facts.iter().map(|(name, value)| name.len() + value.len() + 64).sum(),
             _ => 16,
         }

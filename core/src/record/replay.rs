@@ -114,12 +114,12 @@ fn feed(client: &mut Client, entry: &Entry, next: Option<&What>) -> Result<(), S
         What::Unsubscribe { topics } => {
             let _ = client.unsubscribe(topics, now);
         }
+        What::Request { kind, len } => {
+            let payload = redact::payload(*len, false, false)?;
+            let _ = client.request(&Request::Named { kind: kind.clone(), payload }, now);
+        }
         What::RotateKeys => {
             let _ = client.rotate_keys(now);
-        }
-        What::Request { kind } => {
-            let request = Request::of_kind(kind).ok_or_else(|| format!("unknown request {kind:?}"))?;
-            let _ = client.request(&request, now);
         }
         What::SetChannelToken { topic, given } => {
             let _ = client.set_channel_token(topic, given.then(format::no_token));

@@ -22,9 +22,10 @@ impl Default for BreakerConfig {
 }
 
 /// Where a breaker stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum BreakerState {
     /// Everything passes.
+    #[default]
     Closed,
     /// Nothing passes before the next probe.
     Open,

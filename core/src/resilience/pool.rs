@@ -42,6 +42,8 @@ pub struct EndpointReport {
     pub breaker: BreakerState,
     /// Connections that this client made to it.
     pub connections: u64,
+    /// Whether it is the one chosen last.
+    pub active: bool,
 }
 
 /// Endpoints with their health.
@@ -137,13 +139,14 @@ impl EndpointPool {
 
     /// How each endpoint does, in the order in which they were given.
     pub fn report(&self, now: Moment) -> Vec<EndpointReport> {
-        let report = |endpoint: &Endpoint| EndpointReport {
+        let report = |(index, endpoint): (usize, &Endpoint)| EndpointReport {
             url: endpoint.url.clone(),
             score: endpoint.score,
             breaker: endpoint.breaker.state(now),
             connections: endpoint.connections,
+            active: self.current == Some(index),
         };
-        self.endpoints.iter().map(report).collect()
+        self.endpoints.iter().enumerate().map(report).collect()
     }
 
     /// Where the breaker of the endpoint chosen last stands.

@@ -45,6 +45,17 @@ pub enum Encoding {
     Msgpack,
 }
 
+impl Encoding {
+    /// The lower-case name, the same in every language.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Binary => "binary",
+            Self::Msgpack => "msgpack",
+        }
+    }
+}
+
 /// When JSON is compressed (`C:`). msgpack never is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compression {

@@ -151,11 +151,11 @@ fn a_machine_that_slept_does_not_call_its_server_silent() {
 #[test]
 fn quality_is_unknown_until_it_is_measured() {
     let mut world = connected(config());
-    assert_eq!(world.client.diagnostics(world.now()).network.quality, Quality::Unknown);
+    assert_eq!(world.client.diagnostics(world.now()).quality, Quality::Unknown);
     world.run(40 * SECOND);
     let diagnostics = world.client.diagnostics(world.now());
-    assert_eq!(diagnostics.network.quality, Quality::Excellent);
-    assert_eq!(diagnostics.breaker, BreakerState::Closed);
+    assert_eq!(diagnostics.quality, Quality::Excellent);
+    assert_eq!(diagnostics.circuit_breaker, BreakerState::Closed);
     assert_eq!(diagnostics.endpoints[0].connections, 1);
     let told = |event: &Event| matches!(event, Event::QualityChanged { to: Quality::Excellent, .. });
     assert!(world.events().iter().any(told));
@@ -319,5 +319,5 @@ fn a_ping_that_was_out_while_reading_stopped_is_not_lost() {
         world.pause_reads(false);
     }
     world.run(2 * SECOND);
-    assert_eq!(world.client.diagnostics(world.now()).network.loss, 0.0);
+    assert_eq!(world.client.diagnostics(world.now()).packet_loss, 0.0);
 }

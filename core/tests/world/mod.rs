@@ -113,6 +113,7 @@ pub(crate) struct World {
     events: Vec<Event>,
     heard: Vec<u64>,
     kinds_heard: Vec<String>,
+    last_id_heard: String,
     token_requests: Vec<bool>,
     attempts: usize,
     ended: usize,
@@ -154,6 +155,7 @@ impl World {
             events: Vec::new(),
             heard: Vec::new(),
             kinds_heard: Vec::new(),
+            last_id_heard: String::new(),
             token_requests: Vec::new(),
             attempts: 0,
             ended: 0,
@@ -432,6 +434,11 @@ impl World {
         &self.kinds_heard
     }
 
+    /// The id of the last of them.
+    pub(crate) fn last_id_heard(&self) -> &str {
+        &self.last_id_heard
+    }
+
     pub(crate) fn plaintext_after_agreement(&self) -> &[String] {
         &self.leaks
     }
@@ -686,6 +693,7 @@ impl World {
             }
             server::Event::Message(message) => {
                 self.kinds_heard.push(message.kind().to_owned());
+                self.last_id_heard = message.id().unwrap_or_default().to_owned();
                 self.heard.extend(number_of(message.payload()));
             }
             server::Event::Closed(_) => {

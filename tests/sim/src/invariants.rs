@@ -399,7 +399,7 @@ pub(crate) fn after_input(world: &mut World, index: usize) {
         line.carried[UP].sent += sent;
     }
     let queue = &metrics.queue;
-    let levels = [queue.background, queue.low, queue.normal, queue.high, queue.critical];
+    let levels = [&queue.background, &queue.low, &queue.normal, &queue.high, &queue.critical];
     let ledger = &world.tabs[index].ledger;
     let balanced = ledger.accepted == metrics.messages_sent + ledger.dropped + queue.waiting as u64
         && levels.map(|level| level.dropped) == ledger.dropped_of

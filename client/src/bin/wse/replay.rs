@@ -82,7 +82,7 @@ fn describe(what: &What) -> String {
         What::Send { head, len, .. } => format!("send({}, {len} bytes)", message(head)),
         What::Subscribe { topics } => format!("subscribe({})", topics.join(", ")),
         What::Unsubscribe { topics } => format!("unsubscribe({})", topics.join(", ")),
-        What::Request { kind } => format!("request({kind})"),
+        What::Request { kind, .. } => format!("request({kind})"),
         What::SetChannelToken { topic, given } => {
             format!("set_channel_token({topic}, {})", if *given { "a token" } else { "none" })
         }
