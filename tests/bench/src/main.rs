@@ -5,7 +5,7 @@
 //! process alone, from the operating system. Absolute figures belong to the machine and the hour; compare
 //! figures of one run.
 
-mod cases;
+mod callgrind;
 mod clients;
 mod cost;
 mod fanout;
