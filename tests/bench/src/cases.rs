@@ -95,6 +95,11 @@ pub fn all() -> Vec<Case> {
 }
 
 impl Case {
+    /// For example `decode text 200`.
+    pub fn name(&self) -> String {
+        format!("{} {} {}", self.work.name(), self.form.name(), self.size)
+    }
+
     /// Bytes of the frame that is read or written.
     pub fn frame_len(&self) -> usize {
         self.sample().frame(self.form).len()

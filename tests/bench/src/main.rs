@@ -60,7 +60,7 @@ async fn main() -> Result<()> {
         core: Vec::new(),
     };
     println!("{} on {}", report.date, report.machine);
-    cost::measure(&mut report, if args.quick { 5 } else { 51 }, args.cost.as_deref())?;
+    cost::measure(&mut report, if args.quick { 20 } else { 200 }, args.cost.as_deref())?;
     if args.only.is_some() {
         return report.write(&args.out);
     }

@@ -45,7 +45,7 @@ pub(crate) struct CoreCost {
     pub(crate) size: usize,
     /// Bytes of the frame in its form.
     pub(crate) frame_bytes: usize,
-    /// Median of the rounds.
+    /// In the best of the rounds.
     pub(crate) nanoseconds: f64,
     /// The same, next to `serde_json::from_slice::<Value>` of the plain text in the same rounds.
     pub(crate) nanoseconds_of_serde_json: Option<f64>,

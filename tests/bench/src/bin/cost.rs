@@ -1,4 +1,5 @@
-//! `wse-bench-cost TIMES`: does each piece of work of the core so many times, for callgrind to count.
+//! `wse-bench-cost TIMES [CASE]`: does each piece of work of the core so many times, for callgrind to count. With a
+//! CASE, such as "decode text 200", only that one, for a profiler to look into.
 //!
 //! Only what happens in [`counted`] is the work; callgrind is told to count nothing else.
 
@@ -8,8 +9,10 @@ use anyhow::{Context, Result};
 use wse_bench::cases;
 
 fn main() -> Result<()> {
-    let times = std::env::args().nth(1).context("usage: wse-bench-cost TIMES")?.parse()?;
-    for case in cases::all() {
+    let mut args = std::env::args().skip(1);
+    let times = args.next().context("usage: wse-bench-cost TIMES [CASE]")?.parse()?;
+    let only = args.next();
+    for case in cases::all().iter().filter(|case| only.as_ref().is_none_or(|only| case.name() == *only)) {
         let mut work = case.work();
         // What a first time costs more is not counted.
         black_box(work());
