@@ -232,8 +232,9 @@ fn assert_content(message: &Message, bytes: &[u8]) {
 
 /// Writes a message again and reads it back: nothing may change.
 fn assert_writes(message: &Message) {
-        for encoding in [Encoding::Text, Encoding::Binary, Encoding::Msgpack] {
-        let again = read(&encode(&message.head(), message.payload(), encoding, None)).expect("what we write is readable");
+    for encoding in [Encoding::Text, Encoding::Binary, Encoding::Msgpack] {
+        let again =
+            read(&encode(&message.head(), message.payload(), encoding, None)).expect("what we write is readable");
         assert_eq!(again.kind(), message.kind());
         assert_eq!(payload_of(&again), payload_of(message));
         assert_eq!(again.category(), Some(message.category().unwrap_or_else(|| Category::of_kind(message.kind()))));

@@ -45,7 +45,7 @@ pub(crate) fn measure(report: &mut Report, rounds: usize, counter: Option<&Path>
     compare(&mut costs);
     print(&costs);
     if counter.is_none() {
-        println!("instructions: NOT COUNTED, for lack of --cost and valgrind");
+        println!("core: instructions NOT COUNTED, for lack of valgrind or of --cost");
     }
     report.core = costs;
     Ok(())

@@ -62,7 +62,9 @@ async fn main() -> Result<()> {
     println!("{} on {}", report.date, report.machine);
     cost::measure(&mut report, if args.quick { 20 } else { 200 }, args.cost.as_deref())?;
     if args.only.is_some() {
-        return report.write(&args.out);
+        report.write(&args.out)?;
+        println!("written to {}", args.out.display());
+        return Ok(());
     }
     server_rows(&mut report, if args.quick { 10 } else { 1 }).await?;
     match &args.python {

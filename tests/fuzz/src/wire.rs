@@ -64,7 +64,7 @@ fn check(message: &Message, length: usize) {
 
 /// Writes the message and reads it back: its members must be the same.
 fn again(message: &Message, encoding: Encoding) {
-        let frame = encode(&message.head(), message.payload(), encoding, None);
+    let frame = encode(&message.head(), message.payload(), encoding, None);
     let copy = decode(&frame, &Limits::default(), None).expect("what we write, we read");
     let category = message.category().unwrap_or_else(|| Category::of_kind(message.kind()));
     assert_eq!(copy.category(), Some(category));
