@@ -24,7 +24,7 @@ use wse_client_core::{
     io::Close,
     server::PeerConfig,
     time::Moment,
-    wire::{Category, Limits},
+    wire::Limits,
 };
 
 use crate::{
@@ -275,10 +275,6 @@ impl Server {
         }
         message.topic = Some(topic.to_owned());
         message.check(self.limits()).map_err(PublishError::Invalid)?;
-        if Category::of_kind(&message.kind) == Category::System {
-            let why = "it belongs to the protocol";
-            return Err(PublishError::Invalid(SendError::InvalidKind { kind: message.kind, why }));
-        }
         let (size, limit) = (message.payload.bytes().len(), self.limits().max_frame);
         if size > limit {
             return Err(PublishError::Invalid(SendError::TooLarge { size, limit }));

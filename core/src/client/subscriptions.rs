@@ -253,7 +253,7 @@ impl Client {
         self.arm_subscription_timer();
     }
 
-    pub(super) fn on_subscription_answer(&mut self, message: &Message) {
+    pub(super) fn on_subscription_answer(&mut self, message: &Message, now: Moment) {
         let answer: Answer = message.payload().parse_control().unwrap_or_default();
         let refused: Vec<(String, String)> = answer
             .failed_topics
@@ -263,7 +263,7 @@ impl Client {
                 FailedTopic::Bare(topic) => (topic, String::new()),
             })
             .collect();
-        self.on_recovery_answers(&answer.recovery);
+        self.on_recovery_answers(&answer.recovery, now);
         let exact = self.link.as_ref().is_some_and(|link| link.full_duplex);
         let ended = self.subscriptions.answered(message.correlation_id(), answer.action.as_deref(), exact);
         for pending in ended {

@@ -71,6 +71,8 @@ impl LostRange {
 pub enum Verdict {
     /// It is the next one, or the first one seen.
     Deliver,
+    /// The same, and it is one of those that were missing.
+    Recovered,
     /// It was seen before.
     Duplicate,
     /// Others before it are missing: drop it, it comes again with them. `ask` is true when the server is to be
@@ -108,10 +110,17 @@ struct Track {
     used: u64,
 }
 
+/// Publications that are known to exist and have not been delivered.
 #[derive(Debug)]
 struct Gap {
-    /// The highest offset that was dropped because of it.
-    ahead: u64,
+    /// The last of them.
+    end: u64,
+    /// The lowest that came since the last question. It was dropped, as others before it are missing.
+    lowest: Option<u64>,
+    /// The last one of the replay that answers the question.
+    replay_end: Option<u64>,
+    /// The application knows of the recovery.
+    told: bool,
     asked: u32,
     again_at: Moment,
 }
@@ -123,6 +132,7 @@ pub struct Positions {
     clock: u64,
     tracks: BTreeMap<String, Track>,
     gaps: BTreeMap<String, Gap>,
+    forgotten: u64,
 }
 
 impl Positions {
@@ -131,7 +141,7 @@ impl Positions {
 
     /// No positions yet.
     pub const fn new(capacity: usize) -> Self {
-        Self { capacity, clock: 0, tracks: BTreeMap::new(), gaps: BTreeMap::new() }
+        Self { capacity, clock: 0, tracks: BTreeMap::new(), gaps: BTreeMap::new(), forgotten: 0 }
     }
 
     /// Judges a publication, and moves the position when it is to be delivered.
@@ -154,48 +164,65 @@ impl Positions {
         }
         if offset == track.next {
             track.next = offset.saturating_add(1);
-            self.note_progress(topic, offset);
-            return Verdict::Deliver;
+            return if self.note_progress(topic, offset, now) { Verdict::Recovered } else { Verdict::Deliver };
         }
         Verdict::Gap { ask: self.note_gap(topic, offset, now) }
     }
 
-    /// Takes the server's answer about a topic. `None` when there is nothing to tell: the topic was not known, or
-    /// nothing was missed.
-    pub fn answer(&mut self, topic: &str, answer: &TopicRecovery) -> Option<Outcome> {
+    /// Takes the server's answer about a topic. `None` when there is nothing to tell: the topic was not known,
+    /// nothing was missed, or the same was told before.
+    ///
+    /// What the answer promises is watched like any other gap until it has come.
+    pub fn answer(&mut self, topic: &str, answer: &TopicRecovery, now: Moment) -> Option<Outcome> {
+        self.clock += 1;
         let epoch = answer.epoch.as_deref()?;
         let head = answer.offset.map_or(0, |offset| offset.saturating_add(1));
         let first = head.saturating_sub(answer.count.unwrap_or(0));
         let recovered = answer.recovered.unwrap_or(true);
         let Some(track) = self.tracks.get_mut(topic) else {
             self.track(topic, epoch, first);
+            self.await_replay(topic, head, now);
             return None;
         };
-        if track.epoch != epoch {
-            self.gaps.remove(topic);
-            let lost = jump(track, epoch, first);
-            track.next = first;
-            return Some(Outcome { count: head - first, lost });
-        }
+        track.used = self.clock;
         let missed = track.next;
-        if recovered || first <= missed {
+        if track.epoch == epoch && (recovered || first <= missed) {
             // An answer without a count says that all is well, and the replay shows it.
-            return (head > missed).then(|| Outcome { count: head - missed, lost: Vec::new() });
+            let fresh = self.await_replay(topic, head, now);
+            return fresh.then(|| Outcome { count: head - missed, lost: Vec::new() });
         }
+        let lost = if track.epoch == epoch {
+            vec![LostRange { epoch: epoch.to_owned(), from: missed, to: Some(first - 1) }]
+        } else {
+            jump(track, epoch, first)
+        };
         track.next = first;
         self.gaps.remove(topic);
-        let lost = LostRange { epoch: epoch.to_owned(), from: missed, to: Some(first - 1) };
-        Some(Outcome { count: head - first, lost: vec![lost] })
+        self.await_replay(topic, head, now);
+        Some(Outcome { count: head - first, lost })
     }
 
-    /// The server dropped publications up to and including `to`, and said so. Gives what of them was not seen.
-    pub fn skip(&mut self, topic: &str, epoch: &str, to: u64) -> Option<LostRange> {
-        let track = self.tracks.get_mut(topic).filter(|track| track.epoch == epoch && track.next <= to)?;
-        let from = std::mem::replace(&mut track.next, to.saturating_add(1));
-        if self.gaps.get(topic).is_some_and(|gap| gap.ahead <= to) {
+    /// The server dropped publications and named them. Gives what of them was not seen.
+    pub fn skip(&mut self, topic: &str, dropped: LostRange) -> Vec<LostRange> {
+        self.clock += 1;
+        let Some(to) = dropped.to else { return vec![dropped] };
+        let next = to.saturating_add(1);
+        let Some(track) = self.tracks.get_mut(topic) else {
+            self.track(topic, &dropped.epoch, next);
+            return vec![dropped];
+        };
+        if track.epoch != dropped.epoch {
             self.gaps.remove(topic);
+            let lost = jump(track, &dropped.epoch, next);
+            track.next = next;
+            return lost;
         }
-        Some(LostRange { epoch: epoch.to_owned(), from, to: Some(to) })
+        if track.next > to {
+            return Vec::new();
+        }
+        let from = std::mem::replace(&mut track.next, next);
+        self.pass(topic, to);
+        vec![LostRange { from, ..dropped }]
     }
 
     /// What to do about gaps whose time has come; call until it answers `None`.
@@ -205,12 +232,16 @@ impl Positions {
         if gap.asked < MAX_ASKED {
             gap.again_at = now + FIRST_PAUSE * 2_u32.pow(gap.asked);
             gap.asked += 1;
+            gap.lowest = None;
+            gap.replay_end = None;
             return Some(Overdue::Ask(topic));
         }
-        let ahead = gap.ahead;
-        self.gaps.remove(&topic);
+        // What came after the last question is there: only what is before it is lost, and the rest is asked for anew.
+        let to = gap.lowest.take().map_or(gap.end, |lowest| lowest - 1);
+        gap.asked = 0;
+        gap.replay_end = None;
         let epoch = self.tracks.get(&topic)?.epoch.clone();
-        let lost = self.skip(&topic, &epoch, ahead)?;
+        let lost = self.skip(&topic, LostRange { epoch, from: 0, to: Some(to) }).pop()?;
         Some(Overdue::GivenUp(topic, lost))
     }
 
@@ -222,6 +253,11 @@ impl Positions {
     /// Forgets gaps: the connection is over, and the next one starts with a question about everything.
     pub fn disconnected(&mut self) {
         self.gaps.clear();
+    }
+
+    /// Positions that were forgotten to make room: what is missed there afterwards goes unnoticed.
+    pub const fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Whether a topic is tracked.
@@ -257,30 +293,67 @@ impl Positions {
 
     /// Forgets the eighth that was not used for longest: one pass makes room for many.
     fn make_room(&mut self) {
+        let before = self.tracks.len();
         let mut used: Vec<u64> = self.tracks.values().map(|track| track.used).collect();
         let (_, newest_to_go, _) = used.select_nth_unstable(self.capacity / 8);
         let bound = *newest_to_go;
         self.tracks.retain(|_, track| track.used > bound);
+        self.forgotten += (before - self.tracks.len()) as u64;
         self.gaps.retain(|topic, _| self.tracks.contains_key(topic));
     }
 
-    /// Closes a gap that is filled, and has patience with one that fills.
-    fn note_progress(&mut self, topic: &str, offset: u64) {
-        if let Some(gap) = self.gaps.get_mut(topic) {
-            gap.asked = 1;
-            if gap.ahead <= offset {
-                self.gaps.remove(topic);
-            }
+    /// Has patience with a gap that fills. False when there is none.
+    fn note_progress(&mut self, topic: &str, offset: u64, now: Moment) -> bool {
+        let Some(gap) = self.gaps.get_mut(topic) else { return false };
+        gap.asked = 1;
+        gap.again_at = now + FIRST_PAUSE;
+        self.pass(topic, offset);
+        true
+    }
+
+    /// Everything up to `offset` is settled.
+    fn pass(&mut self, topic: &str, offset: u64) {
+        let Some(gap) = self.gaps.get_mut(topic) else { return };
+        gap.lowest = gap.lowest.filter(|lowest| *lowest > offset);
+        if gap.end <= offset {
+            self.gaps.remove(topic);
         }
     }
 
+    /// Notes a publication that came before its turn. True when the server is to be asked now.
     fn note_gap(&mut self, topic: &str, offset: u64, now: Moment) -> bool {
-        if let Some(gap) = self.gaps.get_mut(topic) {
-            gap.ahead = gap.ahead.max(offset);
+        let Some(gap) = self.gaps.get_mut(topic) else {
+            let lowest = Some(offset);
+            let again_at = now + FIRST_PAUSE;
+            self.gaps.insert(
+                topic.to_owned(),
+                Gap { end: offset, lowest, replay_end: None, told: false, asked: 1, again_at },
+            );
+            return true;
+        };
+        gap.end = gap.end.max(offset);
+        gap.lowest = Some(gap.lowest.map_or(offset, |lowest| lowest.min(offset)));
+        if gap.replay_end == Some(offset) {
+            // The replay is over, and what is missing was not in it: asking again would bring the same.
+            gap.asked = MAX_ASKED;
+            gap.again_at = now;
+        }
+        false
+    }
+
+    /// A replay up to `head` (exclusive) is on its way. True when something was missed that was not known before.
+    fn await_replay(&mut self, topic: &str, head: u64, now: Moment) -> bool {
+        let Some(end) = head.checked_sub(1) else { return false };
+        if self.tracks.get(topic).is_none_or(|track| track.next > end) {
             return false;
         }
-        self.gaps.insert(topic.to_owned(), Gap { ahead: offset, asked: 1, again_at: now + FIRST_PAUSE });
-        true
+        let again_at = now + FIRST_PAUSE;
+        let fresh = Gap { end, lowest: None, replay_end: None, told: false, asked: 1, again_at };
+        let gap = self.gaps.entry(topic.to_owned()).or_insert(fresh);
+        gap.end = gap.end.max(end);
+        gap.replay_end = Some(end);
+        gap.again_at = gap.again_at.max(again_at);
+        !std::mem::replace(&mut gap.told, true)
     }
 }
 
@@ -334,7 +407,7 @@ mod tests {
         assert_eq!(positions.check("t", "a", 8, NOW), Verdict::Gap { ask: false });
         assert_eq!(positions.position("t"), Some(Position { epoch: "a".into(), offset: Some(5) }));
         for offset in 6..=8 {
-            assert_eq!(positions.check("t", "a", offset, NOW), Verdict::Deliver);
+            assert_eq!(positions.check("t", "a", offset, NOW), Verdict::Recovered);
         }
         assert_eq!(positions.next_deadline(), None, "the gap is filled");
     }
@@ -361,35 +434,70 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_missing_is_given_up() {
+        let mut positions = at(0);
+        assert_eq!(positions.check("t", "a", 2, NOW), Verdict::Gap { ask: true });
+        positions.check("t", "a", 3, NOW);
+        // The answer promises 1 to 3, and 1 does not come: with 3 the replay is over.
+        positions.answer("t", &answer("a", 3, true, 3), NOW);
+        positions.check("t", "a", 2, NOW);
+        assert_eq!(positions.overdue(NOW), None, "the replay goes on");
+        positions.check("t", "a", 3, NOW);
+        assert_eq!(positions.overdue(NOW), Some(Overdue::GivenUp("t".into(), lost("a", 1, Some(1)))));
+        assert_eq!(positions.overdue(NOW), Some(Overdue::Ask("t".into())), "for what came behind it");
+        assert_eq!(positions.overdue(NOW), None);
+        assert_eq!(positions.answer("t", &answer("a", 3, true, 2), NOW), None, "told already");
+        for offset in 2..=3 {
+            assert_eq!(positions.check("t", "a", offset, NOW), Verdict::Recovered);
+        }
+        assert_eq!(positions.next_deadline(), None);
+        assert_eq!(positions.check("t", "a", 4, NOW), Verdict::Deliver);
+    }
+
+    #[test]
+    fn a_promise_is_watched_and_told_once() {
+        let mut positions = at(0);
+        let promise = answer("a", 3, true, 3);
+        assert_eq!(positions.answer("t", &promise, NOW), Some(Outcome { count: 3, lost: vec![] }));
+        assert_eq!(positions.answer("t", &promise, NOW), None, "the same once more");
+        assert_eq!(positions.check("t", "a", 1, NOW), Verdict::Recovered);
+        let mut end = None;
+        while let Some(deadline) = positions.next_deadline() {
+            end = positions.overdue(deadline);
+        }
+        assert_eq!(end, Some(Overdue::GivenUp("t".into(), lost("a", 2, Some(3)))));
+    }
+
+    #[test]
     fn the_first_answer_only_sets_the_position() {
         let mut positions = Positions::new(10);
-        assert_eq!(positions.answer("t", &answer("a", 9, true, 0)), None);
+        assert_eq!(positions.answer("t", &answer("a", 9, true, 0), NOW), None);
         assert_eq!(positions.check("t", "a", 11, NOW), Verdict::Gap { ask: true });
         let empty = TopicRecovery { epoch: Some("a".into()), ..TopicRecovery::default() };
-        assert_eq!(positions.answer("u", &empty), None);
+        assert_eq!(positions.answer("u", &empty, NOW), None);
         assert_eq!(positions.position("u"), Some(Position { epoch: "a".into(), offset: None }));
         assert_eq!(positions.check("u", "a", 0, NOW), Verdict::Deliver);
     }
 
     #[test]
     fn answers_tell_what_was_recovered_and_what_is_lost() {
-        let recovered = at(4).answer("t", &answer("a", 9, true, 5));
+        let recovered = at(4).answer("t", &answer("a", 9, true, 5), NOW);
         assert_eq!(recovered, Some(Outcome { count: 5, lost: vec![] }));
-        assert_eq!(at(4).answer("t", &answer("a", 4, true, 0)), None, "nothing was missed");
+        assert_eq!(at(4).answer("t", &answer("a", 4, true, 0), NOW), None, "nothing was missed");
 
         let mut partial = at(4);
-        let outcome = partial.answer("t", &answer("a", 9, false, 2));
+        let outcome = partial.answer("t", &answer("a", 9, false, 2), NOW);
         assert_eq!(outcome, Some(Outcome { count: 2, lost: vec![lost("a", 5, Some(7))] }));
-        assert_eq!(partial.check("t", "a", 8, NOW), Verdict::Deliver);
+        assert_eq!(partial.check("t", "a", 8, NOW), Verdict::Recovered);
 
-        let outcome = at(4).answer("t", &answer("a", 9, false, 0));
+        let outcome = at(4).answer("t", &answer("a", 9, false, 0), NOW);
         assert_eq!(outcome, Some(Outcome { count: 0, lost: vec![lost("a", 5, Some(9))] }));
 
         let mut renewed = at(4);
-        let outcome = renewed.answer("t", &answer("b", 6, false, 3));
+        let outcome = renewed.answer("t", &answer("b", 6, false, 3), NOW);
         let expected = vec![lost("a", 5, None), lost("b", 0, Some(3))];
         assert_eq!(outcome, Some(Outcome { count: 3, lost: expected }));
-        assert_eq!(renewed.check("t", "b", 4, NOW), Verdict::Deliver);
+        assert_eq!(renewed.check("t", "b", 4, NOW), Verdict::Recovered);
     }
 
     #[test]
@@ -402,9 +510,17 @@ mod tests {
     #[test]
     fn what_the_server_dropped_is_skipped_once() {
         let mut positions = at(4);
-        assert_eq!(positions.skip("t", "a", 7), Some(lost("a", 5, Some(7))));
-        assert_eq!(positions.skip("t", "a", 7), None);
-        assert_eq!(positions.skip("t", "b", 9), None);
+        assert_eq!(positions.skip("t", lost("a", 4, Some(7))), [lost("a", 5, Some(7))]);
+        assert_eq!(positions.skip("t", lost("a", 4, Some(7))), []);
+        assert_eq!(positions.check("t", "a", 8, NOW), Verdict::Deliver);
+        assert_eq!(positions.skip("t", lost("b", 2, Some(3))), [lost("a", 9, None), lost("b", 0, Some(3))]);
+        assert_eq!(positions.check("t", "b", 4, NOW), Verdict::Deliver);
+    }
+
+    #[test]
+    fn what_was_dropped_of_a_topic_not_seen_yet_is_told_too() {
+        let mut positions = Positions::new(10);
+        assert_eq!(positions.skip("t", lost("a", 0, Some(7))), [lost("a", 0, Some(7))]);
         assert_eq!(positions.check("t", "a", 8, NOW), Verdict::Deliver);
     }
 
@@ -414,7 +530,7 @@ mod tests {
         for number in 0..10 {
             positions.check(&format!("t{number}"), "a", 0, NOW);
         }
-        assert_eq!(positions.iter().count(), 3);
+        assert_eq!((positions.iter().count(), positions.forgotten()), (3, 7));
         assert!(positions.knows("t9") && !positions.knows("t0"));
         let mut positions = at(u64::MAX);
         assert_eq!(
