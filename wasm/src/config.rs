@@ -1,148 +1,86 @@
-//! From the wrapper's settings, as JSON, to the engine's.
+//! From the wrapper's options to the engine's settings. Which there are, and what they hold, is in [`SETTINGS`].
+//!
+//! [`SETTINGS`]: wse_client_core::settings::SETTINGS
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use js_sys::Array;
+use wasm_bindgen::{JsCast as _, JsValue};
 use wse_client_core::{
-    config::{ClientConfig, Credentials, TokenTransport},
-    delivery::BatchConfig,
+    config::{ClientConfig, ConfigError, Credentials, TokenTransport},
     security::Secret,
-    wire::{Compression, Encoding},
+    settings::{Set, Setting, Settings},
 };
 
-/// What the wrapper hands over: names checked, `undefined` left out, `Infinity` written as `null`.
-/// Whether a value can be used is decided by [`ClientConfig::check`].
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Settings {
-    endpoints: Vec<String>,
-    #[serde(default)]
-    topics: Vec<String>,
-    token: Option<String>,
-    #[serde(default)]
-    token_provider: bool,
-    client_version: Option<String>,
-    #[serde(default)]
-    reconnection: Reconnection,
-    #[serde(default)]
-    security: Security,
-    #[serde(default)]
-    performance: Performance,
-    #[serde(default)]
-    offline: Offline,
-    encoding: Option<Form>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Reconnection {
-    max_retries: Option<u32>,
-    initial_delay: Option<f64>,
-    max_delay: Option<f64>,
-    backoff_multiplier: Option<f64>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Security {
-    encryption: Option<bool>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Performance {
-    compression: Option<bool>,
-    batch_size: Option<f64>,
-    batch_timeout: Option<f64>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Offline {
-    enabled: Option<bool>,
-    max_size: Option<f64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Form {
-    Json,
-    Text,
-    Msgpack,
-}
-
-impl Settings {
-    /// The engine's settings.
-    pub(crate) fn into_config(self) -> ClientConfig {
-        let mut config = ClientConfig::new(String::new());
-        config.endpoints = self.endpoints;
-        config.topics = self.topics;
+/// Reads pairs of an option's path and its value, such as `["reconnection.maxRetries", 5]`, with what names no setting of
+/// the engine: `endpoints` and `token`. `asks`: tokens come from a function.
+///
+/// # Errors
+/// The first option that is unknown or cannot be used, under the name it has in TypeScript.
+pub(crate) fn read(options: &Array, version: String, asks: bool) -> Result<ClientConfig, ConfigError> {
+    let mut settings = Settings::default();
+    settings.configure(|config| {
+        config.client_version = version;
         // A browser cannot set headers on a WebSocket.
         config.token_transport = TokenTransport::Query;
-        config.credentials = match (self.token_provider, self.token) {
-            (true, _) => Credentials::Provider,
-            (false, Some(token)) => Credentials::Token(Secret::new(token)),
-            (false, None) => Credentials::None,
-        };
-        if let Some(version) = self.client_version {
-            config.client_version = version;
+        if asks {
+            config.credentials = Credentials::Provider;
         }
-        self.reconnection.apply(&mut config);
-        config.security.encryption = self.security.encryption.unwrap_or(config.security.encryption);
-        self.performance.apply(&mut config);
-        self.offline.apply(&mut config);
-        config.performance.encoding = match self.encoding {
-            None | Some(Form::Json) => Encoding::Binary,
-            Some(Form::Text) => Encoding::Text,
-            Some(Form::Msgpack) => Encoding::Msgpack,
-        };
-        config
+    });
+    for pair in options.iter() {
+        let pair = Array::from(&pair);
+        let (name, value) = (pair.get(0).as_string().unwrap_or_default(), pair.get(1));
+        set(&mut settings, &name, &value).ok_or_else(|| ConfigError::new("the option", refusal(&name)))?;
+    }
+    settings.finish().map_err(|refused| refused.spelled(|setting| setting.option))
+}
+
+fn refusal(name: &str) -> String {
+    match Setting::with_option(name).map(|setting| setting.set) {
+        Some(Set::Choice(words, _)) => format!("{name} must be one of {}", words.join(", ")),
+        Some(_) => format!("{name} has a value of the wrong type"),
+        None => format!("{name} is unknown"),
     }
 }
 
-impl Reconnection {
-    fn apply(self, config: &mut ClientConfig) {
-        config.reconnect.max_retries = self.max_retries;
-        if let Some(ms) = self.initial_delay {
-            config.reconnect.initial_delay = millis(ms);
+/// `None`: there is no such option, or it holds something else.
+fn set(settings: &mut Settings, name: &str, value: &JsValue) -> Option<()> {
+    match name {
+        "endpoints" => settings.endpoints(texts(value)?),
+        "token" => {
+            let token = Credentials::Token(Secret::new(value.as_string()?));
+            settings.configure(|config| config.credentials = token);
         }
-        if let Some(ms) = self.max_delay {
-            config.reconnect.max_delay = millis(ms);
-        }
-        if let Some(factor) = self.backoff_multiplier {
-            config.reconnect.multiplier = factor;
-        }
+        name => match Setting::with_option(name)?.set {
+            Set::Flag(set) => set(settings, value.as_bool()?),
+            Set::Count(set) => set(settings, whole(value.as_f64()?)),
+            Set::Limit(set) => set(settings, limit(value.as_f64()?)),
+            Set::Number(set) => set(settings, value.as_f64()?),
+            Set::Length(set) => set(settings, millis(value.as_f64()?)),
+            Set::MaybeLength(set) => set(settings, Some(value.as_f64()?).filter(|ms| ms.is_finite()).map(millis)),
+            Set::Choice(words, set) => {
+                let word = value.as_string()?;
+                set(settings, words.iter().position(|known| *known == word)?);
+            }
+            Set::Text(set) => set(settings, value.as_string()?),
+            Set::Texts(set) => set(settings, texts(value)?),
+        },
     }
+    Some(())
 }
 
-impl Performance {
-    fn apply(self, config: &mut ClientConfig) {
-        if let Some(compress) = self.compression {
-            config.performance.compression = compress.then(Compression::default);
-        }
-        // Naming either of the two asks for batches.
-        if self.batch_size.is_some() || self.batch_timeout.is_some() {
-            let default = BatchConfig::default();
-            config.performance.batch = Some(BatchConfig {
-                size: self.batch_size.map_or(default.size, whole),
-                timeout: self.batch_timeout.map_or(default.timeout, millis),
-                ..default
-            });
-        }
-    }
-}
-
-impl Offline {
-    fn apply(self, config: &mut ClientConfig) {
-        // A page that wants messages kept says so.
-        config.offline.enabled = self.enabled.unwrap_or(false);
-        config.offline.max_size = self.max_size.map_or(config.offline.max_size, whole);
-    }
+fn texts(value: &JsValue) -> Option<Vec<String>> {
+    value.dyn_ref::<Array>()?.iter().map(|item| item.as_string()).collect()
 }
 
 /// A count. What is negative or no number becomes zero, which the check refuses by name.
 fn whole(number: f64) -> usize {
     number as usize
+}
+
+/// `Infinity` is no limit.
+fn limit(number: f64) -> Option<u32> {
+    number.is_finite().then_some(number as u32)
 }
 
 /// Milliseconds of JavaScript. What is negative becomes zero, which the check refuses by name.
@@ -154,47 +92,11 @@ fn millis(ms: f64) -> Duration {
 mod tests {
     use super::*;
 
-    fn parse(json: &str) -> ClientConfig {
-        serde_json::from_str::<Settings>(json).expect("settings").into_config()
-    }
-
-    #[test]
-    fn absent_settings_keep_the_defaults_of_the_engine() {
-        let (ours, core) = (parse(r#"{"endpoints":["ws://a"]}"#), ClientConfig::new("ws://a"));
-        assert_eq!(ours.reconnect, core.reconnect);
-        assert_eq!(ours.performance.compression, core.performance.compression);
-        assert_eq!(ours.performance.encoding, core.performance.encoding);
-        assert_eq!(ours.performance.batch, None);
-        assert_eq!(ours.offline.max_size, core.offline.max_size);
-        assert!(!ours.offline.enabled);
-        assert_eq!(ours.token_transport, TokenTransport::Query);
-    }
-
-    #[test]
-    fn every_setting_arrives() {
-        let config = parse(
-            r#"{"endpoints":["ws://a","ws://b"],"topics":["t"],"tokenProvider":true,"encoding":"msgpack",
-                "reconnection":{"maxRetries":3,"initialDelay":10,"maxDelay":20.5,"backoffMultiplier":2},
-                "security":{"encryption":true},
-                "performance":{"compression":false,"batchSize":4,"batchTimeout":50},
-                "offline":{"enabled":true,"maxSize":7}}"#,
-        );
-        assert_eq!(config.endpoints.len(), 2);
-        assert_eq!(config.reconnect.max_retries, Some(3));
-        assert_eq!(config.reconnect.max_delay, Duration::from_micros(20_500));
-        assert!(config.security.encryption);
-        assert_eq!(config.performance.compression, None);
-        assert_eq!(config.performance.encoding, Encoding::Msgpack);
-        let batch = config.performance.batch.expect("asked for");
-        assert_eq!((batch.size, batch.timeout), (4, Duration::from_millis(50)));
-        assert_eq!((config.offline.enabled, config.offline.max_size), (true, 7));
-        assert!(matches!(config.credentials, Credentials::Provider));
-    }
-
     #[test]
     fn a_negative_or_endless_delay_does_not_panic() {
         assert_eq!(millis(-5.0), Duration::ZERO);
         assert_eq!(millis(f64::NAN), Duration::ZERO);
         assert_eq!(millis(f64::INFINITY), Duration::MAX);
+        assert_eq!((limit(f64::INFINITY), limit(3.0)), (None, Some(3)));
     }
 }
