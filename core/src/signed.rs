@@ -10,28 +10,15 @@ use crate::{
 
 /// The canonical JSON of a message that is about to be written. `None` when its payload nests too deep.
 pub(crate) fn of_outgoing(head: &Head<'_>, payload: &Payload) -> Option<String> {
-    let head = Head { category: None, ..head.clone() };
-    canonical(&head, Some(PROTOCOL_VERSION), payload)
+    canonical(head, Some(PROTOCOL_VERSION), payload)
 }
 
 /// The canonical JSON of a message that arrived: its known members without `sig` and `c`.
 pub(crate) fn of_message(message: &Message) -> Option<String> {
-    let head = Head {
-        kind: message.kind(),
-        category: None,
-        id: message.id(),
-        sequence: message.sequence(),
-        timestamp: message.timestamp(),
-        priority: message.priority(),
-        correlation_id: message.correlation_id(),
-        topic: message.topic(),
-        epoch: message.epoch(),
-        offset: message.offset(),
-        signature: None,
-    };
-    canonical(&head, message.version(), message.payload())
+    canonical(&message.head(), message.version(), message.payload())
 }
 
+/// `category` and `signature` of `head` are no part of the text.
 fn canonical(head: &Head<'_>, version: Option<u64>, payload: &Payload) -> Option<String> {
     // By way of JSON also for msgpack, so that both encodings of a message have one text.
     let payload: Value = serde_json::from_str(&payload.to_json()).ok()?;

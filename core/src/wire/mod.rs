@@ -18,6 +18,8 @@ mod message;
 mod msgpack;
 
 pub use compress::{compress, inflate};
+#[doc(hidden)]
+pub use decode::scan;
 pub use decode::{DecodeError, decode};
 pub use encode::{Compression, Encoding, Head, encode};
 pub use limits::Limits;
