@@ -5,23 +5,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// Live counters; batches add to them once.
+    ($($(#[doc = $doc:literal])+ $name:ident),* $(,)?) => {
+        /// Live counters; batches add to them once. Each worker thread adds to a set of its own, see
+        /// [`Sharded`](crate::metrics::Sharded).
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)*
         }
 
-        /// Counters since the server started. Field names are the names in `GET /wse/health`.
+        /// Counters since the server started. Field names are the names in `GET /wse/health`; in `GET /wse/metrics`
+        /// each is `wse_` + name + `_total`.
         #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
         #[non_exhaustive]
         pub struct Stats {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])+ pub $name: u64,)*
         }
 
         impl Counters {
-            pub(crate) fn read(&self) -> Stats {
-                Stats { $($name: self.$name.read(),)* }
+            /// Adds what this set has counted.
+            pub(crate) fn add_to(&self, stats: &mut Stats) {
+                $(stats.$name += self.$name.read();)*
+            }
+        }
+
+        impl Stats {
+            /// Every counter: its name, what it counts, its value.
+            pub(crate) fn rows(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($name), concat!($($doc),+), self.$name),)*]
             }
         }
     };
@@ -58,6 +68,8 @@ counters! {
     messages_published,
     /// Messages that could not be published, for their type or because there were too many topics.
     publishes_refused,
+    /// Messages posted again with an idempotency key that was seen before; they were not published twice.
+    publishes_repeated,
     /// Topic messages handed to a connection for writing.
     messages_delivered,
     /// Topic messages that were pushed out of a ring before a slow connection came to them; it was told.
@@ -70,6 +82,8 @@ counters! {
     protocol_violations,
     /// Connections closed because they read too slowly.
     slow_consumers,
+    /// Connections that ended because the application's handler panicked.
+    handler_panics,
 }
 
 /// One counter. Sums are exact; how they relate in one moment is not.
@@ -78,8 +92,12 @@ pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add(&self, count: usize) {
+        self.add_u64(count as u64);
+    }
+
+    pub(crate) fn add_u64(&self, count: u64) {
         if count > 0 {
-            self.0.fetch_add(count as u64, Ordering::Relaxed);
+            self.0.fetch_add(count, Ordering::Relaxed);
         }
     }
 
@@ -87,7 +105,7 @@ impl Counter {
         self.add(1);
     }
 
-    fn read(&self) -> u64 {
+    pub(crate) fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

@@ -136,9 +136,13 @@ impl ConnectionHandle {
     /// [`SendRefused`]; the message was not queued then.
     pub fn send(&self, message: Outgoing) -> Result<(), SendRefused> {
         let checked = message.check(self.server.limits()).map_err(|why| SendRefused::Invalid { why: why.to_string() });
+        let priority = message.priority;
         let sent = checked.and_then(|()| self.link.send(message));
-        if sent.is_err() {
+        if let Err(refused) = &sent {
             self.server.counters().sends_refused.one();
+            if matches!(refused, SendRefused::QueueFull { .. }) {
+                self.server.metrics().dropped(priority, 1);
+            }
         }
         sent
     }

@@ -21,7 +21,8 @@
 //! hub/          topics, patterns, rings of publications, subscribers
 //! bus/          how publications travel between instances
 //! auth/         tokens, origins, API key
-//! api/          health, publish, console, static files
+//! api/          the HTTP API, console, static files
+//! metrics/      what is counted, and how Prometheus is told
 //! ```
 
 #![forbid(unsafe_code)]
@@ -36,6 +37,7 @@ mod counters;
 mod handler;
 mod hub;
 mod listen;
+mod metrics;
 mod server;
 mod sync;
 

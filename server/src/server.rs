@@ -36,8 +36,9 @@ use crate::{
     connection::{Applicant, Attached},
     counters::{Counters, Stats},
     handler::{Handler, PublishToUserTopic},
-    hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds},
+    hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds, Waiting},
     listen,
+    metrics::Metrics,
     sync::lock,
 };
 
@@ -89,7 +90,7 @@ struct Inner {
     bus: Box<dyn Bus>,
     handler: Box<dyn Handler>,
     auth: Authenticator,
-    counters: Counters,
+    metrics: Arc<Metrics>,
     links: Mutex<HashMap<u64, Arc<Link>>>,
     next_number: AtomicU64,
     /// WebSocket connections that were let in.
@@ -199,16 +200,17 @@ impl Server {
             topics_per_connection: config.limits().max_topics,
         };
         let hub = Arc::new(Hub::new(bounds));
+        let metrics: Arc<Metrics> = Arc::default();
         let inner = Inner {
             peer_config: Arc::new(config.peer()),
             clock: Clock::start(),
             addr,
             listener: Mutex::new(Some(listener)),
-            bus: Box::new(MemoryBus::new(Arc::clone(&hub))),
+            bus: Box::new(MemoryBus::new(Arc::clone(&hub), Arc::clone(&metrics))),
             hub,
             handler,
             auth: Authenticator::new(&config),
-            counters: Counters::default(),
+            metrics,
             links: Mutex::default(),
             next_number: AtomicU64::new(1),
             seats: Arc::default(),
@@ -273,8 +275,8 @@ impl Server {
     pub fn publish(&self, topic: &str, message: Outgoing) -> Result<Published, PublishError> {
         let result = self.try_publish(topic, message);
         match &result {
-            Ok(_) => self.inner.counters.messages_published.one(),
-            Err(_) => self.inner.counters.publishes_refused.one(),
+            Ok(_) => self.counters().messages_published.one(),
+            Err(_) => self.counters().publishes_refused.one(),
         }
         result
     }
@@ -292,9 +294,14 @@ impl Server {
         let wall = clock::wall();
         let id = message.id.take().unwrap_or_else(|| clock::new_id(wall));
         let compression = self.inner.config.compression;
+        let (metrics, start) = (&self.inner.metrics, self.clock().nanos());
+        let (kind, priority) = (metrics.kind(&message.kind), message.priority);
         let publication = Publication::new(topic, message, id.clone(), wall.to_string(), compression);
-        match self.inner.bus.publish(Arc::new(publication), self.now()) {
-            Ok(delivered) => Ok(Published { id, delivered }),
+        match self.inner.bus.publish(Arc::new(publication.measured(kind, start)), self.now()) {
+            Ok(delivered) => {
+                metrics.published(topic, priority, self.clock().nanos().saturating_sub(start));
+                Ok(Published { id, delivered })
+            }
             Err(_) => Err(PublishError::TooManyTopics { limit: self.inner.config.max_topics }),
         }
     }
@@ -327,7 +334,7 @@ impl Server {
 
     /// Counters since the start.
     pub fn stats(&self) -> Stats {
-        self.inner.counters.read()
+        self.inner.metrics.stats()
     }
 
     /// Number of clients that are connected.
@@ -338,6 +345,11 @@ impl Server {
     /// Number of topics that are remembered.
     pub fn topic_count(&self) -> usize {
         self.inner.hub.topic_count()
+    }
+
+    /// Whether new connections are welcome: a load balancer should send clients here.
+    pub fn is_ready(&self) -> bool {
+        !self.is_stopping()
     }
 
     /// The settings.
@@ -382,7 +394,21 @@ impl Server {
     }
 
     pub(crate) fn counters(&self) -> &Counters {
-        &self.inner.counters
+        self.inner.metrics.counters()
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// What waits for each connection.
+    pub(crate) fn waiting(&self) -> Vec<Waiting> {
+        self.links().iter().map(|link| link.waiting()).collect()
+    }
+
+    /// Topics and patterns that all connections together asked for.
+    pub(crate) fn subscription_count(&self) -> usize {
+        self.links().iter().map(|link| link.request_count()).sum()
     }
 
     pub(crate) fn peer_config(&self) -> Arc<PeerConfig> {
@@ -468,7 +494,7 @@ impl Server {
         lock(&self.inner.links).remove(&link.number());
     }
 
-    fn links(&self) -> Vec<Arc<Link>> {
+    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
         lock(&self.inner.links).values().cloned().collect()
     }
 }

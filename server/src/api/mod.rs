@@ -3,6 +3,7 @@
 mod console;
 mod error;
 mod health;
+mod metrics;
 mod publish;
 
 use axum::{
@@ -23,6 +24,7 @@ pub(crate) fn routes(server: &Server) -> Router {
     let router = Router::new()
         .route("/wse", any(listen::upgrade))
         .route("/wse/health", get(health::health).fallback(method_not_allowed))
+        .route("/wse/metrics", get(metrics::metrics).fallback(method_not_allowed))
         .route("/wse/publish", post(publish::publish).fallback(method_not_allowed))
         .route("/console", get(console::console).fallback(method_not_allowed));
     let router = match &server.config().static_dir {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use wse_client_core::{delivery::LostRange, error::close, io::Close, time::Moment};
+use wse_client_core::{client::Outgoing, delivery::LostRange, error::close, io::Close, time::Moment};
 
 use super::engine::{Engine, Outbox};
-use crate::hub::{Mail, Publication, TopicRead};
+use crate::{
+    hub::{Mail, Publication, TopicRead},
+    metrics::Deliveries,
+};
 
 /// Publications fetched from one topic before the next has its turn.
 const FETCH: usize = 64;
@@ -17,6 +20,7 @@ impl<O: Outbox> Engine<O> {
             self.take_mail(now);
             self.pull(now);
         }
+        self.flush_said();
     }
 
     /// Takes what the application queued, as far as there is room.
@@ -32,11 +36,7 @@ impl<O: Outbox> Engine<O> {
             match self.link.next_mail() {
                 None => return,
                 Some(Mail::Message(message)) => {
-                    if let Err(error) = self.peer.send(&message, now) {
-                        self.server.counters().sends_refused.one();
-                        tracing::warn!(connection = self.link.id(), %error, "message not sent");
-                    }
-                    self.drain(now);
+                    self.send_mail(&message, now);
                 }
                 Some(Mail::Close(close)) => {
                     self.pull(now);
@@ -50,6 +50,23 @@ impl<O: Outbox> Engine<O> {
         }
     }
 
+    fn send_mail(&mut self, message: &Outgoing, now: Moment) {
+        let metrics = self.server.metrics();
+        match self.peer.send(message, now) {
+            Ok(_) => self.said.note(&message.kind, message.priority, |kind, priority, count| {
+                metrics.sent(metrics.kind(kind), priority, count);
+            }),
+            Err(error) => {
+                self.server.counters().sends_refused.one();
+                metrics.dropped(message.priority, 1);
+                tracing::warn!(connection = self.link.id(), %error, "message not sent");
+            }
+        }
+        self.sends_mail = true;
+        self.drain(now);
+        self.sends_mail = false;
+    }
+
     /// Takes publications from the rings, as far as there is room in the outbox.
     fn pull(&mut self, now: Moment) {
         if self.peer.must_hold_messages() {
@@ -58,7 +75,11 @@ impl<O: Outbox> Engine<O> {
         let mut delivered = 0;
         for snapshot in std::mem::take(&mut self.snapshots) {
             delivered += self.push(&snapshot, now);
+            // It may be old; it did not wait.
+            let (kind, priority, _) = snapshot.measure();
+            self.server.metrics().sent(kind, priority, 1);
         }
+        let mut tally = Deliveries::default();
         self.link.take_ready(&mut self.backlog);
         while self.is_open() && self.outbox.has_room() {
             let Some(slot) = self.backlog.pop_front() else { break };
@@ -70,11 +91,17 @@ impl<O: Outbox> Engine<O> {
                 self.tell_lost(&read, now);
             }
             let mut fetched = std::mem::take(&mut self.fetched);
+            let at = self.server.clock().nanos();
             for publication in fetched.drain(..) {
-                delivered += self.push(&publication, now);
+                if self.push(&publication, now) == 1 {
+                    delivered += 1;
+                    let (kind, priority, since) = publication.measure();
+                    tally.note(kind, priority, at.saturating_sub(since), self.server.metrics());
+                }
             }
             self.fetched = fetched;
         }
+        tally.flush(self.server.metrics());
         self.server.counters().messages_delivered.add(delivered);
     }
 

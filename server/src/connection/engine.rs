@@ -7,7 +7,7 @@ use wse_client_core::{
     io::{Close, Frame},
     server::{Admission, Event, Input, Output, Peer, UpgradeParams},
     time::Moment,
-    wire::Message,
+    wire::{Message, Priority},
 };
 
 use super::{frames::Violation, session::Session};
@@ -15,8 +15,15 @@ use crate::{
     clock,
     handler::ConnectionHandle,
     hub::{Framed, Link, Publication},
+    metrics::{KindRun, Opening},
     server::{Seat, Server},
 };
+
+/// What a message is counted as whose type cannot be told without opening it.
+const UNKNOWN: &str = "control";
+
+/// The type of every request about topics.
+const SUBSCRIPTION: &str = "subscription_update";
 
 /// A batch list larger than this is not kept for the next read.
 const KEPT_BATCH: usize = 256;
@@ -69,6 +76,13 @@ pub(crate) struct Engine<O> {
     /// How the connection ends, once that is known: nothing is added behind it.
     closing: Option<Close>,
     batch: Vec<Message>,
+    /// What came in and what goes out to this client alone, not yet in the metrics.
+    heard: KindRun,
+    pub(super) said: KindRun,
+    /// A frame that is drained comes of a message of the application, which is counted already.
+    pub(super) sends_mail: bool,
+    /// The frame that is being handled was counted.
+    was_counted: bool,
     session: Session,
 }
 
@@ -102,6 +116,10 @@ impl<O: Outbox> Engine<O> {
             overflow: false,
             closing: None,
             batch: Vec::new(),
+            heard: KindRun::default(),
+            said: KindRun::default(),
+            sends_mail: false,
+            was_counted: false,
             session,
         };
         engine.drain(now);
@@ -117,14 +135,21 @@ impl<O: Outbox> Engine<O> {
 
     /// A whole message arrived. Call [`Engine::hand_over`] after the last one of a read.
     pub(crate) fn on_frame(&mut self, frame: Frame, now: Moment) {
+        let opening = Opening::of(&frame);
+        self.was_counted = false;
         self.peer.handle(Input::Frame(frame), now);
         self.drain(now);
+        if !self.was_counted {
+            self.note_heard(opening.kind().unwrap_or(UNKNOWN));
+        }
     }
 
     /// Gives the application everything that a read brought.
     pub(crate) fn hand_over(&mut self, frames: usize) {
         let counters = self.server.counters();
         counters.frames_received.add(frames);
+        let metrics = self.server.metrics();
+        self.heard.flush(|kind, _, count| metrics.received(metrics.kind(kind), count));
         if self.batch.is_empty() {
             return;
         }
@@ -226,6 +251,7 @@ impl<O: Outbox> Engine<O> {
         loop {
             match self.peer.poll() {
                 Output::Send(frame) => {
+                    self.note_said(&Opening::of(&frame));
                     self.outbox.push_direct(&frame);
                     self.overflow |= self.outbox.direct_bytes() > self.server.config().max_queue_bytes;
                 }
@@ -242,18 +268,60 @@ impl<O: Outbox> Engine<O> {
         }
     }
 
+    fn note_heard(&mut self, kind: &str) {
+        let metrics = self.server.metrics();
+        self.was_counted = true;
+        self.heard.note(kind, Priority::Normal, |kind, _, count| metrics.received(metrics.kind(kind), count));
+    }
+
+    /// Counts a message of the server's own: those of the application are counted where their type is known.
+    fn note_said(&mut self, opening: &Opening) {
+        let is_own = opening.is_control() || (opening.is_sealed() && !self.sends_mail);
+        if is_own {
+            let kind = opening.kind().unwrap_or(UNKNOWN);
+            let metrics = self.server.metrics();
+            self.said.note(kind, Priority::Critical, |kind, priority, count| {
+                metrics.sent(metrics.kind(kind), priority, count);
+            });
+        }
+    }
+
+    /// Adds what was said to the metrics.
+    pub(super) fn flush_said(&mut self) {
+        let metrics = self.server.metrics();
+        self.said.flush(|kind, priority, count| metrics.sent(metrics.kind(kind), priority, count));
+    }
+
     fn on_event(&mut self, event: Event, now: Moment) {
         match event {
-            Event::Message(message) => self.batch.push(message),
-            Event::Publish(message) => self.publish(&message, now),
-            Event::Subscribe(request) => self.subscribe(request, now),
-            Event::Recover(request) => self.recover(request, now),
-            Event::Unsubscribe(request) => self.unsubscribe(request, now),
+            Event::Message(message) => {
+                self.note_heard(message.kind());
+                self.batch.push(message);
+            }
+            Event::Publish(message) => {
+                self.note_heard(message.kind());
+                self.publish(&message, now);
+            }
+            Event::Subscribe(request) => {
+                if !request.from_url {
+                    self.note_heard(SUBSCRIPTION);
+                }
+                self.subscribe(request, now);
+            }
+            Event::Recover(request) => {
+                self.note_heard(SUBSCRIPTION);
+                self.recover(request, now);
+            }
+            Event::Unsubscribe(request) => {
+                self.note_heard(SUBSCRIPTION);
+                self.unsubscribe(request, now);
+            }
             Event::Rejected(error) => {
                 self.server.counters().frames_rejected.one();
                 tracing::debug!(connection = self.link.id(), code = %error.code, detail = error.detail, "frame rejected");
             }
             Event::Hello { client_version } => {
+                self.note_heard("client_hello");
                 tracing::debug!(connection = self.link.id(), client_version, "hello");
             }
             Event::Closed(close) => {

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use wse_client_core::io::Close;
+use wse_client_core::{io::Close, wire::Priority};
 
 use crate::{handler::ConnectionHandle, hub::Link, server::Seat};
+
+/// The order in which an inbox counts.
+const PRIORITIES: [Priority; 5] =
+    [Priority::Background, Priority::Low, Priority::Normal, Priority::High, Priority::Critical];
 
 /// Undoes everything on drop, so that a panicking handler leaves nothing behind either.
 pub(super) struct Session {
@@ -36,12 +40,20 @@ impl Drop for Session {
     fn drop(&mut self) {
         let server = self.handle.server();
         server.leave(&self.link);
-        let unsent = self.link.end();
+        let mut unsent = 0;
+        for (index, count) in self.link.end().into_iter().enumerate() {
+            unsent += count as usize;
+            server.metrics().dropped(PRIORITIES[index], count as usize);
+        }
         server.counters().sends_refused.add(unsent);
+        if std::thread::panicking() {
+            server.counters().handler_panics.one();
+        }
         tracing::debug!(connection = self.link.id(), code = self.close.code, unsent, "websocket closed");
         if self.admitted {
             server.hub().remove(&self.link);
             server.counters().connections_closed.one();
+            server.metrics().disconnected(&self.close);
             server.handler().on_disconnect(&self.handle, &self.close);
         }
     }

@@ -43,8 +43,19 @@ pub(crate) struct Link {
 struct Inbox {
     messages: VecDeque<Outgoing>,
     bytes: usize,
+    /// Messages by priority.
+    counts: [u32; 5],
     close: Option<Close>,
     over: bool,
+}
+
+/// What waits for one connection alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting {
+    /// Messages by priority, the least urgent first.
+    pub(crate) messages: [u32; 5],
+    /// How full the inbox is, 0 to 1.
+    pub(crate) share: f64,
 }
 
 /// What others want of a connection.
@@ -157,6 +168,7 @@ impl Link {
                 return Err(SendRefused::QueueFull { limit: self.inbox_limit });
             }
             inbox.bytes += cost;
+            inbox.counts[message.priority as usize] += 1;
             inbox.messages.push_back(message);
             self.mail.store(true, Ordering::Release);
         }
@@ -172,6 +184,7 @@ impl Link {
         let mut inbox = lock(&self.inbox);
         if let Some(message) = inbox.messages.pop_front() {
             inbox.bytes -= cost(&message);
+            inbox.counts[message.priority as usize] -= 1;
             return Some(Mail::Message(message));
         }
         let close = inbox.close.clone();
@@ -195,12 +208,24 @@ impl Link {
         lock(&self.inbox).close.clone()
     }
 
-    /// The connection is over. Answers how many queued messages were never written.
-    pub(crate) fn end(&self) -> usize {
+    /// What waits in the inbox.
+    pub(crate) fn waiting(&self) -> Waiting {
+        let inbox = lock(&self.inbox);
+        Waiting { messages: inbox.counts, share: inbox.bytes as f64 / self.inbox_limit.max(1) as f64 }
+    }
+
+    /// Number of topics and patterns that the client asked for.
+    pub(crate) fn request_count(&self) -> usize {
+        lock(&self.subscriptions).request_count()
+    }
+
+    /// The connection is over. Answers how many queued messages of each priority were never written.
+    pub(crate) fn end(&self) -> [u32; 5] {
         let mut inbox = lock(&self.inbox);
         inbox.over = true;
         inbox.bytes = 0;
-        std::mem::take(&mut inbox.messages).len()
+        inbox.messages = VecDeque::new();
+        std::mem::take(&mut inbox.counts)
     }
 
     /// Asks the connection to go at once, whatever is queued.

@@ -57,6 +57,8 @@ pub(crate) struct Publication {
     /// Epoch and offset, once it is in the ring of a topic with a history.
     position: OnceLock<(Arc<str>, u64)>,
     compression: Option<Compression>,
+    /// What it is counted as, and when it was published, in nanoseconds of the server's clock.
+    measured: (u16, u64),
     text: OnceLock<Framed>,
     binary: OnceLock<Framed>,
     msgpack: OnceLock<Framed>,
@@ -84,11 +86,22 @@ impl Publication {
             payload: message.payload.detached(),
             position: OnceLock::new(),
             compression,
+            measured: (0, 0),
             text: OnceLock::new(),
             binary: OnceLock::new(),
             msgpack: OnceLock::new(),
             compressed: OnceLock::new(),
         }
+    }
+
+    /// Notes what it is counted as, and when it was published.
+    pub(crate) fn measured(self, kind: u16, at: u64) -> Self {
+        Self { measured: (kind, at), ..self }
+    }
+
+    /// The number of its type in the metrics, its priority, and when it was published.
+    pub(crate) const fn measure(&self) -> (u16, Priority, u64) {
+        (self.measured.0, self.priority, self.measured.1)
     }
 
     /// Notes where it stands in its topic, before anybody can see it.
@@ -109,6 +122,7 @@ impl Publication {
             payload: self.payload.clone(),
             position: OnceLock::new(),
             compression: self.compression,
+            measured: self.measured,
             text: OnceLock::new(),
             binary: OnceLock::new(),
             msgpack: OnceLock::new(),
