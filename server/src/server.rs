@@ -36,8 +36,10 @@ use crate::{
     connection::{Applicant, Attached},
     counters::{Counters, Stats},
     handler::{Handler, PublishToUserTopic},
+    history::{History, HistoryPage, HistoryQuery},
     hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds},
     listen,
+    presence::{PresencePage, PresenceQuery},
     sync::lock,
 };
 
@@ -86,6 +88,7 @@ struct Inner {
     addr: SocketAddr,
     listener: Mutex<Option<TcpListener>>,
     hub: Arc<Hub>,
+    history: Arc<dyn History>,
     bus: Box<dyn Bus>,
     handler: Box<dyn Handler>,
     auth: Authenticator,
@@ -204,6 +207,7 @@ impl Server {
             clock: Clock::start(),
             addr,
             listener: Mutex::new(Some(listener)),
+            history: Arc::clone(&hub) as Arc<dyn History>,
             bus: Box::new(MemoryBus::new(Arc::clone(&hub))),
             hub,
             handler,
@@ -297,6 +301,22 @@ impl Server {
             Ok(delivered) => Ok(Published { id, delivered }),
             Err(_) => Err(PublishError::TooManyTopics { limit: self.inner.config.max_topics }),
         }
+    }
+
+    /// Reads a page of what was published to a topic. `None`: nothing is known of the topic, or the server keeps no
+    /// history (`history_messages` is 0).
+    ///
+    /// # Errors
+    /// A code when the history cannot be asked for the moment. One in memory always can.
+    pub async fn history(&self, topic: &str, query: &HistoryQuery) -> Result<Option<HistoryPage>, Code> {
+        let stretch = self.inner.history.read(topic, query.after.as_ref(), query.limit).await?;
+        Ok(stretch.map(|stretch| HistoryPage::new(topic, &stretch)))
+    }
+
+    /// Who is in a topic. Nobody is in one that is not known.
+    #[expect(clippy::unused_async, reason = "several instances have to ask each other")]
+    pub async fn presence(&self, topic: &str, query: &PresenceQuery) -> PresencePage {
+        self.inner.hub.presence(topic, query)
     }
 
     /// Stops: no more connections, no more publications; every client gets what is queued for it and then close

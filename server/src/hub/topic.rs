@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     clock,
+    history::Stretch,
     sync::{read, write},
 };
 
@@ -162,6 +163,26 @@ impl Topic {
             count: Some(head - cursor),
         });
         Resumed { recovery, snapshots }
+    }
+
+    /// At most `limit` publications after a position; without one, the newest. `None` without a history.
+    pub(crate) fn stretch(&self, after: Option<&Position>, limit: usize) -> Option<Stretch> {
+        let state = read(&self.state);
+        if !state.ring.keeps_history() {
+            return None;
+        }
+        let (base, head) = (state.ring.base(), state.ring.head());
+        let known = after.is_none_or(|position| *position.epoch == *self.epoch);
+        let wanted = match after {
+            Some(position) if known => position.offset.map_or(0, |offset| offset.saturating_add(1)),
+            Some(_) => base,
+            None => head.saturating_sub(limit as u64).max(base),
+        };
+        let mut publications = Vec::new();
+        let from = wanted.clamp(base, head);
+        state.ring.fetch(from, limit, &mut publications);
+        let epoch = Arc::clone(&self.epoch);
+        Some(Stretch { epoch, base, head, recovered: known && wanted >= base, from, publications })
     }
 
     /// Removes a connection.
