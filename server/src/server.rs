@@ -29,6 +29,7 @@ use wse_client_core::{
 };
 
 use crate::{
+    api::Answers,
     auth::Authenticator,
     bus::{Bus, MemoryBus},
     clock::{self, Clock},
@@ -36,9 +37,11 @@ use crate::{
     connection::{Applicant, Attached},
     counters::{Counters, Stats},
     handler::{Handler, PublishToUserTopic},
+    history::{History, HistoryPage, HistoryQuery},
     hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds, Waiting},
     listen,
     metrics::Metrics,
+    presence::{PresencePage, PresenceQuery},
     sync::lock,
 };
 
@@ -87,10 +90,12 @@ struct Inner {
     addr: SocketAddr,
     listener: Mutex<Option<TcpListener>>,
     hub: Arc<Hub>,
+    history: Arc<dyn History>,
     bus: Box<dyn Bus>,
     handler: Box<dyn Handler>,
     auth: Authenticator,
     metrics: Arc<Metrics>,
+    answers: Answers,
     links: Mutex<HashMap<u64, Arc<Link>>>,
     next_number: AtomicU64,
     /// WebSocket connections that were let in.
@@ -207,10 +212,12 @@ impl Server {
             addr,
             listener: Mutex::new(Some(listener)),
             bus: Box::new(MemoryBus::new(Arc::clone(&hub), Arc::clone(&metrics))),
+            history: Arc::clone(&hub) as Arc<dyn History>,
             hub,
             handler,
             auth: Authenticator::new(&config),
             metrics,
+            answers: Answers::default(),
             links: Mutex::default(),
             next_number: AtomicU64::new(1),
             seats: Arc::default(),
@@ -306,6 +313,22 @@ impl Server {
         }
     }
 
+    /// Reads a page of what was published to a topic. `None`: nothing is known of the topic, or the server keeps no
+    /// history (`history_messages` is 0).
+    ///
+    /// # Errors
+    /// A code when the history cannot be asked for the moment. One in memory always can.
+    pub async fn history(&self, topic: &str, query: &HistoryQuery) -> Result<Option<HistoryPage>, Code> {
+        let stretch = self.inner.history.read(topic, query.after.as_ref(), query.limit).await?;
+        Ok(stretch.map(|stretch| HistoryPage::new(topic, &stretch)))
+    }
+
+    /// Who is in a topic. Nobody is in one that is not known.
+    #[expect(clippy::unused_async, reason = "several instances have to ask each other")]
+    pub async fn presence(&self, topic: &str, query: &PresenceQuery) -> PresencePage {
+        self.inner.hub.presence(topic, query)
+    }
+
     /// Stops: no more connections, no more publications; every client gets what is queued for it and then close
     /// code 1001. Connections that are not done after `deadline` are cut. Answers how many were.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
@@ -395,6 +418,11 @@ impl Server {
 
     pub(crate) fn counters(&self) -> &Counters {
         self.inner.metrics.counters()
+    }
+
+    /// Answers to requests that may come again.
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.inner.answers
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

@@ -15,6 +15,8 @@ pub(super) struct Health {
     connections: usize,
     /// Topics that are remembered.
     topics: usize,
+    /// Whether new connections are welcome.
+    ready: bool,
     /// Whether a token is needed.
     auth: &'static str,
     counters: Stats,
@@ -27,6 +29,7 @@ pub(super) async fn health(State(server): State<Server>) -> Json<Health> {
         uptime_seconds: server.now().as_millis() / 1000,
         connections: server.connection_count(),
         topics: server.topic_count(),
+        ready: server.is_ready(),
         auth: if server.is_open() { "open" } else { "jwt" },
         counters: server.stats(),
     })

@@ -1,10 +1,17 @@
-//! What is served beside the WebSocket, on the same port.
+//! What is served beside the WebSocket, on the same port. Described for machines in `openapi.json`.
 
+mod access;
+mod compression;
 mod console;
+mod debug;
 mod error;
 mod health;
+mod history;
+mod idempotency;
 mod metrics;
+mod openapi;
 mod publish;
+mod request;
 
 use axum::{
     Router,
@@ -16,16 +23,23 @@ use tower_http::services::ServeDir;
 use wse_client_core::error::Code;
 
 pub(crate) use error::ApiError;
+pub(crate) use idempotency::Answers;
 
 use crate::{listen, server::Server};
 
 /// All routes. Files of `static_dir` are what nothing else matches; without it `/` leads to the console.
 pub(crate) fn routes(server: &Server) -> Router {
+    let compression_test = get(compression::samples).post(compression::posted);
     let router = Router::new()
         .route("/wse", any(listen::upgrade))
         .route("/wse/health", get(health::health).fallback(method_not_allowed))
         .route("/wse/metrics", get(metrics::metrics).fallback(method_not_allowed))
+        .route("/wse/debug", get(debug::debug).fallback(method_not_allowed))
+        .route("/wse/compression-test", compression_test.fallback(method_not_allowed))
         .route("/wse/publish", post(publish::publish).fallback(method_not_allowed))
+        .route("/wse/history", get(history::history).fallback(method_not_allowed))
+        .route("/wse/presence", get(history::presence).fallback(method_not_allowed))
+        .route("/wse/openapi.json", get(openapi::openapi).fallback(method_not_allowed))
         .route("/console", get(console::console).fallback(method_not_allowed));
     let router = match &server.config().static_dir {
         Some(folder) => router.fallback_service(ServeDir::new(folder)),
@@ -35,11 +49,11 @@ pub(crate) fn routes(server: &Server) -> Router {
 }
 
 async fn not_found() -> Response {
-    let message = "nothing here: /wse (WebSocket), /wse/health, /wse/publish, /console";
+    let message = "nothing here: /wse (WebSocket), /console, and what /wse/openapi.json describes";
     ApiError::new(StatusCode::NOT_FOUND, Code::InvalidRequest, message).into_response()
 }
 
 async fn method_not_allowed() -> Response {
-    let message = "GET /wse/health, POST /wse/publish, GET /console";
+    let message = "not with this method: /wse/openapi.json says which";
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, Code::InvalidRequest, message).into_response()
 }

@@ -3,7 +3,9 @@
 //! Locks are taken in the order registry, subscriptions of a connection, state of a topic, and none is held
 //! across an await.
 
+mod history;
 mod link;
+mod look;
 mod publication;
 mod ring;
 mod topic;
@@ -22,11 +24,15 @@ use wse_client_core::{
 };
 
 pub(crate) use link::{Link, Mail, TopicRead, Waiting};
+pub(crate) use look::TopicState;
 pub(crate) use publication::{Framed, Publication};
 pub(crate) use ring::{HistoryBounds, RingBounds};
 pub(crate) use topic::Resumed;
 
-use crate::sync::{read, write};
+use crate::{
+    presence::{PresencePage, PresenceQuery},
+    sync::{read, write},
+};
 use topic::Topic;
 
 /// Topics, patterns and their subscribers.
@@ -59,6 +65,11 @@ struct Registry {
 impl Hub {
     pub(crate) fn new(bounds: HubBounds) -> Self {
         Self { registry: RwLock::default(), bounds }
+    }
+
+    /// Who is in a topic.
+    pub(crate) fn presence(&self, topic: &str, _query: &PresenceQuery) -> PresencePage {
+        PresencePage { topic: topic.to_owned(), ..PresencePage::default() }
     }
 
     /// Number of topics that are remembered.

@@ -21,6 +21,7 @@ mod text;
 
 use std::{collections::BTreeMap, sync::Mutex};
 
+use serde::Serialize;
 use wse_client_core::{
     error::{Code, close},
     io::Close,
@@ -149,6 +150,21 @@ pub(crate) struct Metrics {
     bus_errors: Mutex<BTreeMap<(&'static str, Code), u64>>,
 }
 
+/// The bus in `GET /wse/debug`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct BusFigures {
+    /// Which one it is.
+    bus: &'static str,
+    /// Messages that it took.
+    published: u64,
+    /// Messages that it brought to this instance.
+    received: u64,
+    /// Messages that could not be handed on, by code.
+    errors: BTreeMap<&'static str, u64>,
+    /// `None` before the first.
+    mean_publish_seconds: Option<f64>,
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self {
@@ -218,6 +234,19 @@ impl Metrics {
     /// What the bus brought could not be handed to the hub.
     pub(crate) fn bus_refused(&self, pattern: &'static str, code: Code) {
         *lock(&self.bus_errors).entry((pattern, code)).or_default() += 1;
+    }
+
+    /// What the bus did.
+    pub(crate) fn bus_figures(&self) -> BusFigures {
+        let times = self.times(|shard| &shard.publish_latency);
+        let errors = lock(&self.bus_errors).iter().map(|((_, code), count)| (code.as_str(), *count)).collect();
+        BusFigures {
+            bus: "memory",
+            published: times.count(),
+            received: self.sum(|shard| shard.bus_received.read()),
+            errors,
+            mean_publish_seconds: (times.count() > 0).then(|| times.nanos as f64 / times.count() as f64 / 1e9),
+        }
     }
 
     fn sum(&self, of: impl Fn(&Shard) -> u64) -> u64 {
