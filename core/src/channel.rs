@@ -199,6 +199,7 @@ pub(crate) fn head_of<'a>(message: &'a Outgoing, id: Option<&'a str>, timestamp:
         priority: (message.priority != Priority::default()).then_some(message.priority),
         correlation_id: message.correlation_id.as_deref(),
         topic: message.topic.as_deref(),
+        traceparent: message.traceparent.as_deref().filter(|text| wire::is_traceparent(text)),
         ..Head::default()
     }
 }

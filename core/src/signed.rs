@@ -13,7 +13,7 @@ pub(crate) fn of_outgoing(head: &Head<'_>, payload: &Payload) -> Option<String> 
     canonical(head, Some(PROTOCOL_VERSION), payload)
 }
 
-/// The canonical JSON of a message that arrived: its known members without `sig` and `c`.
+/// The canonical JSON of a message that arrived: its known members without `sig`, `c` and `traceparent`, which whoever passes a message on may change.
 pub(crate) fn of_message(message: &Message) -> Option<String> {
     canonical(&message.head(), message.version(), message.payload())
 }

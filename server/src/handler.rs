@@ -76,12 +76,13 @@ impl Handler for PublishToUserTopic {
     }
 }
 
-/// A client's message on its way to a topic: type, payload, id, correlation id and priority stay.
+/// A client's message on its way to a topic: type, payload, id, correlation id, priority and trace stay.
 pub(crate) fn forwarded(message: &Message) -> Outgoing {
     Outgoing {
         id: message.id().map(str::to_owned),
         correlation_id: message.correlation_id().map(str::to_owned),
         priority: message.priority().unwrap_or_default(),
+        traceparent: message.traceparent().map(str::to_owned),
         ..Outgoing::new(message.kind(), message.payload().clone())
     }
 }

@@ -283,7 +283,10 @@ impl Server {
         let result = self.try_publish(topic, message);
         match &result {
             Ok(_) => self.counters().messages_published.one(),
-            Err(_) => self.counters().publishes_refused.one(),
+            Err(error) => {
+                self.counters().publishes_refused.one();
+                tracing::debug!(topic, code = %error.code(), "publication refused");
+            }
         }
         result
     }
@@ -304,6 +307,7 @@ impl Server {
         let (metrics, start) = (&self.inner.metrics, self.clock().nanos());
         let (kind, priority) = (metrics.kind(&message.kind), message.priority);
         let publication = Publication::new(topic, message, id.clone(), wall.to_string(), compression);
+        tracing::debug!(topic, kind = publication.kind(), id, trace_id = publication.trace_id(), "publish");
         match self.inner.bus.publish(Arc::new(publication.measured(kind, start)), self.now()) {
             Ok(delivered) => {
                 metrics.published(topic, priority, self.clock().nanos().saturating_sub(start));

@@ -16,6 +16,7 @@ mod json;
 mod limits;
 mod message;
 mod msgpack;
+mod trace;
 
 pub use compress::{compress, inflate};
 #[doc(hidden)]
@@ -24,3 +25,4 @@ pub use decode::{DecodeError, decode};
 pub use encode::{Compression, Encoding, Head, encode};
 pub use limits::Limits;
 pub use message::{Category, Message, Payload, PayloadEncoding, PayloadError, Priority};
+pub use trace::{is_traceparent, trace_id};

@@ -8,6 +8,7 @@ mod error;
 mod health;
 mod history;
 mod idempotency;
+mod log;
 mod metrics;
 mod openapi;
 mod publish;
@@ -45,7 +46,7 @@ pub(crate) fn routes(server: &Server) -> Router {
         Some(folder) => router.fallback_service(ServeDir::new(folder)),
         None => router.route("/", get(async || Redirect::temporary("/console"))).fallback(not_found),
     };
-    router.with_state(server.clone())
+    router.layer(axum::middleware::from_fn(log::request)).with_state(server.clone())
 }
 
 async fn not_found() -> Response {

@@ -29,6 +29,7 @@ use super::{
     access::check_key,
     error::Refusal,
     idempotency::{self, Outcome},
+    log::traceparent,
     request::{self, bad},
 };
 use crate::{
@@ -81,10 +82,12 @@ enum Single {
 pub(super) async fn publish(State(server): State<Server>, request: Request) -> Result<Response, ApiError> {
     check_key(&server, request.headers(), Code::PublishDenied)?;
     let key = idempotency::key(request.headers())?.map(str::to_owned);
+    let trace = traceparent(request.headers()).map(str::to_owned);
     let body = request::body(&server, request).await?;
+    let act = || act(&server, &body, trace.as_deref());
     let outcome = match key {
-        None => Outcome { body: act(&server, &body)?, repeated: false },
-        Some(key) => server.answers().once(&key, &body, server.now(), || act(&server, &body))?,
+        None => Outcome { body: act()?, repeated: false },
+        Some(key) => server.answers().once(&key, &body, server.now(), act)?,
     };
     let mut response = outcome.body.into_response();
     let headers = response.headers_mut();
@@ -96,10 +99,10 @@ pub(super) async fn publish(State(server): State<Server>, request: Request) -> R
     Ok(response)
 }
 
-/// Publishes what the body says, and gives the answer.
-fn act(server: &Server, body: &[u8]) -> Result<Bytes, ApiError> {
+/// Publishes what the body says, as a part of `trace`, and gives the answer.
+fn act(server: &Server, body: &[u8], trace: Option<&str>) -> Result<Bytes, ApiError> {
     let mut body = parse(body)?;
-    let Some(messages) = body.messages.take() else { return json(&publish_one(server, body)?) };
+    let Some(messages) = body.messages.take() else { return json(&publish_one(server, body, trace)?) };
     if body.topic.is_some() || body.kind.is_some() || body.payload.is_some() || body.message.is_some() {
         return Err(bad("messages stands alone: each of them has its own topic"));
     }
@@ -107,7 +110,7 @@ fn act(server: &Server, body: &[u8]) -> Result<Bytes, ApiError> {
         return Err(bad(format!("messages must be 1 to {MAX_BATCH}")));
     }
     let results = messages.iter().map(|message| {
-        match parse(message.get().as_bytes()).and_then(|body| publish_one(server, body)) {
+        match parse(message.get().as_bytes()).and_then(|body| publish_one(server, body, trace)) {
             Ok(answer) => Single::Published(answer),
             Err(error) => Single::Refused { error: error.refusal() },
         }
@@ -130,13 +133,15 @@ fn parse(body: &[u8]) -> Result<Body, ApiError> {
     })
 }
 
-fn publish_one(server: &Server, body: Body) -> Result<Answer, ApiError> {
+fn publish_one(server: &Server, body: Body, trace: Option<&str>) -> Result<Answer, ApiError> {
     let Some(topic) = body.topic else { return Err(bad("no topic")) };
-    let message = match (body.kind, body.payload, body.message, body.messages) {
+    let mut message = match (body.kind, body.payload, body.message, body.messages) {
         (Some(kind), payload, None, None) => Outgoing::new(kind, payload.map_or(Ok(Payload::EMPTY), checked)?),
         (None, None, Some(message), None) => envelope(server, &message)?,
         _ => return Err(bad("give either type (and payload), or message")),
     };
+    // What a message says itself counts more than what is said of the request.
+    message.traceparent = message.traceparent.or_else(|| trace.map(str::to_owned));
     let published = server.publish(&topic, message).map_err(refused)?;
     Ok(Answer { delivered: published.delivered, id: published.id })
 }

@@ -124,6 +124,11 @@ impl<O: Outbox> Engine<O> {
         if !self.is_open() {
             return 0;
         }
+        if tracing::enabled!(tracing::Level::TRACE)
+            && let Some(trace_id) = publication.trace_id()
+        {
+            tracing::trace!(connection = self.link.id(), topic = %publication.topic(), trace_id, "deliver");
+        }
         let delivery = self.peer.delivery();
         let frame = publication.frame(delivery);
         if delivery.encrypted {

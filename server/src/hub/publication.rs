@@ -53,6 +53,8 @@ pub(crate) struct Publication {
     timestamp: String,
     correlation_id: Option<String>,
     priority: Priority,
+    /// Of the usual form, if there is one.
+    traceparent: Option<String>,
     payload: Payload,
     /// Epoch and offset, once it is in the ring of a topic with a history.
     position: OnceLock<(Arc<str>, u64)>,
@@ -83,6 +85,7 @@ impl Publication {
             timestamp,
             correlation_id: message.correlation_id,
             priority: message.priority,
+            traceparent: message.traceparent.filter(|text| wire::is_traceparent(text)),
             payload: message.payload.detached(),
             position: OnceLock::new(),
             compression,
@@ -119,6 +122,7 @@ impl Publication {
             timestamp: self.timestamp.clone(),
             correlation_id: self.correlation_id.clone(),
             priority: self.priority,
+            traceparent: self.traceparent.clone(),
             payload: self.payload.clone(),
             position: OnceLock::new(),
             compression: self.compression,
@@ -158,6 +162,11 @@ impl Publication {
     /// What the publisher said.
     pub(crate) const fn payload(&self) -> &Payload {
         &self.payload
+    }
+
+    /// The trace that it belongs to: 32 hex digits.
+    pub(crate) fn trace_id(&self) -> Option<&str> {
+        wire::trace_id(self.traceparent.as_deref()?)
     }
 
     /// Whether it holds the whole state of something, for those who come later.
@@ -204,6 +213,7 @@ impl Publication {
             topic: Some(&self.topic),
             epoch: self.position.get().map(|(epoch, _)| &**epoch),
             offset: self.position.get().map(|(_, offset)| *offset),
+            traceparent: self.traceparent.as_deref(),
             ..Head::default()
         };
         Framed::new(&wire::encode(&head, &self.payload, encoding, compression))
