@@ -16,9 +16,11 @@
 //!
 //! ```text
 //! server.rs     bind, serve, publish, shut down
+//! drain.rs      send clients away before a shutdown
 //! listen/       accept, HTTP, the upgrade to a WebSocket
 //! connection/   one connection: Peer, topics and application; its drivers
 //! hub/          topics, patterns, rings of publications, subscribers
+//! settings/     the same settings by name: flags, environment, files
 //! bus/          how publications travel between instances
 //! auth/         tokens, origins, API key
 //! api/          health, publish, console, static files
@@ -33,10 +35,12 @@ mod clock;
 mod config;
 mod connection;
 mod counters;
+mod drain;
 mod handler;
 mod hub;
 mod listen;
 mod server;
+pub mod settings;
 mod sync;
 
 pub use auth::{TokenClaims, TokenError, make_token};

@@ -21,7 +21,7 @@ use wse_client_core::{
     topic::{is_pattern, matches},
 };
 
-pub(crate) use link::{Link, Mail, TopicRead};
+pub(crate) use link::{Ending, Link, Mail, TopicRead};
 pub(crate) use publication::{Framed, Publication};
 pub(crate) use ring::{HistoryBounds, RingBounds};
 pub(crate) use topic::Resumed;
