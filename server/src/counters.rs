@@ -42,6 +42,8 @@ counters! {
     connections_accepted,
     /// Of those, how many are over.
     connections_closed,
+    /// Connections that were sent away with a time to come back, because the server was going to stop.
+    connections_drained,
     /// Connections refused for want of a token.
     refused_auth_required,
     /// Connections refused for a wrong or expired token.
@@ -52,6 +54,8 @@ counters! {
     refused_full,
     /// Connections refused for a wrong query parameter.
     refused_request,
+    /// HTTP requests and upgrades refused for the host name that they were sent to.
+    refused_hosts,
     /// Sockets closed at once because too many were open.
     refused_sockets,
     /// HTTP connections that ended in an error, slow request heads included.
@@ -78,6 +82,9 @@ counters! {
     sends_refused,
     /// Frames refused for their content; the client was told.
     frames_rejected,
+    /// Messages of clients that were refused because they came too fast, and connections closed for it; part of
+    /// `frames_rejected`.
+    rate_limited,
     /// Connections closed because the client broke the WebSocket protocol or a size limit.
     protocol_violations,
     /// Connections closed because they read too slowly.

@@ -16,11 +16,13 @@
 //!
 //! ```text
 //! server.rs     bind, serve, publish, shut down
+//! drain.rs      send clients away before a shutdown
 //! listen/       accept, HTTP, the upgrade to a WebSocket
 //! connection/   one connection: Peer, topics and application; its drivers
 //! hub/          topics, patterns, rings of publications, subscribers
 //! history/      what was published, for those who come later
 //! presence.rs   who is in a topic
+//! settings/     the same settings by name: flags, environment, files
 //! bus/          how publications travel between instances
 //! auth/         tokens, origins, API key
 //! api/          the HTTP API, console, static files
@@ -36,6 +38,7 @@ mod clock;
 mod config;
 mod connection;
 mod counters;
+mod drain;
 mod handler;
 mod history;
 mod hub;
@@ -43,6 +46,7 @@ mod listen;
 mod metrics;
 mod presence;
 mod server;
+pub mod settings;
 mod sync;
 
 pub use auth::{TokenClaims, TokenError, make_token};

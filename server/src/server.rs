@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -15,7 +15,7 @@ use std::{
 use http::HeaderMap;
 use tokio::{
     net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, MissedTickBehavior},
 };
 use wse_client_core::{
@@ -36,6 +36,7 @@ use crate::{
     config::Config,
     connection::{Applicant, Attached},
     counters::{Counters, Stats},
+    drain::Schedule,
     handler::{Handler, PublishToUserTopic},
     history::{History, HistoryPage, HistoryQuery},
     hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds, Waiting},
@@ -102,8 +103,38 @@ struct Inner {
     seats: Arc<AtomicUsize>,
     /// All open sockets.
     sockets: Arc<Semaphore>,
-    stopping: AtomicBool,
+    stage: AtomicU8,
+    drain: Mutex<Option<Schedule>>,
+    /// Told when a connection is over.
+    gone: Notify,
     stop: watch::Sender<bool>,
+}
+
+/// How far a server is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It is not.
+    Serving,
+    /// Complete as ever, but new clients should go elsewhere.
+    Leaving,
+    /// Clients are being sent away.
+    Draining,
+    /// Everything ends.
+    Stopping,
+}
+
+impl Stage {
+    const ALL: [Self; 4] = [Self::Serving, Self::Leaving, Self::Draining, Self::Stopping];
+
+    /// The name that is told over HTTP.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Leaving => "leaving",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+        }
+    }
 }
 
 /// A place among the connections; given back on drop.
@@ -145,25 +176,38 @@ impl ServerBuilder {
         self
     }
 
+    /// Checks everything that [`ServerBuilder::bind`] checks, and takes no port.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn check(&self) -> Result<(), StartError> {
+        addresses(&self.config).await.map(drop)
+    }
+
     /// Checks the settings and takes the port. Clients are answered once [`Server::serve`] runs.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn bind(self) -> Result<Server, StartError> {
         let config = self.config;
-        config.check().map_err(StartError::Config)?;
-        let addresses = resolve(&config).await?;
-        let exposed = addresses.iter().find(|address| !is_loopback(address.ip()));
-        match exposed {
-            Some(address) if config.jwt_secret.is_none() && !config.allow_open => {
-                return Err(StartError::OpenToOthers { address: *address });
-            }
-            _ => {}
-        }
+        let addresses = addresses(&config).await?;
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
         Ok(Server::new(config, self.handler, listener, addr))
+    }
+}
+
+/// Where to listen, if the settings can be used.
+async fn addresses(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
+    config.check().map_err(StartError::Config)?;
+    let addresses = resolve(config).await?;
+    let exposed = addresses.iter().find(|address| !is_loopback(address.ip()));
+    match exposed {
+        Some(address) if config.jwt_secret.is_none() && !config.allow_open => {
+            Err(StartError::OpenToOthers { address: *address })
+        }
+        _ => Ok(addresses),
     }
 }
 
@@ -222,7 +266,9 @@ impl Server {
             next_number: AtomicU64::new(1),
             seats: Arc::default(),
             sockets: Arc::new(Semaphore::new(config.max_connections.saturating_add(SPARE_SOCKETS).min(MAX_SOCKETS))),
-            stopping: AtomicBool::new(false),
+            stage: AtomicU8::new(Stage::Serving as u8),
+            drain: Mutex::default(),
+            gone: Notify::new(),
             stop: watch::Sender::new(false),
             config,
         };
@@ -337,13 +383,17 @@ impl Server {
     /// code 1001. Connections that are not done after `deadline` are cut. Answers how many were.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let until = Instant::now() + deadline;
-        self.inner.stopping.store(true, Ordering::Release);
+        self.advance(Stage::Stopping);
         self.inner.stop.send_replace(true);
         lock(&self.inner.listener).take();
         for link in self.links() {
             link.close(Close::new(close::GOING_AWAY, "server shutting down"));
         }
-        if tokio::time::timeout_at(until, self.all_sockets_closed()).await.is_ok() {
+        let closed = async {
+            self.all_gone().await;
+            self.all_sockets_closed().await;
+        };
+        if tokio::time::timeout_at(until, closed).await.is_ok() {
             return 0;
         }
         let late = self.links();
@@ -376,7 +426,7 @@ impl Server {
 
     /// Whether new connections are welcome: a load balancer should send clients here.
     pub fn is_ready(&self) -> bool {
-        !self.is_stopping()
+        self.stage() == Stage::Serving
     }
 
     /// The settings.
@@ -456,7 +506,21 @@ impl Server {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.inner.stopping.load(Ordering::Acquire)
+        self.stage() == Stage::Stopping
+    }
+
+    /// How far the server is on its way out.
+    pub(crate) fn stage(&self) -> Stage {
+        Stage::ALL[usize::from(self.inner.stage.load(Ordering::Acquire))]
+    }
+
+    /// Goes on to a later stage; never back.
+    pub(crate) fn advance(&self, stage: Stage) {
+        self.inner.stage.fetch_max(stage as u8, Ordering::AcqRel);
+    }
+
+    pub(crate) fn schedule_drain(&self, schedule: Schedule) {
+        *lock(&self.inner.drain) = Some(schedule);
     }
 
     /// Waits for the start of a shutdown.
@@ -517,13 +581,33 @@ impl Server {
     pub(crate) fn enter(&self, link: &Arc<Link>) {
         lock(&self.inner.links).insert(link.number(), Arc::clone(link));
         // A shutdown that began in between has not seen it.
-        if self.is_stopping() {
-            link.close(Close::new(close::GOING_AWAY, "server shutting down"));
+        match self.stage() {
+            Stage::Serving | Stage::Leaving => {}
+            Stage::Draining => {
+                if let Some(schedule) = *lock(&self.inner.drain) {
+                    link.end_with(self.farewell(schedule));
+                }
+            }
+            Stage::Stopping => link.close(Close::new(close::GOING_AWAY, "server shutting down")),
         }
     }
 
     pub(crate) fn leave(&self, link: &Link) {
         lock(&self.inner.links).remove(&link.number());
+        self.inner.gone.notify_waiters();
+    }
+
+    /// Waits until no connection is left, whatever carries it.
+    pub(crate) async fn all_gone(&self) {
+        loop {
+            let mut gone = pin!(self.inner.gone.notified());
+            // Registered before the look, or a connection that ends in between would not be noticed.
+            gone.as_mut().enable();
+            if lock(&self.inner.links).is_empty() {
+                return;
+            }
+            gone.await;
+        }
     }
 
     pub(crate) fn links(&self) -> Vec<Arc<Link>> {

@@ -12,10 +12,15 @@ mod log;
 mod metrics;
 mod openapi;
 mod publish;
+mod ready;
 mod request;
+
+use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::{Request, State},
+    middleware::{self, Next},
     response::{IntoResponse, Redirect, Response},
     routing::{any, get, post},
 };
@@ -26,7 +31,7 @@ use wse_client_core::error::Code;
 pub(crate) use error::ApiError;
 pub(crate) use idempotency::Answers;
 
-use crate::{listen, server::Server};
+use crate::{auth::Hosts, listen, server::Server};
 
 /// All routes. Files of `static_dir` are what nothing else matches; without it `/` leads to the console.
 pub(crate) fn routes(server: &Server) -> Router {
@@ -37,6 +42,7 @@ pub(crate) fn routes(server: &Server) -> Router {
         .route("/wse/metrics", get(metrics::metrics).fallback(method_not_allowed))
         .route("/wse/debug", get(debug::debug).fallback(method_not_allowed))
         .route("/wse/compression-test", compression_test.fallback(method_not_allowed))
+        .route("/wse/ready", get(ready::ready).fallback(method_not_allowed))
         .route("/wse/publish", post(publish::publish).fallback(method_not_allowed))
         .route("/wse/history", get(history::history).fallback(method_not_allowed))
         .route("/wse/presence", get(history::presence).fallback(method_not_allowed))
@@ -46,7 +52,20 @@ pub(crate) fn routes(server: &Server) -> Router {
         Some(folder) => router.fallback_service(ServeDir::new(folder)),
         None => router.route("/", get(async || Redirect::temporary("/console"))).fallback(not_found),
     };
-    router.layer(axum::middleware::from_fn(log::request)).with_state(server.clone())
+    let config = server.config();
+    let hosts = Arc::new(Hosts::new(&config.allowed_hosts, server.is_open() && server.is_on_loopback(), &config.host));
+    let router = router.layer(middleware::from_fn_with_state((server.clone(), hosts), check_host));
+    router.layer(middleware::from_fn(log::request)).with_state(server.clone())
+}
+
+/// Whoever calls the server by a name that is not its own is a web page that should not reach it.
+async fn check_host(State((server, hosts)): State<(Server, Arc<Hosts>)>, request: Request, next: Next) -> Response {
+    if hosts.allow(request.headers()) {
+        return next.run(request).await;
+    }
+    server.counters().refused_hosts.one();
+    let message = "this server does not answer to that host name: see --allowed-hosts";
+    ApiError::new(StatusCode::MISDIRECTED_REQUEST, Code::Forbidden, message).into_response()
 }
 
 async fn not_found() -> Response {

@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use wse_client_core::{
+    delivery::TokenBucket,
     error::{Code, close},
     io::{Close, Frame},
     server::{Admission, Event, Input, Output, Peer, UpgradeParams},
@@ -13,6 +14,7 @@ use wse_client_core::{
 use super::{frames::Violation, session::Session};
 use crate::{
     clock,
+    config::rate,
     handler::ConnectionHandle,
     hub::{Framed, Link, Publication},
     metrics::{KindRun, Opening},
@@ -68,6 +70,10 @@ pub(crate) struct Engine<O> {
     pub(super) snapshots: Vec<Arc<Publication>>,
     pub(super) fetched: Vec<Arc<Publication>>,
     handle: ConnectionHandle,
+    /// Bounds how fast messages go out; `None`: no bound.
+    pub(super) pacer: Option<TokenBucket>,
+    /// When the pacer lets the next message go, if one waits for it.
+    pub(super) paced_until: Option<Moment>,
     /// When the peer wants to be woken.
     timer: Option<Moment>,
     reads_paused: bool,
@@ -102,6 +108,8 @@ impl<O: Outbox> Engine<O> {
         let user = &*link.identity().user_id;
         tracing::debug!(connection = link.id(), ?remote, user, admitted, "websocket open");
         let session = Session::begin(handle.clone(), Arc::clone(&link), seat, admitted);
+        let config = server.config();
+        let pacer = rate(config.outbound_rate, config.outbound_burst).map(|limit| TokenBucket::new(limit, now));
         let mut engine = Self {
             server,
             peer,
@@ -111,6 +119,8 @@ impl<O: Outbox> Engine<O> {
             snapshots: Vec::new(),
             fetched: Vec::new(),
             handle,
+            pacer,
+            paced_until: None,
             timer: None,
             reads_paused: false,
             overflow: false,
@@ -201,8 +211,8 @@ impl<O: Outbox> Engine<O> {
     }
 
     /// When [`Engine::on_timer`] is due.
-    pub(crate) const fn timer(&self) -> Option<Moment> {
-        self.timer
+    pub(crate) fn timer(&self) -> Option<Moment> {
+        self.timer.into_iter().chain(self.paced_until).min()
     }
 
     /// Whether messages flow; if not, [`Engine::closing`] says how it ends.
@@ -317,7 +327,11 @@ impl<O: Outbox> Engine<O> {
                 self.unsubscribe(request, now);
             }
             Event::Rejected(error) => {
-                self.server.counters().frames_rejected.one();
+                let counters = self.server.counters();
+                if error.code == Code::RateLimited {
+                    counters.rate_limited.one();
+                }
+                counters.frames_rejected.one();
                 tracing::debug!(connection = self.link.id(), code = %error.code, detail = error.detail, "frame rejected");
             }
             Event::Hello { client_version } => {

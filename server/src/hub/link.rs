@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use wse_client_core::{client::Outgoing, delivery::Position, io::Close, server::Identity, topic};
@@ -45,7 +46,7 @@ struct Inbox {
     bytes: usize,
     /// Messages by priority.
     counts: [u32; 5],
-    close: Option<Close>,
+    ending: Option<Ending>,
     over: bool,
 }
 
@@ -58,13 +59,27 @@ pub(crate) struct Waiting {
     pub(crate) share: f64,
 }
 
+/// How a connection is to end.
+#[derive(Debug, Clone)]
+pub(crate) enum Ending {
+    /// Close with this.
+    Close(Close),
+    /// Send the client away, and tell it when to come back.
+    Drain {
+        /// Not before.
+        retry_after: Duration,
+        /// Spread over this time.
+        window: Duration,
+    },
+}
+
 /// What others want of a connection.
 #[derive(Debug)]
 pub(crate) enum Mail {
     /// Send this.
     Message(Outgoing),
-    /// Close once all messages are written. Comes last, and again at each look.
-    Close(Close),
+    /// End once all messages are written. Comes last, and again at each look.
+    End(Ending),
 }
 
 /// Topics by name, by slot, and as the client asked for them.
@@ -161,7 +176,7 @@ impl Link {
         let cost = cost(&message);
         {
             let mut inbox = lock(&self.inbox);
-            if inbox.over || inbox.close.is_some() {
+            if inbox.over || inbox.ending.is_some() {
                 return Err(SendRefused::Closed);
             }
             if inbox.bytes + cost > self.inbox_limit {
@@ -176,6 +191,11 @@ impl Link {
         Ok(())
     }
 
+    /// Whether messages wait in the inbox.
+    pub(crate) fn has_messages(&self) -> bool {
+        self.mail.load(Ordering::Acquire) && !lock(&self.inbox).messages.is_empty()
+    }
+
     /// The next thing in the inbox.
     pub(crate) fn next_mail(&self) -> Option<Mail> {
         if !self.mail.load(Ordering::Acquire) {
@@ -187,25 +207,30 @@ impl Link {
             inbox.counts[message.priority as usize] -= 1;
             return Some(Mail::Message(message));
         }
-        let close = inbox.close.clone();
-        // A close stays in the inbox until the connection is over.
-        self.mail.store(close.is_some(), Ordering::Release);
-        close.map(Mail::Close)
+        let ending = inbox.ending.clone();
+        // It stays in the inbox until the connection is over.
+        self.mail.store(ending.is_some(), Ordering::Release);
+        ending.map(Mail::End)
     }
 
     /// Asks the connection to close once everything queued is written. The first reason stands.
     pub(crate) fn close(&self, close: Close) {
+        self.end_with(Ending::Close(close));
+    }
+
+    /// Asks the connection to end once everything queued is written. The first reason stands.
+    pub(crate) fn end_with(&self, ending: Ending) {
         {
             let mut inbox = lock(&self.inbox);
-            inbox.close.get_or_insert(close);
+            inbox.ending.get_or_insert(ending);
             self.mail.store(true, Ordering::Release);
         }
         self.wake.wake();
     }
 
-    /// The close that was asked for.
-    pub(crate) fn close_requested(&self) -> Option<Close> {
-        lock(&self.inbox).close.clone()
+    /// The end that was asked for.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        lock(&self.inbox).ending.clone()
     }
 
     /// What waits in the inbox.

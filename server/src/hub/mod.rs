@@ -23,7 +23,7 @@ use wse_client_core::{
     topic::{is_pattern, matches},
 };
 
-pub(crate) use link::{Link, Mail, TopicRead, Waiting};
+pub(crate) use link::{Ending, Link, Mail, TopicRead, Waiting};
 pub(crate) use look::TopicState;
 pub(crate) use publication::{Framed, Publication};
 pub(crate) use ring::{HistoryBounds, RingBounds};

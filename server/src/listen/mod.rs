@@ -1,6 +1,7 @@
 //! One accepted socket: HTTP requests, and the upgrade to a WebSocket.
 
 mod handshake;
+mod networks;
 mod upgrade;
 
 use std::{pin::pin, sync::Arc};
@@ -11,6 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use tower_service::Service;
 
+pub(crate) use networks::Networks;
 pub(crate) use upgrade::upgrade;
 
 use crate::server::Server;
