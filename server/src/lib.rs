@@ -19,6 +19,7 @@
 //! drain.rs      send clients away before a shutdown
 //! listen/       accept, HTTP, the upgrade to a WebSocket
 //! connection/   one connection: Peer, topics and application; its drivers
+//! memory.rs     what is refused when memory is short
 //! hub/          topics, patterns, rings of publications, subscribers
 //! settings/     the same settings by name: flags, environment, files
 //! bus/          how publications travel between instances
@@ -39,6 +40,7 @@ mod drain;
 mod handler;
 mod hub;
 mod listen;
+mod memory;
 mod server;
 pub mod settings;
 mod sync;
@@ -48,6 +50,7 @@ pub use config::{Config, SHORT_API_KEY};
 pub use connection::{Attached, Carried};
 pub use counters::Stats;
 pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, SendRefused};
+pub use listen::CertificateError;
 pub use server::{PublishError, Published, Server, ServerBuilder, StartError};
 pub use wse_client_core::{
     client::Outgoing,
