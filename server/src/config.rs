@@ -75,8 +75,10 @@ pub struct Config {
     pub outbound_burst: u32,
     /// Most topics that are remembered at a time. Default 100,000.
     pub max_topics: usize,
-    /// Most bytes that messages may hold in all: rings, histories, snapshots, queues of connections. From 80 % on histories
-    /// are let go; at 100 % publications, messages to connections and new connections are refused. Default 1 GiB.
+    /// Most bytes that messages may hold in all: rings, histories and snapshots of topics, queues of connections. From 90 % on
+    /// nobody new comes in; at 100 % publications and messages to single connections are refused, then the
+    /// connections with the longest queues are closed. Default 1 GiB, at least `history_bytes` and four times
+    /// `max_message_size` together.
     pub memory_budget: usize,
     /// Most bytes that may wait for one connection alone; above it the connection is closed with 1013. Default
     /// 4 MiB, at least `max_message_size`. Topic messages do not count: they wait in shared rings.
@@ -237,8 +239,9 @@ impl Config {
                 return Err(ConfigError::new(name, "must be from 0.01 to 1000000 a second, and its burst at least 1"));
             }
         }
-        if self.memory_budget < self.max_message_size.saturating_mul(4) {
-            return Err(ConfigError::new("memory_budget", "must be at least four times max_message_size"));
+        if self.memory_budget < self.history_bytes.saturating_add(self.max_message_size.saturating_mul(4)) {
+            let problem = "must be at least history_bytes and four times max_message_size together";
+            return Err(ConfigError::new("memory_budget", problem));
         }
         Networks::parse(&self.trusted_proxies).map_err(|problem| ConfigError::new("trusted_proxies", problem))?;
         Ok(())

@@ -50,14 +50,18 @@ counters! {
     refused_auth_failed,
     /// Connections refused for their origin.
     refused_origin,
-    /// Connections refused because the server was full.
+    /// Connections refused because the server was full, or short of memory.
     refused_full,
+    /// Connections refused because their address had as many as it may have.
+    refused_address,
     /// Connections refused for a wrong query parameter.
     refused_request,
     /// HTTP requests and upgrades refused for the host name that they were sent to.
     refused_hosts,
-    /// Sockets closed at once because too many were open.
+    /// Sockets closed at once because too many were open, in all or from one address.
     refused_sockets,
+    /// TLS handshakes that failed or took too long.
+    tls_failures,
     /// HTTP connections that ended in an error, slow request heads included.
     http_errors,
     /// Bytes received on WebSocket connections.
@@ -70,7 +74,7 @@ counters! {
     messages_handled,
     /// Messages accepted for a topic, from clients, the application and the HTTP API.
     messages_published,
-    /// Messages that could not be published, for their type or because there were too many topics.
+    /// Messages that could not be published: for their type, for too many topics, or for want of memory.
     publishes_refused,
     /// Messages posted again with an idempotency key that was seen before; they were not published twice.
     publishes_repeated,
@@ -87,6 +91,9 @@ counters! {
     rate_limited,
     /// Connections closed because the client broke the WebSocket protocol or a size limit.
     protocol_violations,
+    /// Messages refused because memory was short, part of `publishes_refused` and `sends_refused`; and connections
+    /// closed for it, part of `slow_consumers`.
+    refused_memory,
     /// Connections closed because they read too slowly.
     slow_consumers,
     /// Connections that ended because the application's handler panicked.

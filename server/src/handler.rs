@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use wse_client_core::{client::Outgoing, error::Code, io::Close, server::Identity, wire::Message};
 
-use crate::{hub::Link, server::Server};
+use crate::{hub::Link, memory::Pressure, server::Server};
 
 /// The application behind the server. Messages of clients that name no topic come here.
 ///
@@ -138,7 +138,10 @@ impl ConnectionHandle {
     pub fn send(&self, message: Outgoing) -> Result<(), SendRefused> {
         let checked = message.check(self.server.limits()).map_err(|why| SendRefused::Invalid { why: why.to_string() });
         let priority = message.priority;
-        let sent = checked.and_then(|()| self.link.send(message));
+        let sent = match self.server.pressure() {
+            Pressure::Full => Err(SendRefused::OutOfMemory),
+            _ => checked.and_then(|()| self.link.send(message)),
+        };
         if let Err(refused) = &sent {
             self.server.counters().sends_refused.one();
             if matches!(refused, SendRefused::QueueFull { .. }) {
@@ -179,6 +182,9 @@ pub enum SendRefused {
         /// The limit in bytes, [`crate::Config::max_queue_bytes`].
         limit: usize,
     },
+    /// The server holds as many bytes of messages as it may.
+    #[error("the server is short of memory, try again later")]
+    OutOfMemory,
     /// The connection is over, or about to be.
     #[error("the connection is closed")]
     Closed,
@@ -195,6 +201,7 @@ impl SendRefused {
     pub const fn code(&self) -> Code {
         match self {
             Self::QueueFull { .. } => Code::QueueFull,
+            Self::OutOfMemory => Code::ServerFull,
             Self::Closed => Code::ConnectionClosed,
             Self::Invalid { .. } => Code::InvalidRequest,
         }

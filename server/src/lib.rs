@@ -19,6 +19,7 @@
 //! drain.rs      send clients away before a shutdown
 //! listen/       accept, HTTP, the upgrade to a WebSocket
 //! connection/   one connection: Peer, topics and application; its drivers
+//! memory.rs     what is refused when memory is short
 //! hub/          topics, patterns, rings of publications, subscribers
 //! history/      what was published, for those who come later
 //! presence.rs   who is in a topic
@@ -43,6 +44,7 @@ mod handler;
 mod history;
 mod hub;
 mod listen;
+mod memory;
 mod metrics;
 mod presence;
 mod server;
@@ -56,6 +58,7 @@ pub use counters::Stats;
 pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, SendRefused};
 pub use history::{HistoryMessage, HistoryPage, HistoryQuery, MAX_HISTORY_PAGE};
 pub use presence::{MAX_PRESENCE_PAGE, PresencePage, PresenceQuery};
+pub use listen::CertificateError;
 pub use server::{PublishError, Published, Server, ServerBuilder, StartError};
 pub use wse_client_core::{
     client::Outgoing,

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod files;
 
 use std::{io, process::ExitCode, time::Duration};
 
@@ -58,8 +59,10 @@ async fn check_config(effective: Effective) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    files::raise_limit(config.max_connections.saturating_add(config.max_handshakes));
     let server = Server::builder(config).bind().await?;
     announce(&server);
+    tokio::spawn(reload_on_hangup(server.clone(), signal(SignalKind::hangup())?));
     let serving = tokio::spawn({
         let server = server.clone();
         async move { server.serve().await }
@@ -81,6 +84,14 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         None if cut > 0 => ExitCode::from(CUT),
         None => ExitCode::SUCCESS,
     })
+}
+
+/// SIGHUP: reads again what can change while the server runs.
+async fn reload_on_hangup(server: Server, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        // What went wrong is in the log; the server goes on with what it had.
+        let _ = server.reload_certificate();
+    }
 }
 
 /// The signals that end the program.
@@ -106,9 +117,10 @@ impl Signals {
 fn announce(server: &Server) {
     let address = server.local_addr();
     let auth = if server.is_open() { "open" } else { "jwt" };
+    let s = if server.config().tls_certificate.is_some() { "s" } else { "" };
     tracing::info!(
-        websocket = %format_args!("ws://{address}/wse"),
-        console = %format_args!("http://{address}/console"),
+        websocket = %format_args!("ws{s}://{address}/wse"),
+        console = %format_args!("http{s}://{address}/console"),
         auth,
         "wse-server {} is listening",
         wse_server::VERSION
@@ -127,7 +139,7 @@ fn announce(server: &Server) {
         }
         tracing::info!(
             "try it: curl \
-             -d '{{\"topic\":\"news\",\"type\":\"hello\",\"payload\":{{\"n\":1}}}}' http://{address}/wse/publish"
+             -d '{{\"topic\":\"news\",\"type\":\"hello\",\"payload\":{{\"n\":1}}}}' http{s}://{address}/wse/publish"
         );
     } else {
         tracing::info!("clients need a token: wse-server token --sub alice --ttl 3600 (with the same secret)");

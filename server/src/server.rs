@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -15,7 +15,7 @@ use std::{
 use http::HeaderMap;
 use tokio::{
     net::TcpListener,
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, watch},
     time::{Instant, MissedTickBehavior},
 };
 use wse_client_core::{
@@ -40,16 +40,14 @@ use crate::{
     handler::{Handler, PublishToUserTopic},
     history::{History, HistoryPage, HistoryQuery},
     hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds, Waiting},
-    listen,
+    listen::{self, CertificateError, Gate, NoPlace, Place, Tls},
+    memory::{Pressure, QueueBytes},
     metrics::Metrics,
     presence::{PresencePage, PresenceQuery},
     sync::lock,
 };
 
-/// Sockets beyond the WebSocket connections: HTTP requests, handshakes, and clients that are being refused.
-const SPARE_SOCKETS: usize = 1024;
-
-/// How often publications that everyone has read, and unused topics, are let go.
+/// How often publications that everyone has read, and unused topics, are let go, and files and memory are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Pause after a failure to accept that concerns the whole server.
@@ -99,10 +97,9 @@ struct Inner {
     answers: Answers,
     links: Mutex<HashMap<u64, Arc<Link>>>,
     next_number: AtomicU64,
-    /// WebSocket connections that were let in.
-    seats: Arc<AtomicUsize>,
-    /// All open sockets.
-    sockets: Arc<Semaphore>,
+    gate: Gate,
+    tls: Option<Tls>,
+    queue_bytes: Arc<QueueBytes>,
     stage: AtomicU8,
     drain: Mutex<Option<Schedule>>,
     /// Told when a connection is over.
@@ -134,15 +131,6 @@ impl Stage {
             Self::Draining => "draining",
             Self::Stopping => "stopping",
         }
-    }
-}
-
-/// A place among the connections; given back on drop.
-pub(crate) struct Seat(Arc<AtomicUsize>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -181,7 +169,9 @@ impl ServerBuilder {
     /// # Errors
     /// [`StartError`].
     pub async fn check(&self) -> Result<(), StartError> {
-        addresses(&self.config).await.map(drop)
+        addresses(&self.config).await?;
+        Tls::load(&self.config)?;
+        Ok(())
     }
 
     /// Checks the settings and takes the port. Clients are answered once [`Server::serve`] runs.
@@ -191,10 +181,11 @@ impl ServerBuilder {
     pub async fn bind(self) -> Result<Server, StartError> {
         let config = self.config;
         let addresses = addresses(&config).await?;
+        let tls = Tls::load(&config)?;
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        Ok(Server::new(config, self.handler, listener, addr))
+        Ok(Server::new(config, tls, self.handler, listener, addr))
     }
 }
 
@@ -237,7 +228,13 @@ impl Server {
         ServerBuilder { config, handler: Box::new(PublishToUserTopic) }
     }
 
-    fn new(config: Config, handler: Box<dyn Handler>, listener: TcpListener, addr: SocketAddr) -> Self {
+    fn new(
+        config: Config,
+        tls: Option<Tls>,
+        handler: Box<dyn Handler>,
+        listener: TcpListener,
+        addr: SocketAddr,
+    ) -> Self {
         let bounds = HubBounds {
             ring: RingBounds {
                 count: config.ring_messages,
@@ -264,8 +261,9 @@ impl Server {
             answers: Answers::default(),
             links: Mutex::default(),
             next_number: AtomicU64::new(1),
-            seats: Arc::default(),
-            sockets: Arc::new(Semaphore::new(config.max_connections.saturating_add(SPARE_SOCKETS).min(MAX_SOCKETS))),
+            gate: Gate::new(&config),
+            tls,
+            queue_bytes: Arc::default(),
             stage: AtomicU8::new(Stage::Serving as u8),
             drain: Mutex::default(),
             gone: Notify::new(),
@@ -295,9 +293,9 @@ impl Server {
         loop {
             tokio::select! {
                 () = &mut stopped => return Ok(()),
-                _ = sweep.tick() => self.inner.hub.sweep(self.now()),
+                _ = sweep.tick() => self.keep_house(),
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => listen::spawn(self, stream, &routes),
+                    Ok((stream, peer)) => listen::spawn(self, stream, peer, &routes),
                     Err(error) if is_about_one_client(&error) => tracing::debug!(%error, "client left early"),
                     Err(error) => {
                         // Out of file descriptors, most likely: some may be free in a moment.
@@ -309,11 +307,37 @@ impl Server {
         }
     }
 
+    /// What is to be done once in a while.
+    fn keep_house(&self) {
+        self.inner.hub.sweep(self.now());
+        self.relieve();
+        if self.inner.tls.as_ref().is_some_and(Tls::has_changed) {
+            // What cannot be read is told in the log; the last good certificate stays.
+            let _ = self.reload_certificate();
+        }
+    }
+
+    /// Reads the files of [`Config::tls_certificate`] and [`Config::tls_key`] again, for connections that come from now on.
+    /// While [`Server::serve`] runs, it does so by itself about a second after a file has changed. Without TLS nothing
+    /// happens.
+    ///
+    /// # Errors
+    /// The file that cannot be used; the certificate stays as it was then.
+    pub fn reload_certificate(&self) -> Result<(), CertificateError> {
+        let Some(tls) = &self.inner.tls else { return Ok(()) };
+        let result = tls.reload();
+        match &result {
+            Ok(()) => tracing::info!("the certificate was read again"),
+            Err(error) => tracing::error!(%error, "the certificate cannot be used, the last one stays"),
+        }
+        result
+    }
+
     /// Takes a client whose messages the caller carries, by the head of its request: the headers (tokens, cookies and
     /// origin are looked for) and the query without `?`. Who may not come in is told so and closed by the connection
     /// that is given back, like one of the server's own.
     pub fn attach(&self, headers: &HeaderMap, query: &str, remote: Option<SocketAddr>) -> Attached {
-        let applicant = Applicant { remote, ..self.admit(headers, query) };
+        let applicant = self.admit(headers, query, remote);
         Attached::new(self.clone(), applicant)
     }
 
@@ -332,6 +356,9 @@ impl Server {
             Err(error) => {
                 self.counters().publishes_refused.one();
                 tracing::debug!(topic, code = %error.code(), "publication refused");
+                if matches!(error, PublishError::OutOfMemory) {
+                    self.counters().refused_memory.one();
+                }
             }
         }
         result
@@ -346,6 +373,9 @@ impl Server {
         let (size, limit) = (message.payload.bytes().len(), self.limits().max_frame);
         if size > limit {
             return Err(PublishError::Invalid(SendError::TooLarge { size, limit }));
+        }
+        if self.pressure() == Pressure::Full {
+            return Err(PublishError::OutOfMemory);
         }
         let wall = clock::wall();
         let id = message.id.take().unwrap_or_else(|| clock::new_id(wall));
@@ -391,7 +421,7 @@ impl Server {
         }
         let closed = async {
             self.all_gone().await;
-            self.all_sockets_closed().await;
+            self.inner.gate.all_closed().await;
         };
         if tokio::time::timeout_at(until, closed).await.is_ok() {
             return 0;
@@ -403,12 +433,6 @@ impl Server {
         late.len()
     }
 
-    async fn all_sockets_closed(&self) {
-        let all = self.inner.config.max_connections.saturating_add(SPARE_SOCKETS).min(MAX_SOCKETS);
-        // The semaphore is never closed, so this only ends with all permits.
-        let _all = self.inner.sockets.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
-    }
-
     /// Counters since the start.
     pub fn stats(&self) -> Stats {
         self.inner.metrics.stats()
@@ -416,7 +440,7 @@ impl Server {
 
     /// Number of clients that are connected.
     pub fn connection_count(&self) -> usize {
-        self.inner.seats.load(Ordering::Acquire)
+        self.inner.gate.connections()
     }
 
     /// Number of topics that are remembered.
@@ -445,9 +469,6 @@ impl Server {
     }
 }
 
-/// What a semaphore can count.
-const MAX_SOCKETS: usize = u32::MAX as usize >> 4;
-
 /// For the other modules.
 impl Server {
     pub(crate) fn clock(&self) -> Clock {
@@ -468,6 +489,18 @@ impl Server {
 
     pub(crate) fn auth(&self) -> &Authenticator {
         &self.inner.auth
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.inner.gate
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.inner.tls.as_ref()
+    }
+
+    pub(crate) fn queue_bytes(&self) -> &Arc<QueueBytes> {
+        &self.inner.queue_bytes
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -530,7 +563,7 @@ impl Server {
     }
 
     /// Decides about a client, and counts refusals by cause.
-    pub(crate) fn admit(&self, headers: &HeaderMap, query: &str) -> Applicant {
+    pub(crate) fn admit(&self, headers: &HeaderMap, query: &str, remote: Option<SocketAddr>) -> Applicant {
         let (params, mut admission) = match UpgradeParams::parse(query) {
             Ok(params) => {
                 let admission = self.auth().admit(headers, params.token.as_ref());
@@ -541,15 +574,18 @@ impl Server {
                 (UpgradeParams::default(), denied)
             }
         };
-        let seat = matches!(admission, Admission::Granted(_)).then(|| self.take_seat()).flatten();
-        if seat.is_none() && matches!(admission, Admission::Granted(_)) {
-            let message = "too many connections, try again later".into();
-            admission = Admission::Denied { code: Code::ServerFull, message };
+        let client = remote.map(|remote| self.gate().client(remote.ip(), headers));
+        let mut place = None;
+        if matches!(admission, Admission::Granted(_)) {
+            match self.take_place(client) {
+                Ok(taken) => place = Some(taken),
+                Err(message) => admission = Admission::Denied { code: Code::ServerFull, message: message.into() },
+            }
         }
         if let Admission::Denied { code, .. } = &admission {
             self.count_refusal(*code);
         }
-        Applicant { remote: None, params, admission, seat }
+        Applicant { remote: client, params, admission, place }
     }
 
     fn count_refusal(&self, code: Code) {
@@ -564,17 +600,18 @@ impl Server {
         tracing::info!(%code, "connection refused");
     }
 
-    /// A permit for one more socket, if there is one.
-    pub(crate) fn socket_permit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.inner.sockets).try_acquire_owned().ok()
-    }
-
-    /// A place for one more connection, if there is one.
-    fn take_seat(&self) -> Option<Seat> {
-        let seats = &self.inner.seats;
-        let max = self.inner.config.max_connections;
-        let taken = seats.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < max).then_some(count + 1));
-        taken.ok().map(|_| Seat(Arc::clone(seats)))
+    /// A place for one more connection, or why there is none.
+    fn take_place(&self, client: Option<IpAddr>) -> Result<Place, &'static str> {
+        if self.pressure() > Pressure::None {
+            return Err("the server is short of memory, try again later");
+        }
+        self.gate().admit(client).map_err(|why| match why {
+            NoPlace::Full => "too many connections, try again later",
+            NoPlace::Address => {
+                self.counters().refused_address.one();
+                "too many connections from your address, try again later"
+            }
+        })
     }
 
     /// Enters a connection, so that a shutdown reaches it.
@@ -653,6 +690,9 @@ pub enum PublishError {
         /// The limit, [`Config::max_topics`].
         limit: usize,
     },
+    /// The server holds as many bytes of messages as it may.
+    #[error("the server is short of memory, try again later")]
+    OutOfMemory,
     /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -664,6 +704,7 @@ impl PublishError {
         match self {
             Self::Invalid(error) => error.code(),
             Self::TooManyTopics { .. } => Code::TooManyTopics,
+            Self::OutOfMemory => Code::ServerFull,
             Self::ShuttingDown => Code::ServerError,
         }
     }
@@ -676,6 +717,9 @@ pub enum StartError {
     /// A setting cannot be used.
     #[error("setting {0}")]
     Config(ConfigError),
+    /// A certificate or its key cannot be used.
+    #[error("certificate {0}")]
+    Certificate(#[from] CertificateError),
     /// An open server on an address that others can reach.
     #[error(
         "refusing to run without a JWT secret on {address}, where others can reach it: set --jwt-secret \

@@ -17,6 +17,9 @@ impl<O: Outbox> Engine<O> {
     /// Fills the outbox with what the application and the topics have for this client, as far as there is room.
     pub(crate) fn fill(&mut self, now: Moment) {
         if self.is_open() {
+            if self.link.is_evicted() {
+                return self.give_up_for_memory(now);
+            }
             self.paced_until = None;
             self.take_mail(now);
             self.pull(now);

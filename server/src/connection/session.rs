@@ -2,13 +2,9 @@
 
 use std::sync::Arc;
 
-use wse_client_core::{io::Close, wire::Priority};
+use wse_client_core::io::Close;
 
-use crate::{handler::ConnectionHandle, hub::Link, server::Seat};
-
-/// The order in which an inbox counts.
-const PRIORITIES: [Priority; 5] =
-    [Priority::Background, Priority::Low, Priority::Normal, Priority::High, Priority::Critical];
+use crate::{handler::ConnectionHandle, hub::Link, listen::Place};
 
 /// Undoes everything on drop, so that a panicking handler leaves nothing behind either.
 pub(super) struct Session {
@@ -16,18 +12,18 @@ pub(super) struct Session {
     link: Arc<Link>,
     close: Close,
     admitted: bool,
-    _seat: Option<Seat>,
+    _place: Option<Place>,
 }
 
 impl Session {
     /// Enters a connection; refused ones are only held until their close frame is out.
-    pub(super) fn begin(handle: ConnectionHandle, link: Arc<Link>, seat: Option<Seat>, admitted: bool) -> Self {
+    pub(super) fn begin(handle: ConnectionHandle, link: Arc<Link>, place: Option<Place>, admitted: bool) -> Self {
         handle.server().enter(&link);
         if admitted {
             handle.server().counters().connections_accepted.one();
             handle.server().handler().on_connect(&handle);
         }
-        Self { handle, link, close: Close::abnormal(), admitted, _seat: seat }
+        Self { handle, link, close: Close::abnormal(), admitted, _place: place }
     }
 
     /// Notes how the connection ended.
@@ -40,12 +36,8 @@ impl Drop for Session {
     fn drop(&mut self) {
         let server = self.handle.server();
         server.leave(&self.link);
-        let mut unsent = 0;
-        for (index, count) in self.link.end().into_iter().enumerate() {
-            unsent += count as usize;
-            server.metrics().dropped(PRIORITIES[index], count as usize);
-        }
-        server.counters().sends_refused.add(unsent);
+        let unsent = server.metrics().unsent(self.link.end());
+        self.link.note_unsent(0);
         if std::thread::panicking() {
             server.counters().handler_panics.one();
         }

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,7 +18,7 @@ use super::{
     topic::{Resumed, Subscriber, Topic},
     wake::Wake,
 };
-use crate::{handler::SendRefused, sync::lock};
+use crate::{handler::SendRefused, memory::QueueBytes, sync::lock};
 
 /// What one message in the inbox counts beside its payload.
 const MESSAGE_OVERHEAD: usize = 256;
@@ -34,6 +34,11 @@ pub(crate) struct Link {
     subscriptions: Mutex<Subscriptions>,
     inbox: Mutex<Inbox>,
     inbox_limit: usize,
+    /// What all queues hold together.
+    total: Arc<QueueBytes>,
+    /// Bytes that the connection's socket has not taken.
+    unsent: AtomicUsize,
+    evicted: AtomicBool,
     /// Whether the inbox is worth a look.
     mail: AtomicBool,
     abort: AtomicBool,
@@ -109,7 +114,7 @@ pub(crate) struct TopicRead {
 }
 
 impl Link {
-    pub(crate) fn new(number: u64, id: String, identity: Identity, inbox_limit: usize) -> Self {
+    pub(crate) fn new(number: u64, id: String, identity: Identity, inbox_limit: usize, total: Arc<QueueBytes>) -> Self {
         Self {
             number,
             id,
@@ -119,6 +124,9 @@ impl Link {
             subscriptions: Mutex::default(),
             inbox: Mutex::default(),
             inbox_limit,
+            total,
+            unsent: AtomicUsize::new(0),
+            evicted: AtomicBool::new(false),
             mail: AtomicBool::new(false),
             abort: AtomicBool::new(false),
         }
@@ -184,6 +192,7 @@ impl Link {
             }
             inbox.bytes += cost;
             inbox.counts[message.priority as usize] += 1;
+            self.total.settle(0, cost);
             inbox.messages.push_back(message);
             self.mail.store(true, Ordering::Release);
         }
@@ -205,6 +214,7 @@ impl Link {
         if let Some(message) = inbox.messages.pop_front() {
             inbox.bytes -= cost(&message);
             inbox.counts[message.priority as usize] -= 1;
+            self.total.settle(cost(&message), 0);
             return Some(Mail::Message(message));
         }
         let ending = inbox.ending.clone();
@@ -248,9 +258,30 @@ impl Link {
     pub(crate) fn end(&self) -> [u32; 5] {
         let mut inbox = lock(&self.inbox);
         inbox.over = true;
-        inbox.bytes = 0;
+        self.total.settle(std::mem::take(&mut inbox.bytes), 0);
         inbox.messages = VecDeque::new();
         std::mem::take(&mut inbox.counts)
+    }
+
+    /// Notes how much the socket has not taken yet.
+    pub(crate) fn note_unsent(&self, bytes: usize) {
+        let before = self.unsent.swap(bytes, Ordering::Relaxed);
+        self.total.settle(before, bytes);
+    }
+
+    /// Bytes that wait for this connection alone.
+    pub(crate) fn queued(&self) -> usize {
+        lock(&self.inbox).bytes + self.unsent.load(Ordering::Relaxed)
+    }
+
+    /// Asks the connection to give up all that waits for it, and to end: its memory is needed.
+    pub(crate) fn evict(&self) {
+        self.evicted.store(true, Ordering::Release);
+        self.wake.wake();
+    }
+
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.evicted.load(Ordering::Acquire)
     }
 
     /// Asks the connection to go at once, whatever is queued.

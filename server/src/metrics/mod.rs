@@ -214,6 +214,16 @@ impl Metrics {
         self.shards.here().dropped[priority as usize].add(count);
     }
 
+    /// Messages of each priority that were queued for a connection and never written. Answers how many they are.
+    pub(crate) fn unsent(&self, counts: [u32; 5]) -> usize {
+        let shard = self.shards.here();
+        let counts = counts.map(|count| count as usize);
+        shard.dropped.iter().zip(counts).for_each(|(dropped, count)| dropped.add(count));
+        let sum = counts.iter().sum();
+        shard.counters.sends_refused.add(sum);
+        sum
+    }
+
     /// A connection that was let in is over.
     pub(crate) fn disconnected(&self, close: &Close) {
         self.shards.here().reasons[reason(close)].one();
