@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, ffi::OsString, fs, path::PathBuf, time::Duratio
 
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches as _, parser::ValueSource};
-use tracing_subscriber::EnvFilter;
 use wse_server::{
     Acl, Secret, TokenClaims,
     settings::{self, Effective, Kind, SETTINGS, Setting, Settings, Source},
 };
+
+use crate::log;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -93,6 +94,7 @@ fn flag(setting: &Setting) -> Arg {
         .hide_env_values(true)
         .value_name(setting.placeholder)
         .help(format!("{}{default}", setting.help));
+    let arg = if setting.name == "log" { arg.visible_alias("log-level") } else { arg };
     match setting.kind {
         Kind::Flag => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::List => arg.action(ArgAction::Append),
@@ -126,7 +128,10 @@ fn effective(matches: &ArgMatches) -> anyhow::Result<Effective> {
             settings::parse_file(&text).with_context(|| path.display().to_string())?
         }
     };
-    Ok(Effective::new(&file, |setting| given(matches, setting))?)
+    let mut effective = Effective::new(&file, |setting| given(matches, setting))?;
+    let said = (effective.source("log") != Source::Default).then_some(&*effective.settings.log);
+    effective.settings.log = log::filter_text(said, log::variable(), &Settings::default().log);
+    Ok(effective)
 }
 
 fn given(matches: &ArgMatches, setting: &Setting) -> Option<(Source, String)> {
@@ -197,19 +202,6 @@ impl TokenFlags {
 /// No list at all is no claim.
 fn acl(allow: &[String], deny: &[String]) -> Option<Acl> {
     (!allow.is_empty() || !deny.is_empty()).then(|| Acl { allow: allow.to_vec(), deny: deny.to_vec() })
-}
-
-/// Reads a filter of log lines.
-pub(crate) fn check_log(filter: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(filter).map_err(|error| anyhow::anyhow!("log (--log, WSE_LOG) {filter:?}: {error}"))
-}
-
-/// Log lines to standard error, so that output stays output.
-pub(crate) fn start_log(filter: &str) -> anyhow::Result<()> {
-    let filter = check_log(filter)?;
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
-    Ok(())
 }
 
 #[cfg(test)]

@@ -57,8 +57,8 @@ pub use connection::{Attached, Carried};
 pub use counters::Stats;
 pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, SendRefused};
 pub use history::{HistoryMessage, HistoryPage, HistoryQuery, MAX_HISTORY_PAGE};
-pub use presence::{MAX_PRESENCE_PAGE, PresencePage, PresenceQuery};
 pub use listen::CertificateError;
+pub use presence::{MAX_PRESENCE_PAGE, PresencePage, PresenceQuery};
 pub use server::{PublishError, Published, Server, ServerBuilder, StartError};
 pub use wse_client_core::{
     client::Outgoing,

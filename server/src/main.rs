@@ -4,6 +4,7 @@
 
 mod cli;
 mod files;
+mod log;
 
 use std::{io, process::ExitCode, time::Duration};
 
@@ -38,7 +39,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         }
         Task::CheckConfig(effective) => runtime()?.block_on(check_config(*effective)),
         Task::Serve(settings) => {
-            cli::start_log(&settings.log)?;
+            log::start(&settings.log, settings.log_format)?;
             runtime()?.block_on(serve(settings.server))
         }
     }
@@ -52,7 +53,7 @@ fn runtime() -> io::Result<Runtime> {
 #[expect(clippy::print_stdout, reason = "the settings are the output of this command")]
 async fn check_config(effective: Effective) -> anyhow::Result<ExitCode> {
     print!("{effective}");
-    cli::check_log(&effective.settings.log)?;
+    log::check(&effective.settings.log)?;
     Server::builder(effective.settings.server).check().await?;
     eprintln!("these settings can be used");
     Ok(ExitCode::SUCCESS)

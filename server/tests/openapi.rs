@@ -115,7 +115,36 @@ async fn every_operation_answers_as_described() {
     let to = |topic: &str| json!({ "topic": topic, "type": "k" }).to_string();
     api.ask(&full, "POST /wse/publish", &[], &to("first"), 200).await;
     api.ask(&full, "POST /wse/publish", &[], &to("second"), 503).await;
+    misdirected(&mut api).await;
+    leaving(&mut api).await;
     expect_all_seen(&api);
+}
+
+/// A server that is called by another name answers nothing.
+async fn misdirected(api: &mut Description) {
+    let running = Running::start(Config { allowed_hosts: vec!["wse.example".into()], ..open() }).await;
+    for (path, operations) in api.document["paths"].as_object().expect("paths").clone() {
+        for method in operations.as_object().expect("operations").keys() {
+            let request = format!("{} {path}", method.to_ascii_uppercase());
+            let refused = api.ask(&running, &request, &[], "", 421).await.error();
+            assert_eq!(refused, (421, "FORBIDDEN".into()));
+        }
+    }
+}
+
+/// A server that is about to go says so.
+async fn leaving(api: &mut Description) {
+    let running = Running::start(Config { drain_delay: PATIENCE, ..open() }).await;
+    let draining = tokio::spawn({
+        let server = running.server.clone();
+        async move { server.drain().await }
+    });
+    while running.server.is_ready() {
+        tokio::task::yield_now().await;
+    }
+    let answer = api.ask(&running, "GET /wse/ready", &[], "", 503).await;
+    assert_eq!(answer.json(), json!({ "ready": false, "stage": "leaving" }));
+    draining.abort();
 }
 
 /// Everything that is described was seen, but for what this server cannot be brought to.
@@ -135,7 +164,9 @@ fn expect_all_seen(api: &Description) {
 async fn looks(api: &mut Description, running: &Running) {
     let _client = running.subscriber(&format!("?token={}", common::token()), &["a:1", "a:*"]).await;
     running.publish("a:1", "k", &json!(1));
-    for request in ["GET /wse/health", "GET /wse/metrics", "GET /wse/openapi.json", "GET /wse/compression-test"] {
+    for request in
+        ["GET /wse/health", "GET /wse/ready", "GET /wse/metrics", "GET /wse/openapi.json", "GET /wse/compression-test"]
+    {
         api.ask(running, request, &[], "", 200).await;
     }
     let debug = api.ask(running, "GET /wse/debug?limit=5&prefix=a", &[BEARER], "", 200).await.json();

@@ -43,11 +43,23 @@ pub struct Settings {
     pub server: Config,
     /// What to log: a level, or a filter of `tracing_subscriber`. Default `info`.
     pub log: String,
+    /// How log lines are written. Default text.
+    pub log_format: LogFormat,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object in each line, for programs.
+    Json,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { server: Config::default(), log: "info".into() }
+        Self { server: Config::default(), log: "info".into(), log_format: LogFormat::default() }
     }
 }
 

@@ -324,6 +324,7 @@ pub static SETTINGS: &[Setting] = &[
         "log",
         "FILTER",
         log,
-        "What to log: error, warn, info, debug, trace, or a filter like `info,wse_server=debug`."
+        "What to log: error, warn, info, debug, trace, or a filter like `info,wse_server=debug`; also --log-level, and RUST_LOG when nothing else says it."
     ),
+    setting!(Value, "log_format", "FORMAT", log_format, "How to log: text, or json for one object in each line."),
 ];

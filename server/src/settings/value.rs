@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use wse_client_core::security::Secret;
 
+use super::LogFormat;
+
 /// Shown instead of a secret.
 pub(super) const HIDDEN: &str = "\"********\"";
 
@@ -80,6 +82,23 @@ impl Form<String> for Plain {
 
     fn show(value: &String) -> Option<String> {
         Some(quoted(value))
+    }
+}
+
+impl Form<LogFormat> for Plain {
+    fn parse(text: &str) -> Result<LogFormat, String> {
+        match text.trim() {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("must be text or json".into()),
+        }
+    }
+
+    fn show(value: &LogFormat) -> Option<String> {
+        Some(quoted(match value {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }))
     }
 }
 
