@@ -368,6 +368,7 @@ pub(crate) fn dropped_by_a_rule(world: &mut World, index: usize, id: &str, prior
 /// The client did not accept a message.
 pub(crate) fn refused_by_a_rule(world: &mut World, index: usize, priority: Priority, error: &SendError) {
     let (tab, settings) = (&mut world.tabs[index], &world.plan.clients[index]);
+    tab.ledger.refused += 1;
     tab.ledger.refused_of[priority as usize] += u64::from(is_by_queue(error));
     let held = tab.client.held();
     let state = tab.client.state();
@@ -406,7 +407,9 @@ pub(crate) fn after_input(world: &mut World, index: usize) {
         && levels.map(|level| level.refused) == ledger.refused_of
         && levels.iter().all(|level| level.queued >= level.sent + level.dropped)
         && levels.iter().map(|level| level.queued - level.sent - level.dropped).sum::<u64>() == queue.waiting as u64
-        && metrics.messages_dropped == ledger.dropped + ledger.refused_of.iter().sum::<u64>()
+        && metrics.messages_accepted == ledger.accepted
+        && metrics.messages_dropped == ledger.dropped
+        && metrics.messages_refused == ledger.refused
         && metrics.messages_received == ledger.received
         && metrics.messages_lost >= ledger.lost;
     if !balanced {

@@ -262,9 +262,10 @@ impl World {
 
     /// Notes the first invariant that does not hold; the run ends after this step.
     pub(crate) fn fail(&mut self, invariant: Invariant, detail: String) {
-        self.trace.note(self.now, format_args!("!! {}: {detail}", invariant.name()));
-        let at = self.now;
-        self.violation.get_or_insert(Violation { invariant, at, detail });
+        if self.violation.is_none() {
+            self.trace.note(self.now, format_args!("!! {}: {detail}", invariant.name()));
+            self.violation = Some(Violation { invariant, at: self.now, detail });
+        }
     }
 }
 
