@@ -33,7 +33,8 @@ impl ReplayWindow {
             return false;
         }
         while self.seen.first().is_some_and(|(stamp, _)| *stamp < oldest) {
-            self.seen.pop_first();
+            // Also when the clock is set back, what was forgotten is not fresh.
+            self.floor = self.seen.pop_first().map(|(stamp, _)| stamp);
         }
         if !self.seen.insert((stamp_ms, nonce.to_owned())) {
             return false;
@@ -42,6 +43,11 @@ impl ReplayWindow {
             self.floor = self.seen.pop_first().map(|(stamp, _)| stamp);
         }
         true
+    }
+
+    /// Nonces that are remembered; at most 10,000.
+    pub fn held(&self) -> usize {
+        self.seen.len()
     }
 }
 
@@ -75,6 +81,17 @@ mod tests {
             assert_eq!(window.accept(stamp, "a", NOW), fresh, "{stamp}");
         }
         assert!(!window.accept(NOW, &"a".repeat(MAX_NONCE + 1), NOW));
+    }
+
+    #[test]
+    fn what_was_forgotten_stays_refused_when_the_clock_is_set_back() {
+        let mut window = window();
+        assert!(window.accept(NOW, "a", NOW));
+        let later = NOW + SKEW + 1;
+        assert!(window.accept(later, "b", later));
+        assert_eq!(window.held(), 1, "the first is too old to be remembered");
+        assert!(!window.accept(NOW, "a", NOW + 1));
+        assert!(window.accept(NOW + 1, "c", NOW + 1), "what is younger counts");
     }
 
     #[test]

@@ -8,9 +8,11 @@
 //! tokens.rs     tokens for this connection and for single topics
 //! rotation.rs   fresh keys in mid-session
 //! outbound.rs   messages to this client alone
+//! held.rs       what is in memory, and the bounds of it
 //! ```
 
 mod handshake;
+mod held;
 mod inbound;
 mod outbound;
 mod requests;
@@ -22,6 +24,7 @@ mod upgrade;
 #[cfg(test)]
 mod tests;
 
+pub use held::Held;
 pub use types::*;
 pub use upgrade::{ParamError, UpgradeParams};
 
