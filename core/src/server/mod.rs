@@ -161,7 +161,8 @@ impl Peer {
         self.send_message(message, now)
     }
 
-    /// Seals one shared frame (its payload bytes, markers included) for an encrypted connection.
+    /// Seals one shared frame (its payload bytes, markers included) for an encrypted connection. Frames must go out in the
+    /// order in which they were sealed: write what [`Peer::poll`] still has first.
     ///
     /// # Errors
     /// When there is no key, or its nonces are used up; the connection must be closed then.

@@ -78,7 +78,8 @@ impl World {
             server::Event::Publish(message) => {
                 self.hear(id, &message);
                 if let Some(name) = message.topic().map(str::to_owned) {
-                    self.publish(&name);
+                    // Once all is written that this connection has to say: frames go out as they were sealed.
+                    self.schedule(self.now, Due::Passed(name));
                 }
             }
             server::Event::Message(message) => self.hear(id, &message),

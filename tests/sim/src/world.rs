@@ -46,6 +46,8 @@ pub(crate) enum Due {
     ReadOn(usize),
     Weather,
     Publish,
+    /// A message of a client that a server heard goes out to whoever listens.
+    Passed(String),
     HostUp(usize),
     /// A publication comes to a server.
     Bus(usize, Publication),
@@ -252,6 +254,7 @@ impl World {
             Due::ReadOn(index) => self.pause_reads(index, false),
             Due::Weather => self.turn_weather(),
             Due::Publish => self.publish_something(),
+            Due::Passed(name) => self.publish(&name),
             Due::HostUp(host) => self.hosts[host] = Host::default(),
             Due::Bus(host, publication) => self.fan_out(host, &publication),
             Due::Answer(id, request, subscribes) => self.answer_line(id, request, subscribes),
