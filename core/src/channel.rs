@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-
 use crate::{
     client::{Outgoing, SendError},
     error::Code,
     io::Frame,
-    security::{Keyring, Signing, Subject},
-    signed,
+    security::Keyring,
+    signed::Signatures,
     time::{Moment, WallTime},
     topic,
-    wire::{self, Category, Compression, DecodeError, Encoding, Head, Limits, Message, Payload, Priority},
+    wire::{
+        self, Category, Compression, DecodeError, Encoding, Head, Limits, Message, Payload, Priority,
+        control::{Object, Value},
+    },
 };
+use bytes::Bytes;
 
 /// Types that belong to the protocol itself: an application cannot send them.
 const RESERVED: &[&str] = &[
@@ -40,20 +41,44 @@ pub(crate) const ROTATION_OVERLAP: Duration = Duration::from_secs(90);
 pub(crate) const ROTATE_AFTER_FRAMES: u64 = 1 << 32;
 
 /// `key_rotation_request`.
-#[derive(Serialize, Deserialize, Default)]
-#[serde(default)]
+#[derive(Default)]
 pub(crate) struct RotationRequest {
     pub(crate) public_key: String,
 }
 
 /// `key_rotation_response`.
-#[derive(Serialize, Deserialize, Default)]
-#[serde(default)]
+#[derive(Default)]
 pub(crate) struct RotationResponse {
     pub(crate) success: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) new_public_key: Option<String>,
     pub(crate) timestamp: String,
+}
+
+impl RotationRequest {
+    pub(crate) fn read(payload: Value<'_>) -> Option<Self> {
+        Some(Self { public_key: payload.optional("public_key", Value::text)?.unwrap_or_default() })
+    }
+
+    pub(crate) fn written(&self) -> Object {
+        Object::new().text("public_key", &self.public_key)
+    }
+}
+
+impl RotationResponse {
+    pub(crate) fn read(payload: Value<'_>) -> Option<Self> {
+        Some(Self {
+            success: payload.optional("success", Value::truth)?.unwrap_or_default(),
+            new_public_key: payload.optional("new_public_key", Value::text)?,
+            timestamp: payload.optional("timestamp", Value::text)?.unwrap_or_default(),
+        })
+    }
+
+    pub(crate) fn written(&self) -> Object {
+        Object::new()
+            .truth("success", self.success)
+            .optional_text("new_public_key", self.new_public_key.as_deref())
+            .text("timestamp", &self.timestamp)
+    }
 }
 
 /// How messages are written on one connection, and the keys once they are agreed.
@@ -63,12 +88,16 @@ pub(crate) struct Channel {
     /// Compression of application messages, if the other end reads it.
     pub(crate) compression: Option<Compression>,
     keys: Option<Keyring>,
-    signing: Option<Signing>,
+    signing: Option<Box<dyn Signatures>>,
     next_sequence: u64,
 }
 
 impl Channel {
-    pub(crate) const fn new(encoding: Encoding, compression: Option<Compression>, signing: Option<Signing>) -> Self {
+    pub(crate) const fn new(
+        encoding: Encoding,
+        compression: Option<Compression>,
+        signing: Option<Box<dyn Signatures>>,
+    ) -> Self {
         Self { encoding, compression, keys: None, signing, next_sequence: 0 }
     }
 
@@ -100,7 +129,7 @@ impl Channel {
         });
         let message = wire::decode(frame, limits, opener)?;
         if let Some(signing) = &mut self.signing {
-            check_signature(signing, &message, wall)?;
+            signing.check(&message, wall)?;
         }
         Ok(message)
     }
@@ -122,12 +151,8 @@ impl Channel {
         wall: WallTime,
     ) -> Result<Frame, Code> {
         let mut head = head_of(message, id, timestamp, self.next_sequence);
-        let subject = Subject { kind: &message.kind, is_publication: message.topic.is_some() };
-        let signature = match self.signing.as_mut().filter(|signing| signing.selects(subject)) {
-            Some(signing) => {
-                let canonical = signed::of_outgoing(&head, &message.payload).ok_or(Code::TooDeep)?;
-                Some(signing.sign(&canonical, wall))
-            }
+        let signature = match &mut self.signing {
+            Some(signing) => signing.sign(&head, &message.payload, wall)?,
             None => None,
         };
         head.signature = signature.as_deref();
@@ -154,7 +179,7 @@ impl Channel {
     /// Checks the signature of a message that came inside another one.
     pub(crate) fn check(&mut self, message: &Message, wall: WallTime) -> Result<(), DecodeError> {
         match &mut self.signing {
-            Some(signing) => check_signature(signing, message, wall),
+            Some(signing) => signing.check(message, wall),
             None => Ok(()),
         }
     }
@@ -180,19 +205,6 @@ impl Channel {
         }
         self.seal(frame.bytes()).map(Frame::Binary)
     }
-}
-
-fn check_signature(signing: &mut Signing, message: &Message, wall: WallTime) -> Result<(), DecodeError> {
-    let subject = Subject { kind: message.kind(), is_publication: message.topic().is_some() };
-    let canonical = || signed::of_message(message);
-    let payload = || message.payload().to_json().into_owned();
-    signing.check(subject, message.signature(), canonical, payload, wall).map_err(|code| {
-        let detail = match message.signature() {
-            Some(_) => "the signature is wrong, too old or was used before",
-            None => "a message of this type must be signed",
-        };
-        DecodeError { code, detail: detail.to_owned() }
-    })
 }
 
 fn head_of<'a>(message: &'a Outgoing, id: &'a str, timestamp: &'a str, sequence: u64) -> Head<'a> {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use js_sys::{Array, Function, JSON, JsString, Object};
+use js_sys::{Array, Function, JsString, Object};
 use wasm_bindgen::prelude::*;
 use wse_client_core::{
     client::{Client, Input, Outgoing, RequestId},
@@ -12,7 +12,7 @@ use wse_client_core::{
     wire::{Payload, Priority},
 };
 
-use crate::{config::Settings, convert, driver::Driver, error, global};
+use crate::{config, convert, driver::Driver, error, global};
 
 /// Bytes that may wait in the host's socket before a message is refused. 16 MiB.
 const MAX_BUFFERED: u32 = 16 << 20;
@@ -32,10 +32,7 @@ impl WasmClient {
     #[wasm_bindgen(constructor)]
     pub fn new(settings: &Object, wake: Function, fetch_token: Function) -> Result<Self, JsValue> {
         global::report_panics();
-        let text = String::from(JSON::stringify(settings)?);
-        let settings: Settings =
-            serde_json::from_str(&text).map_err(|cause| error::error(Code::InvalidConfig, &cause.to_string()))?;
-        let core = Client::new(settings.into_config(), global::seed()?, global::now(), global::wall())
+        let core = Client::new(config::read(settings)?, global::seed()?, global::now(), global::wall())
             .map_err(|refused| error::from_config(&refused))?;
         Ok(Self { driver: Driver::new(core, wake, fetch_token) })
     }

@@ -1,143 +1,129 @@
-//! From the wrapper's settings, as JSON, to the engine's.
+//! From the wrapper's settings to the engine's.
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use js_sys::{Array, Object, Reflect};
+use wasm_bindgen::{JsCast as _, JsValue};
 use wse_client_core::{
     config::{ClientConfig, Credentials, TokenTransport},
     delivery::BatchConfig,
+    error::Code,
     security::Secret,
     wire::{Compression, Encoding},
 };
 
-/// What the wrapper hands over: names checked, `undefined` left out, `Infinity` written as `null`.
+use crate::error;
+
+/// Reads what the wrapper hands over: a plain object with sections, its names checked, `undefined` left out.
 /// Whether a value can be used is decided by [`ClientConfig::check`].
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Settings {
-    endpoints: Vec<String>,
-    #[serde(default)]
-    topics: Vec<String>,
-    token: Option<String>,
-    #[serde(default)]
-    token_provider: bool,
-    client_version: Option<String>,
-    #[serde(default)]
-    reconnection: Reconnection,
-    #[serde(default)]
-    security: Security,
-    #[serde(default)]
-    performance: Performance,
-    #[serde(default)]
-    offline: Offline,
-    encoding: Option<Form>,
+///
+/// # Errors
+/// [`Code::InvalidConfig`] for a value of the wrong kind.
+pub(crate) fn read(settings: &Object) -> Result<ClientConfig, JsValue> {
+    let settings = Section(settings);
+    let mut config = ClientConfig::new(String::new());
+    config.endpoints = settings.texts("endpoints")?.unwrap_or_default();
+    config.topics = settings.texts("topics")?.unwrap_or_default();
+    // A browser cannot set headers on a WebSocket.
+    config.token_transport = TokenTransport::Query;
+    config.credentials = match (settings.truth("tokenProvider")?, settings.text("token")?) {
+        (Some(true), _) => Credentials::Provider,
+        (_, Some(token)) => Credentials::Token(Secret::new(token)),
+        (_, None) => Credentials::None,
+    };
+    if let Some(version) = settings.text("clientVersion")? {
+        config.client_version = version;
+    }
+    config.performance.encoding = match settings.text("encoding")?.as_deref() {
+        None | Some("json") => Encoding::Binary,
+        Some("text") => Encoding::Text,
+        Some("msgpack") => Encoding::Msgpack,
+        Some(_) => return Err(wrong("encoding")),
+    };
+    settings.section("reconnection", |section| reconnection(section, &mut config))?;
+    settings.section("security", |section| {
+        config.security.encryption = section.truth("encryption")?.unwrap_or(config.security.encryption);
+        Ok(())
+    })?;
+    settings.section("performance", |section| performance(section, &mut config))?;
+    // A page that wants messages kept says so.
+    config.offline.enabled = false;
+    settings.section("offline", |section| {
+        config.offline.enabled = section.truth("enabled")?.unwrap_or(false);
+        config.offline.max_size = section.number("maxSize")?.map_or(config.offline.max_size, whole);
+        Ok(())
+    })?;
+    Ok(config)
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Reconnection {
-    max_retries: Option<u32>,
-    initial_delay: Option<f64>,
-    max_delay: Option<f64>,
-    backoff_multiplier: Option<f64>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Security {
-    encryption: Option<bool>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Performance {
-    compression: Option<bool>,
-    batch_size: Option<f64>,
-    batch_timeout: Option<f64>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Offline {
-    enabled: Option<bool>,
-    max_size: Option<f64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Form {
-    Json,
-    Text,
-    Msgpack,
-}
-
-impl Settings {
-    /// The engine's settings.
-    pub(crate) fn into_config(self) -> ClientConfig {
-        let mut config = ClientConfig::new(String::new());
-        config.endpoints = self.endpoints;
-        config.topics = self.topics;
-        // A browser cannot set headers on a WebSocket.
-        config.token_transport = TokenTransport::Query;
-        config.credentials = match (self.token_provider, self.token) {
-            (true, _) => Credentials::Provider,
-            (false, Some(token)) => Credentials::Token(Secret::new(token)),
-            (false, None) => Credentials::None,
-        };
-        if let Some(version) = self.client_version {
-            config.client_version = version;
+fn reconnection(section: &Section<'_>, config: &mut ClientConfig) -> Result<(), JsValue> {
+    let reconnect = &mut config.reconnect;
+    reconnect.max_retries = match section.number("maxRetries")? {
+        Some(retries) if retries.fract() != 0.0 || !(0.0..=f64::from(u32::MAX)).contains(&retries) => {
+            return Err(wrong("maxRetries"));
         }
-        self.reconnection.apply(&mut config);
-        config.security.encryption = self.security.encryption.unwrap_or(config.security.encryption);
-        self.performance.apply(&mut config);
-        self.offline.apply(&mut config);
-        config.performance.encoding = match self.encoding {
-            None | Some(Form::Json) => Encoding::Binary,
-            Some(Form::Text) => Encoding::Text,
-            Some(Form::Msgpack) => Encoding::Msgpack,
-        };
-        config
+        retries => retries.map(|retries| retries as u32),
+    };
+    reconnect.initial_delay = section.number("initialDelay")?.map_or(reconnect.initial_delay, millis);
+    reconnect.max_delay = section.number("maxDelay")?.map_or(reconnect.max_delay, millis);
+    reconnect.multiplier = section.number("backoffMultiplier")?.unwrap_or(reconnect.multiplier);
+    Ok(())
+}
+
+fn performance(section: &Section<'_>, config: &mut ClientConfig) -> Result<(), JsValue> {
+    if let Some(compress) = section.truth("compression")? {
+        config.performance.compression = compress.then(Compression::default);
+    }
+    // Naming either of the two asks for batches.
+    let (size, timeout) = (section.number("batchSize")?, section.number("batchTimeout")?);
+    if size.is_some() || timeout.is_some() {
+        let default = BatchConfig::default();
+        config.performance.batch = Some(BatchConfig {
+            size: size.map_or(default.size, whole),
+            timeout: timeout.map_or(default.timeout, millis),
+            ..default
+        });
+    }
+    Ok(())
+}
+
+/// An object of settings. A member that is `undefined` or `null` counts as missing.
+struct Section<'a>(&'a Object);
+
+impl Section<'_> {
+    fn get<T>(&self, name: &str, read: impl FnOnce(&JsValue) -> Option<T>) -> Result<Option<T>, JsValue> {
+        let value = Reflect::get(self.0, &name.into())?;
+        if value.is_undefined() || value.is_null() {
+            return Ok(None);
+        }
+        read(&value).map(Some).ok_or_else(|| wrong(name))
+    }
+
+    fn section(&self, name: &str, read: impl FnOnce(&Section<'_>) -> Result<(), JsValue>) -> Result<(), JsValue> {
+        let section = self.get(name, |value| value.dyn_ref::<Object>().cloned())?;
+        section.map_or(Ok(()), |section| read(&Section(&section)))
+    }
+
+    fn text(&self, name: &str) -> Result<Option<String>, JsValue> {
+        self.get(name, JsValue::as_string)
+    }
+
+    fn texts(&self, name: &str) -> Result<Option<Vec<String>>, JsValue> {
+        self.get(name, |value| value.dyn_ref::<Array>()?.iter().map(|item| item.as_string()).collect())
+    }
+
+    fn truth(&self, name: &str) -> Result<Option<bool>, JsValue> {
+        self.get(name, JsValue::as_bool)
+    }
+
+    /// A number; one that is not finite stands for the default, which is without end where that makes sense.
+    fn number(&self, name: &str) -> Result<Option<f64>, JsValue> {
+        Ok(self.get(name, JsValue::as_f64)?.filter(|number| number.is_finite()))
     }
 }
 
-impl Reconnection {
-    fn apply(self, config: &mut ClientConfig) {
-        config.reconnect.max_retries = self.max_retries;
-        if let Some(ms) = self.initial_delay {
-            config.reconnect.initial_delay = millis(ms);
-        }
-        if let Some(ms) = self.max_delay {
-            config.reconnect.max_delay = millis(ms);
-        }
-        if let Some(factor) = self.backoff_multiplier {
-            config.reconnect.multiplier = factor;
-        }
-    }
-}
-
-impl Performance {
-    fn apply(self, config: &mut ClientConfig) {
-        if let Some(compress) = self.compression {
-            config.performance.compression = compress.then(Compression::default);
-        }
-        // Naming either of the two asks for batches.
-        if self.batch_size.is_some() || self.batch_timeout.is_some() {
-            let default = BatchConfig::default();
-            config.performance.batch = Some(BatchConfig {
-                size: self.batch_size.map_or(default.size, whole),
-                timeout: self.batch_timeout.map_or(default.timeout, millis),
-                ..default
-            });
-        }
-    }
-}
-
-impl Offline {
-    fn apply(self, config: &mut ClientConfig) {
-        // A page that wants messages kept says so.
-        config.offline.enabled = self.enabled.unwrap_or(false);
-        config.offline.max_size = self.max_size.map_or(config.offline.max_size, whole);
-    }
+fn wrong(name: &str) -> JsValue {
+    error::error(Code::InvalidConfig, &["the setting ", name, " has a value of the wrong kind"].concat())
 }
 
 /// A count. What is negative or no number becomes zero, which the check refuses by name.
@@ -148,53 +134,4 @@ fn whole(number: f64) -> usize {
 /// Milliseconds of JavaScript. What is negative becomes zero, which the check refuses by name.
 fn millis(ms: f64) -> Duration {
     Duration::try_from_secs_f64(ms / 1000.0).unwrap_or(if ms > 0.0 { Duration::MAX } else { Duration::ZERO })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(json: &str) -> ClientConfig {
-        serde_json::from_str::<Settings>(json).expect("settings").into_config()
-    }
-
-    #[test]
-    fn absent_settings_keep_the_defaults_of_the_engine() {
-        let (ours, core) = (parse(r#"{"endpoints":["ws://a"]}"#), ClientConfig::new("ws://a"));
-        assert_eq!(ours.reconnect, core.reconnect);
-        assert_eq!(ours.performance.compression, core.performance.compression);
-        assert_eq!(ours.performance.encoding, core.performance.encoding);
-        assert_eq!(ours.performance.batch, None);
-        assert_eq!(ours.offline.max_size, core.offline.max_size);
-        assert!(!ours.offline.enabled);
-        assert_eq!(ours.token_transport, TokenTransport::Query);
-    }
-
-    #[test]
-    fn every_setting_arrives() {
-        let config = parse(
-            r#"{"endpoints":["ws://a","ws://b"],"topics":["t"],"tokenProvider":true,"encoding":"msgpack",
-                "reconnection":{"maxRetries":3,"initialDelay":10,"maxDelay":20.5,"backoffMultiplier":2},
-                "security":{"encryption":true},
-                "performance":{"compression":false,"batchSize":4,"batchTimeout":50},
-                "offline":{"enabled":true,"maxSize":7}}"#,
-        );
-        assert_eq!(config.endpoints.len(), 2);
-        assert_eq!(config.reconnect.max_retries, Some(3));
-        assert_eq!(config.reconnect.max_delay, Duration::from_micros(20_500));
-        assert!(config.security.encryption);
-        assert_eq!(config.performance.compression, None);
-        assert_eq!(config.performance.encoding, Encoding::Msgpack);
-        let batch = config.performance.batch.expect("asked for");
-        assert_eq!((batch.size, batch.timeout), (4, Duration::from_millis(50)));
-        assert_eq!((config.offline.enabled, config.offline.max_size), (true, 7));
-        assert!(matches!(config.credentials, Credentials::Provider));
-    }
-
-    #[test]
-    fn a_negative_or_endless_delay_does_not_panic() {
-        assert_eq!(millis(-5.0), Duration::ZERO);
-        assert_eq!(millis(f64::NAN), Duration::ZERO);
-        assert_eq!(millis(f64::INFINITY), Duration::MAX);
-    }
 }

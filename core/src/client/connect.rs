@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     PROTOCOL_VERSION,
     channel::Channel,
@@ -14,9 +12,12 @@ use crate::{
     },
     io::{Close, SocketId},
     resilience::{Adaptation, ReturnWindow},
-    security::{Dialect, KeyPair, Keyring, Role, Secret, Signing},
+    security::{Dialect, KeyPair, Keyring, Role, Secret},
     time::Moment,
-    wire::{Encoding, Message},
+    wire::{
+        Encoding, Message,
+        control::{Object, Value},
+    },
 };
 
 use super::{
@@ -68,28 +69,7 @@ impl Link {
     }
 }
 
-#[derive(Serialize)]
-struct ClientHello<'a> {
-    client_version: &'a str,
-    protocol_version: u64,
-    features: ClientFeatures,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    encryption_public_key: Option<String>,
-}
-
-#[derive(Serialize)]
-struct ClientFeatures {
-    compression: bool,
-    encryption: bool,
-    msgpack: bool,
-    full_duplex: bool,
-    bound_keys: bool,
-    message_signing: bool,
-    batching: bool,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
+#[derive(Default)]
 struct ServerHello {
     server_version: Option<String>,
     connection_id: Option<String>,
@@ -97,8 +77,18 @@ struct ServerHello {
     features: ServerFeatures,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
+impl ServerHello {
+    fn read(payload: Value<'_>) -> Option<Self> {
+        Some(Self {
+            server_version: payload.optional("server_version", Value::text)?,
+            connection_id: payload.optional("connection_id", Value::text)?,
+            encryption_public_key: payload.optional("encryption_public_key", Value::text)?,
+            features: payload.optional("features", ServerFeatures::read)?.unwrap_or_default(),
+        })
+    }
+}
+
+#[derive(Default)]
 struct ServerFeatures {
     full_duplex: bool,
     recovery: bool,
@@ -106,14 +96,41 @@ struct ServerFeatures {
     batching: bool,
 }
 
-/// `server_ready`: published servers put the members in `details`, some in the payload itself.
-#[derive(Deserialize, Default)]
-#[serde(default)]
+impl ServerFeatures {
+    fn read(features: Value<'_>) -> Option<Self> {
+        let features = features.object()?;
+        let has = |name| features.optional(name, Value::truth).map(Option::unwrap_or_default);
+        Some(Self {
+            full_duplex: has("full_duplex")?,
+            recovery: has("recovery")?,
+            bound_keys: has("bound_keys")?,
+            batching: has("batching")?,
+        })
+    }
+}
+
+/// `server_ready`.
+#[derive(Default)]
 struct ServerReady {
     connection_id: Option<String>,
     user_id: Option<String>,
     features: ServerFeatures,
-    details: Option<Box<Self>>,
+}
+
+impl ServerReady {
+    /// Published servers put the members in `details`, some in the payload itself.
+    fn read(payload: Value<'_>) -> Option<(Self, Self)> {
+        let inner = payload.optional("details", |details| Self::read_one(details.object()?))?;
+        Some((Self::read_one(payload)?, inner.unwrap_or_default()))
+    }
+
+    fn read_one(object: Value<'_>) -> Option<Self> {
+        Some(Self {
+            connection_id: object.optional("connection_id", Value::text)?,
+            user_id: object.optional("user_id", Value::text)?,
+            features: object.optional("features", ServerFeatures::read)?.unwrap_or_default(),
+        })
+    }
 }
 
 impl Client {
@@ -202,8 +219,8 @@ impl Client {
         self.timers.set(Timer::Grace, now + LEGACY_GRACE);
         self.enter(Phase::Greeting, Cause::Opened);
         let key_pair = self.config.security.encryption.then(|| KeyPair::generate(&mut self.rng));
-        let signing = self.config.security.signing.clone();
-        let signing = signing.map(|config| Signing::new(config, Role::Client, &mut self.rng));
+        let signing = self.config.security.signing.as_ref();
+        let signing = signing.map(|config| (config.begin)(config, Role::Client, &mut self.rng));
         self.link = Some(Link {
             socket,
             // Until the server says that it reads more, JSON text is what every server reads.
@@ -228,22 +245,21 @@ impl Client {
     fn say_hello(&mut self, now: Moment) {
         let Some(link) = &self.link else { return };
         let performance = &self.config.performance;
-        let version = self.config.client_version.clone();
-        let hello = ClientHello {
-            client_version: &version,
-            protocol_version: PROTOCOL_VERSION,
-            features: ClientFeatures {
-                compression: performance.compression.is_some(),
-                encryption: link.key_pair.is_some(),
-                msgpack: performance.encoding == Encoding::Msgpack,
-                full_duplex: true,
-                bound_keys: true,
-                message_signing: self.config.security.signing.is_some(),
-                batching: true,
-            },
-            encryption_public_key: link.key_pair.as_ref().map(KeyPair::public_base64),
-        };
-        self.send_control("client_hello", &hello, now);
+        let features = Object::new()
+            .truth("compression", performance.compression.is_some())
+            .truth("encryption", link.key_pair.is_some())
+            .truth("msgpack", performance.encoding == Encoding::Msgpack)
+            .truth("full_duplex", true)
+            .truth("bound_keys", true)
+            .truth("message_signing", self.config.security.signing.is_some())
+            .truth("batching", true);
+        let public_key = link.key_pair.as_ref().map(KeyPair::public_base64);
+        let hello = Object::new()
+            .text("client_version", &self.config.client_version)
+            .unsigned("protocol_version", PROTOCOL_VERSION)
+            .object("features", features)
+            .optional_text("encryption_public_key", public_key.as_deref());
+        self.send_control("client_hello", hello, now);
     }
 
     /// Whether a control message may go out: not between a hello with a key and the answer to it.
@@ -252,8 +268,7 @@ impl Client {
     }
 
     pub(super) fn on_server_ready(&mut self, message: &Message, now: Moment) {
-        let outer: ServerReady = message.payload().parse_control().unwrap_or_default();
-        let inner = outer.details.map(|details| *details).unwrap_or_default();
+        let (outer, inner) = message.payload().read_control(ServerReady::read).unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
         link.info.connection_id = outer.connection_id.or(inner.connection_id).or(link.info.connection_id.take());
@@ -267,7 +282,7 @@ impl Client {
     }
 
     pub(super) fn on_server_hello(&mut self, message: &Message, now: Moment) {
-        let hello: ServerHello = message.payload().parse_control().unwrap_or_default();
+        let hello = message.payload().read_control(ServerHello::read).unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
         link.info.connection_id = hello.connection_id.clone().or(link.info.connection_id.take());

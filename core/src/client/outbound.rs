@@ -1,8 +1,6 @@
 //! What goes to the server: messages of the application, at once or from the queue, and control messages.
 //! Source: PROTOCOL.md §7.3, §7.4.
 
-use serde::Serialize;
-
 use crate::{
     channel::check_outgoing,
     config::ClientConfig,
@@ -12,7 +10,7 @@ use crate::{
     error::Code,
     io::Frame,
     time::Moment,
-    wire::{Head, Payload, Priority, batch},
+    wire::{Head, Priority, batch, control::Object},
 };
 
 use super::{
@@ -279,21 +277,15 @@ impl Client {
     }
 
     /// Sends a message of the protocol itself and gives its id.
-    pub(super) fn send_control<T: Serialize>(&mut self, kind: &str, payload: &T, now: Moment) -> String {
+    pub(super) fn send_control(&mut self, kind: &str, payload: Object, now: Moment) -> String {
         self.send_answer(kind, payload, None, now)
     }
 
     /// The same, as the answer to the message with this id.
-    pub(super) fn send_answer<T: Serialize>(
-        &mut self,
-        kind: &str,
-        payload: &T,
-        answers: Option<&str>,
-        now: Moment,
-    ) -> String {
+    pub(super) fn send_answer(&mut self, kind: &str, payload: Object, answers: Option<&str>, now: Moment) -> String {
         let id = self.rng.message_id(self.wall.at(now));
         let timestamp = self.wall.at(now).to_string();
-        let payload = Payload::new(payload).expect("control payloads are plain structs");
+        let payload = payload.into_payload();
         let head =
             Head { kind, id: Some(&id), timestamp: Some(&timestamp), correlation_id: answers, ..Head::default() };
         if let Some(link) = &mut self.link {

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use crate::{
     delivery::{RateLimit, TokenBucket},
     time::Moment,
-    wire::Message,
+    wire::{Message, control::Value},
 };
 
 use super::Client;
@@ -23,15 +20,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 const MEMORY: Duration = Duration::from_secs(60);
 
 /// What servers say of their limits; published ones differ, so each member is taken only if it is a number.
-#[derive(Deserialize, Default)]
-#[serde(default)]
+#[derive(Default)]
 struct Words {
     /// Seconds.
-    retry_after: Value,
+    retry_after: Option<f64>,
     /// Messages in one window.
-    limit: Value,
+    limit: Option<f64>,
     /// Seconds; 1 when it is missing.
-    window: Value,
+    window: Option<f64>,
+}
+
+impl Words {
+    fn read(payload: Value<'_>) -> Self {
+        let positive = |name| payload.member(name)?.number().filter(|number| *number > 0.0);
+        Self { retry_after: positive("retry_after"), limit: positive("limit"), window: positive("window") }
+    }
 }
 
 impl Client {
@@ -46,13 +49,13 @@ impl Client {
     }
 
     fn pace(&mut self, message: &Message, least: Option<Duration>, now: Moment) {
-        let words: Words = message.payload().parse_control().unwrap_or_default();
-        let positive = |value: &Value| value.as_f64().filter(|number| *number > 0.0);
-        let named = positive(&words.limit).map(|limit| RateLimit {
+        let words = message.payload().read_control(|payload| Some(Words::read(payload))).unwrap_or_default();
+        let named = words.limit.map(|limit| RateLimit {
             capacity: limit.min(f64::from(u32::MAX)) as u32,
-            refill: limit / positive(&words.window).unwrap_or(1.0),
+            refill: limit / words.window.unwrap_or(1.0),
         });
-        let pause = positive(&words.retry_after)
+        let pause = words
+            .retry_after
             .map(|seconds| Duration::from_secs_f64(seconds.min(LONGEST_PAUSE.as_secs_f64())))
             .or(least);
         if named.is_none() && pause.is_none() {

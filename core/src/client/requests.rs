@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
-use serde_json::{Value, json};
-
 use crate::{
     error::Code,
     io::Frame,
     time::Moment,
-    wire::{self, Message},
+    wire::{
+        self, Message,
+        control::{Object, Value},
+    },
 };
 
 use super::{Client, ConnectionState, Event, Notice, NoticeKind, RequestId, ServerError, Timer};
@@ -46,24 +46,20 @@ pub enum Request {
 }
 
 /// Settings to change; what is `None` stays. A server may ignore any of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfigUpdate {
     /// Whether large messages are compressed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub compression_enabled: Option<bool>,
     /// Size in bytes above which they are.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub compression_threshold: Option<u64>,
     /// Messages in one batch.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<u64>,
     /// Bound of the server's queue for this client, in messages.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_queue_size: Option<u64>,
 }
 
 /// What to bring up to date.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SyncRequest {
     /// Which topics; empty means all that are subscribed to.
     pub topics: Vec<String>,
@@ -73,6 +69,29 @@ pub struct SyncRequest {
     pub include_history: bool,
     /// The last `seq` seen, if that matters to the server.
     pub last_sequence: u64,
+}
+
+impl ConfigUpdate {
+    fn written(&self) -> Object {
+        let numbers = [
+            ("batch_size", self.batch_size),
+            ("compression_threshold", self.compression_threshold),
+            ("max_queue_size", self.max_queue_size),
+        ];
+        let enabled = self.compression_enabled;
+        let object = enabled.map_or_else(Object::new, |enabled| Object::new().truth("compression_enabled", enabled));
+        numbers.into_iter().fold(object, |object, (name, number)| object.optional_unsigned(name, number))
+    }
+}
+
+impl SyncRequest {
+    fn written(&self) -> Object {
+        Object::new()
+            .truth("include_history", self.include_history)
+            .truth("include_snapshots", self.include_snapshots)
+            .unsigned("last_sequence", self.last_sequence)
+            .texts("topics", &self.topics)
+    }
 }
 
 impl Request {
@@ -110,11 +129,11 @@ impl Request {
         }
     }
 
-    fn payload(&self) -> Value {
+    fn payload(&self) -> Object {
         match self {
-            Self::UpdateConfig(update) => json!(update),
-            Self::Sync(sync) => json!(sync),
-            Self::Encryption => json!({ "action": "status" }),
+            Self::UpdateConfig(update) => update.written(),
+            Self::Sync(sync) => sync.written(),
+            Self::Encryption => Object::new().text("action", "status"),
             Self::Health
             | Self::Metrics
             | Self::ServerConfig
@@ -122,7 +141,7 @@ impl Request {
             | Self::Handlers
             | Self::SequenceStats
             | Self::SystemStatus
-            | Self::ConnectionState => json!({}),
+            | Self::ConnectionState => Object::new(),
         }
     }
 }
@@ -219,7 +238,7 @@ impl Client {
             return Err(RequestError::TooMany { limit: MAX_PENDING });
         }
         let id = self.subscriptions.next_request();
-        let sent_as = self.send_control(request.kind(), &request.payload(), now);
+        let sent_as = self.send_control(request.kind(), request.payload(), now);
         let deadline = now + self.config.timeouts.request;
         self.requests.0.push_back(Pending { request: id, answer_kind: request.answer_kind(), sent_as, deadline });
         if self.link.is_none() {
@@ -297,28 +316,31 @@ impl Client {
             return;
         }
         let metrics = self.metrics(now);
-        let figures = json!({
-            "messages_received": metrics.messages_received,
-            "messages_sent": metrics.messages_sent,
-            "bytes_received": metrics.bytes_received,
-            "bytes_sent": metrics.bytes_sent,
-            "messages_lost": metrics.messages_lost,
-            "latency_ms": metrics.latency.map(|latency| latency.as_millis() as u64),
-        });
+        let figures =
+            Object::new().unsigned("bytes_received", metrics.bytes_received).unsigned("bytes_sent", metrics.bytes_sent);
+        let figures = match metrics.latency {
+            Some(latency) => figures.unsigned("latency_ms", latency.as_millis() as u64),
+            None => figures.json("latency_ms", "null"),
+        };
+        let figures = figures
+            .unsigned("messages_lost", metrics.messages_lost)
+            .unsigned("messages_received", metrics.messages_received)
+            .unsigned("messages_sent", metrics.messages_sent);
         let (kind, payload) = match question.kind() {
             "metrics_request" => ("metrics_response", figures),
-            "sync_request" => ("sync_response", json!({ "topics": self.topics() })),
-            _ => ("health_check_response", json!({ "status": "healthy", "diagnostics": figures })),
+            "sync_request" => ("sync_response", Object::new().texts("topics", self.topics())),
+            _ => ("health_check_response", Object::new().object("diagnostics", figures).text("status", "healthy")),
         };
-        self.send_answer(kind, &payload, question.id(), now);
+        self.send_answer(kind, payload, question.id(), now);
     }
 
     /// The message inside a `priority_message`, or the message itself when there is none.
     fn unwrap_priority(&self, outer: Message) -> Message {
-        let payload: Value = outer.payload().parse_control().unwrap_or_default();
-        let inner = payload.get("message").filter(|inner| inner.is_object()).map(Value::to_string);
-        let decoded = inner.and_then(|text| wire::decode(&Frame::Text(text.into()), &self.config.limits, None).ok());
-        match decoded {
+        let inner = outer.payload().read_control(|payload| {
+            let text = payload.member("message").and_then(Value::object)?.as_json().to_owned();
+            wire::decode(&Frame::Text(text.into()), &self.config.limits, None).ok()
+        });
+        match inner {
             Some(inner) => inner.arrived_with(&outer),
             None => outer,
         }

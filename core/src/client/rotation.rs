@@ -20,7 +20,7 @@ impl Client {
             return Err(RotateError::NotSupported);
         }
         let public_key = keys.start(&mut self.rng).ok_or(RotateError::UnderWay)?;
-        self.send_control("key_rotation_request", &RotationRequest { public_key }, now);
+        self.send_control("key_rotation_request", RotationRequest { public_key }.written(), now);
         Ok(())
     }
 
@@ -66,7 +66,7 @@ impl Client {
     }
 
     pub(super) fn on_rotation_request(&mut self, message: &Message, now: Moment) {
-        let request: RotationRequest = message.payload().parse_control().unwrap_or_default();
+        let request = message.payload().read_control(RotationRequest::read).unwrap_or_default();
         let Some(link) = self.link.as_mut().filter(|link| link.full_duplex && message.is_encrypted()) else { return };
         let Some(keys) = link.channel.keys() else { return };
         let answer = match keys.on_request(&request.public_key, &mut self.rng) {
@@ -77,7 +77,7 @@ impl Client {
         let success = answer.is_some();
         let timestamp = self.wall.at(now).to_string();
         let response = RotationResponse { success, new_public_key: answer, timestamp };
-        self.send_control("key_rotation_response", &response, now);
+        self.send_control("key_rotation_response", response.written(), now);
         if success && let Some(keys) = self.link.as_mut().and_then(|link| link.channel.keys()) {
             keys.switch();
             self.after_rotation(now);
@@ -86,7 +86,7 @@ impl Client {
     }
 
     pub(super) fn on_rotation_response(&mut self, message: &Message, now: Moment) {
-        let response: RotationResponse = message.payload().parse_control().unwrap_or_default();
+        let response = message.payload().read_control(RotationResponse::read).unwrap_or_default();
         let Some(link) = self.link.as_mut().filter(|_| message.is_encrypted()) else { return };
         let Some(keys) = link.channel.keys() else { return };
         let public_key = response.new_public_key.as_deref().filter(|_| response.success);

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     delivery::{Position, TopicRecovery},
     security::Secret,
     time::Moment,
     topic,
-    wire::Message,
+    wire::{
+        Message,
+        control::{Object, Value},
+    },
 };
 
 use super::{Client, Event, RequestId, SubscribeError, SubscriptionAction, SubscriptionOutcome, Timer};
@@ -36,32 +37,48 @@ struct Pending {
     deadline: Moment,
 }
 
-#[derive(Serialize)]
-struct Request<'a> {
-    action: &'a str,
-    topics: &'a [String],
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    recover: bool,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    recovery: BTreeMap<String, Position>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    channel_tokens: BTreeMap<&'a str, String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
+/// The answer to a request.
+#[derive(Default)]
 struct Answer {
     action: Option<String>,
-    failed_topics: Vec<FailedTopic>,
-    recovery: BTreeMap<String, TopicRecovery>,
+    /// Topics that were refused, and why.
+    failed_topics: Vec<(String, String)>,
+    recovery: Vec<(String, TopicRecovery)>,
+}
+
+impl Answer {
+    fn read(payload: Value<'_>) -> Option<Self> {
+        let failed = |items: Value<'_>| items.items()?.into_iter().map(failed_topic).collect();
+        let recovery = |topics: Value<'_>| {
+            let topics = topics.object()?.members().into_iter();
+            topics.map(|(name, answer)| Some((name, topic_recovery(answer.object()?)?))).collect()
+        };
+        Some(Self {
+            action: payload.optional("action", Value::text)?,
+            failed_topics: payload.optional("failed_topics", failed)?.unwrap_or_default(),
+            recovery: payload.optional("recovery", recovery)?.unwrap_or_default(),
+        })
+    }
 }
 
 /// Published servers write objects; a bare name is understood too.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum FailedTopic {
-    Named { topic: String, error: Option<String> },
-    Bare(String),
+fn failed_topic(item: Value<'_>) -> Option<(String, String)> {
+    match item.object() {
+        Some(named) => {
+            let error = named.optional("error", Value::text)?;
+            Some((named.member("topic")?.text()?, error.unwrap_or_default()))
+        }
+        None => Some((item.text()?, String::new())),
+    }
+}
+
+fn topic_recovery(answer: Value<'_>) -> Option<TopicRecovery> {
+    Some(TopicRecovery {
+        epoch: answer.optional("epoch", Value::text)?,
+        offset: answer.optional("offset", Value::unsigned)?,
+        recovered: answer.optional("recovered", Value::truth)?,
+        count: answer.optional("count", Value::unsigned)?,
+    })
 }
 
 impl Subscriptions {
@@ -204,9 +221,9 @@ impl Client {
     fn send_request(&mut self, action: SubscriptionAction, topics: &[String], now: Moment) -> String {
         let positions = match action {
             SubscriptionAction::Subscribe => self.positions_for(topics),
-            SubscriptionAction::Unsubscribe => BTreeMap::new(),
+            SubscriptionAction::Unsubscribe => Vec::new(),
         };
-        self.send_topics(action.as_str(), topics, positions, now)
+        self.send_topics(action.as_str(), topics, &positions, now)
     }
 
     /// Writes a request about topics, with the positions from which a server with a history is to go on.
@@ -214,16 +231,26 @@ impl Client {
         &mut self,
         action: &str,
         topics: &[String],
-        recovery: BTreeMap<String, Position>,
+        recovery: &[(String, Position)],
         now: Moment,
     ) -> String {
         let keeps_history = self.link.as_ref().is_some_and(|link| link.recovery);
         let recover = keeps_history && self.config.delivery.recovery && action != "unsubscribe";
-        let recovery = if recover { recovery } else { BTreeMap::new() };
-        let tokens = &self.subscriptions.tokens;
-        let channel_tokens =
-            topics.iter().filter_map(|topic| Some((topic.as_str(), tokens.get(topic)?.expose().to_owned()))).collect();
-        self.send_control("subscription_update", &Request { action, topics, recover, recovery, channel_tokens }, now)
+        let mut request = Object::new().text("action", action).texts("topics", topics);
+        if recover {
+            let positions = recovery.iter().fold(Object::new(), |all, (topic, position)| {
+                let known = Object::new().text("epoch", &position.epoch);
+                all.object(topic, known.optional_unsigned("offset", position.offset))
+            });
+            request = request.truth("recover", true).filled("recovery", positions);
+        }
+        let mut tokens = Object::new();
+        for (topic, token) in &self.subscriptions.tokens {
+            if topics.contains(topic) {
+                tokens = tokens.text(topic, token.expose());
+            }
+        }
+        self.send_control("subscription_update", request.filled("channel_tokens", tokens), now)
     }
 
     /// Asks for every wanted topic on a connection that has just become ready.
@@ -254,15 +281,8 @@ impl Client {
     }
 
     pub(super) fn on_subscription_answer(&mut self, message: &Message) {
-        let answer: Answer = message.payload().parse_control().unwrap_or_default();
-        let refused: Vec<(String, String)> = answer
-            .failed_topics
-            .into_iter()
-            .map(|failed| match failed {
-                FailedTopic::Named { topic, error } => (topic, error.unwrap_or_default()),
-                FailedTopic::Bare(topic) => (topic, String::new()),
-            })
-            .collect();
+        let answer = message.payload().read_control(Answer::read).unwrap_or_default();
+        let refused = answer.failed_topics;
         self.on_recovery_answers(&answer.recovery);
         let exact = self.link.as_ref().is_some_and(|link| link.full_duplex);
         let ended = self.subscriptions.answered(message.correlation_id(), answer.action.as_deref(), exact);

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::Mac as _;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Code, rng::Rng, time::WallTime};
+use crate::{error::Code, rng::Rng, signed::Signatures, time::WallTime};
 
 use super::{
     Role, Secret,
@@ -59,7 +59,13 @@ pub struct SigningConfig {
     pub verification: Verification,
     /// How far the clocks of both ends may differ. Default 5 min.
     pub max_skew: Duration,
+    /// Begins to sign on a connection. Nothing else leads to the code of signatures, so a program that makes no such
+    /// configuration is built without it.
+    pub(crate) begin: Begin,
 }
+
+/// Gives what signs and checks on one connection.
+pub(crate) type Begin = fn(&SigningConfig, Role, &mut Rng) -> Box<dyn Signatures>;
 
 impl SigningConfig {
     /// The defaults, with this key.
@@ -71,6 +77,7 @@ impl SigningConfig {
             publications: true,
             verification: Verification::default(),
             max_skew: Duration::from_secs(5 * 60),
+            begin: |config, role, rng| Box::new(Signing::new(config.clone(), role, rng)),
         }
     }
 

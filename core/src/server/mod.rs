@@ -33,7 +33,7 @@ use crate::{
     error::{Code, close},
     io::{Close, Frame},
     rng::{Rng, Seed},
-    security::{Role, RotateError, Signing},
+    security::{Role, RotateError},
     time::{Moment, Timers, WallClock, WallTime},
     wire::Encoding,
 };
@@ -91,7 +91,7 @@ impl Peer {
     ) -> Self {
         let compression = config.compression.filter(|_| params.compression);
         let mut rng = Rng::new(seed);
-        let signing = config.signing.clone().map(|config| Signing::new(config, Role::Server, &mut rng));
+        let signing = config.signing.as_ref().map(|config| (config.begin)(config, Role::Server, &mut rng));
         let mut peer = Self {
             channel: Channel::new(params.encoding, compression, signing),
             config,

@@ -37,7 +37,7 @@ impl Peer {
             return Err(RotateError::NotSupported);
         }
         let public_key = keys.start(&mut self.rng).ok_or(RotateError::UnderWay)?;
-        self.send_control("key_rotation_request", &RotationRequest { public_key }, None, now);
+        self.send_payload("key_rotation_request", &RotationRequest { public_key }.written().into_payload(), None, now);
         Ok(())
     }
 
@@ -61,7 +61,7 @@ impl Peer {
         let Some(keys) = self.channel.keys().filter(|_| message.is_encrypted()) else {
             return self.send_error(Code::EncryptionRequired, "the connection is not encrypted", true, id, now);
         };
-        let request: RotationRequest = message.payload().parse_control().unwrap_or_default();
+        let request = message.payload().read_control(RotationRequest::read).unwrap_or_default();
         // Published clients go on with the old key, so they are refused.
         let wish = if self.full_duplex {
             keys.on_request(&request.public_key, &mut self.rng)
@@ -76,7 +76,7 @@ impl Peer {
         let success = answer.is_some();
         let timestamp = self.wall.at(now).to_string();
         let response = RotationResponse { success, new_public_key: answer, timestamp };
-        self.send_control("key_rotation_response", &response, id, now);
+        self.send_payload("key_rotation_response", &response.written().into_payload(), id, now);
         if success
             && !self.over
             && let Some(keys) = self.channel.keys()
@@ -88,7 +88,7 @@ impl Peer {
     }
 
     pub(super) fn on_rotation_response(&mut self, message: &Message, now: Moment) {
-        let response: RotationResponse = message.payload().parse_control().unwrap_or_default();
+        let response = message.payload().read_control(RotationResponse::read).unwrap_or_default();
         let Some(keys) = self.channel.keys().filter(|_| message.is_encrypted()) else { return };
         let public_key = response.new_public_key.as_deref().filter(|_| response.success);
         match keys.on_answer(public_key, &mut self.rng) {

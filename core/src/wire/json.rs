@@ -4,7 +4,7 @@
 //! is UTF-8. An escape that names half of a surrogate pair is grammatical and passes too; where such
 //! text is unescaped, it becomes U+FFFD.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use crate::error::Code;
 
@@ -37,7 +37,53 @@ pub(super) fn index(text: &[u8], max_depth: usize) -> Result<Envelope, DecodeErr
 /// Where the items of the array `name` are in a valid JSON object; `None` when there is no such array. Of several
 /// members of that name the first counts. After `most` items one more is given, and no further ones are looked for.
 pub(super) fn items_of(text: &[u8], name: &str, most: usize) -> Option<Vec<Range<usize>>> {
-    Scanner::new(text, DEEPEST).items_of(name, most).unwrap_or_default()
+    let mut found = None;
+    let mut scanner = Scanner::new(text, DEEPEST);
+    scanner
+        .members(|scanner, start, end| {
+            if &scanner.text[start..end] == name.as_bytes() {
+                found = scanner.items(most)?;
+                return Ok(false);
+            }
+            scanner.skip_value().map(|_| true)
+        })
+        .ok()?;
+    found
+}
+
+/// Where the items of a valid JSON array are; `None` when it is none. After `most` items one more is given.
+pub(super) fn items(text: &[u8], most: usize) -> Option<Vec<Range<usize>>> {
+    Scanner::new(text, DEEPEST).items(most).unwrap_or_default()
+}
+
+/// A member of an object.
+pub(super) struct Member<'a> {
+    /// The content of its name, still escaped.
+    name: &'a [u8],
+    /// Where its value is.
+    pub(super) value: Range<usize>,
+}
+
+impl Member<'_> {
+    /// Its name.
+    pub(super) fn name(&self) -> Cow<'_, str> {
+        match std::str::from_utf8(self.name) {
+            Ok(name) if memchr::memchr(b'\\', self.name).is_none() => Cow::Borrowed(name),
+            _ => Cow::Owned(unescape(self.name)),
+        }
+    }
+}
+
+/// Looks at each member of a valid JSON object in turn; at none when it is no object.
+pub(super) fn each_member(text: &[u8], mut look: impl FnMut(Member<'_>)) {
+    let mut scanner = Scanner::new(text, DEEPEST);
+    // Text that is not valid has no members from there on.
+    let _ = scanner.members(|scanner, start, end| {
+        let value = scanner.at;
+        scanner.skip_value()?;
+        look(Member { name: &scanner.text[start..end], value: value..scanner.at });
+        Ok(true)
+    });
 }
 
 /// Checks that `text` is UTF-8.
@@ -285,8 +331,9 @@ impl<'a> Scanner<'a> {
         Ok(envelope)
     }
 
-    /// Reads up to the array `name` of an object, and through it.
-    fn items_of(&mut self, name: &str, most: usize) -> Result<Option<Vec<Range<usize>>>, Fault> {
+    /// Reads an object. For each member `value` is told where the content of its name is; it reads the value, and
+    /// says whether to go on.
+    fn members(&mut self, mut value: impl FnMut(&mut Self, usize, usize) -> Result<bool, Fault>) -> Result<(), Fault> {
         self.skip_space();
         let mut next = b'{';
         while self.peek() == Some(next) {
@@ -297,14 +344,13 @@ impl<'a> Scanner<'a> {
             }
             let start = self.at + 1;
             let (_, end) = self.name_and_colon()?;
-            if &self.text[start..end] == name.as_bytes() {
-                return self.items(most);
+            if !value(self, start, end)? {
+                break;
             }
-            self.skip_value()?;
             self.skip_space();
             next = b',';
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Reads a value; gives the spans of its items if it is an array.

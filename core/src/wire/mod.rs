@@ -9,6 +9,7 @@
 
 pub(crate) mod batch;
 mod compress;
+pub(crate) mod control;
 mod decode;
 mod encode;
 mod envelope;
