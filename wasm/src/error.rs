@@ -1,6 +1,6 @@
 //! Errors as JavaScript sees them: an `Error` with `code` and `retryable`, made into a `WseError` by the wrapper.
 
-use js_sys::{Error, Reflect};
+use js_sys::{Error, JsString, Reflect};
 use wasm_bindgen::JsValue;
 use wse_client_core::{
     client::{SendError, SubscribeError},
@@ -52,5 +52,5 @@ fn name_in_typescript(setting: &str) -> &str {
 
 /// A problem may name other settings ("must not be shorter than …").
 fn translate(problem: &str) -> String {
-    NAMES.iter().fold(problem.to_owned(), |text, (core, name)| text.replace(core, name))
+    NAMES.iter().fold(JsString::from(problem), |text, (core, name)| text.replace(core, name)).into()
 }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::{
     Payload, PayloadEncoding,
     json::{self, Member},
+    number,
 };
 
 /// A JSON value that passed the checks of [`json`]: its text, without space around it.
@@ -83,7 +84,7 @@ impl<'a> Value<'a> {
 
     /// A number.
     pub(crate) fn number(self) -> Option<f64> {
-        self.0.starts_with(|first: char| first == '-' || first.is_ascii_digit()).then(|| self.0.parse().ok())?
+        self.0.starts_with(|first: char| first == '-' || first.is_ascii_digit()).then(|| number::parse(self.0))
     }
 
     /// `true` or `false`.

@@ -146,7 +146,6 @@ fn hex4(text: &[u8]) -> Option<(u32, &[u8])> {
 
 /// Appends `text` as a JSON string, quotes included.
 pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut clean = 0;
@@ -164,13 +163,20 @@ pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(&bytes[clean..at]);
         clean = at + 1;
         if short == 0 {
-            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            let [high, low] = hex(byte);
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
         } else {
             out.extend_from_slice(&[b'\\', short]);
         }
     }
     out.extend_from_slice(&bytes[clean..]);
     out.push(b'"');
+}
+
+/// The two lower-case hex digits of a byte.
+pub(super) const fn hex(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[(byte >> 4) as usize], DIGITS[(byte & 15) as usize]]
 }
 
 /// Appends a number.

@@ -17,6 +17,7 @@ mod json;
 mod limits;
 mod message;
 mod msgpack;
+mod number;
 
 pub use compress::{compress, inflate};
 pub use decode::{DecodeError, decode};
