@@ -1,7 +1,7 @@
 //! From a message of the application to the application: once, in order, or with a word about what is missing.
 //! Source: PROTOCOL.md §6.6.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use crate::{
     delivery::{LostRange, Outcome, Overdue, Position, TopicRecovery, Verdict},
@@ -126,15 +126,17 @@ impl Client {
 
     /// What the server is told with a request for `topics`, so that it can send what was missed.
     pub(super) fn positions_for(&self, topics: &[String]) -> Vec<(String, Position)> {
-        let mut names = BTreeSet::new();
-        names.extend(topics.iter().map(String::as_str));
-        let patterns: Vec<&str> = names.iter().copied().filter(|topic| topic::is_pattern(topic)).collect();
+        let patterns: Vec<&String> = topics.iter().filter(|topic| topic::is_pattern(topic)).collect();
         let met = |known: &str| patterns.iter().any(|pattern| topic::matches(pattern, known));
-        self.positions
+        let mut positions: Vec<(String, Position)> = self
+            .positions
             .iter()
-            .filter(|(known, _)| names.contains(known) || met(known))
+            .filter(|(known, _)| met(known))
             .map(|(known, position)| (known.to_owned(), position))
-            .collect()
+            .collect();
+        let named = topics.iter().filter(|name| !met(name));
+        positions.extend(named.filter_map(|name| Some((name.clone(), self.positions.position(name)?))));
+        positions
     }
 
     pub(super) fn on_recovery_answers(&mut self, answers: &[(String, TopicRecovery)]) {

@@ -106,6 +106,8 @@ struct Track {
     epoch: String,
     next: u64,
     used: u64,
+    /// What is missing after `next`, and was asked about.
+    gap: Option<Gap>,
 }
 
 #[derive(Debug)]
@@ -122,7 +124,6 @@ pub struct Positions {
     capacity: usize,
     clock: u64,
     tracks: BTreeMap<String, Track>,
-    gaps: BTreeMap<String, Gap>,
 }
 
 impl Positions {
@@ -131,7 +132,7 @@ impl Positions {
 
     /// No positions yet.
     pub const fn new(capacity: usize) -> Self {
-        Self { capacity, clock: 0, tracks: BTreeMap::new(), gaps: BTreeMap::new() }
+        Self { capacity, clock: 0, tracks: BTreeMap::new() }
     }
 
     /// Judges a publication, and moves the position when it is to be delivered.
@@ -146,7 +147,7 @@ impl Positions {
         if track.epoch != epoch {
             let lost = jump(track, epoch, offset);
             track.next = offset.saturating_add(1);
-            self.gaps.remove(topic);
+            track.gap = None;
             return Verdict::NewEpoch(lost);
         }
         if offset < track.next {
@@ -154,10 +155,10 @@ impl Positions {
         }
         if offset == track.next {
             track.next = offset.saturating_add(1);
-            self.note_progress(topic, offset);
+            track.note_progress(offset);
             return Verdict::Deliver;
         }
-        Verdict::Gap { ask: self.note_gap(topic, offset, now) }
+        Verdict::Gap { ask: track.note_gap(offset, now) }
     }
 
     /// Takes the server's answer about a topic. `None` when there is nothing to tell: the topic was not known, or
@@ -172,7 +173,7 @@ impl Positions {
             return None;
         };
         if track.epoch != epoch {
-            self.gaps.remove(topic);
+            track.gap = None;
             let lost = jump(track, epoch, first);
             track.next = first;
             return Some(Outcome { count: head - first, lost });
@@ -183,7 +184,7 @@ impl Positions {
             return (head > missed).then(|| Outcome { count: head - missed, lost: Vec::new() });
         }
         track.next = first;
-        self.gaps.remove(topic);
+        track.gap = None;
         let lost = LostRange { epoch: epoch.to_owned(), from: missed, to: Some(first - 1) };
         Some(Outcome { count: head - first, lost: vec![lost] })
     }
@@ -192,15 +193,14 @@ impl Positions {
     pub fn skip(&mut self, topic: &str, epoch: &str, to: u64) -> Option<LostRange> {
         let track = self.tracks.get_mut(topic).filter(|track| track.epoch == epoch && track.next <= to)?;
         let from = std::mem::replace(&mut track.next, to.saturating_add(1));
-        if self.gaps.get(topic).is_some_and(|gap| gap.ahead <= to) {
-            self.gaps.remove(topic);
-        }
+        track.gap.take_if(|gap| gap.ahead <= to);
         Some(LostRange { epoch: epoch.to_owned(), from, to: Some(to) })
     }
 
     /// What to do about gaps whose time has come; call until it answers `None`.
     pub fn overdue(&mut self, now: Moment) -> Option<Overdue> {
-        let (topic, gap) = self.gaps.iter_mut().find(|(_, gap)| gap.again_at <= now)?;
+        let mut gaps = self.tracks.iter_mut().filter_map(|(topic, track)| Some((topic, track.gap.as_mut()?)));
+        let (topic, gap) = gaps.find(|(_, gap)| gap.again_at <= now)?;
         let topic = topic.clone();
         if gap.asked < MAX_ASKED {
             gap.again_at = now + FIRST_PAUSE * 2_u32.pow(gap.asked);
@@ -208,20 +208,23 @@ impl Positions {
             return Some(Overdue::Ask(topic));
         }
         let ahead = gap.ahead;
-        self.gaps.remove(&topic);
-        let epoch = self.tracks.get(&topic)?.epoch.clone();
+        let track = self.tracks.get_mut(&topic)?;
+        track.gap = None;
+        let epoch = track.epoch.clone();
         let lost = self.skip(&topic, &epoch, ahead)?;
         Some(Overdue::GivenUp(topic, lost))
     }
 
     /// When [`Positions::overdue`] has something to do.
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.gaps.values().map(|gap| gap.again_at).min()
+        self.tracks.values().filter_map(|track| Some(track.gap.as_ref()?.again_at)).min()
     }
 
     /// Forgets gaps: the connection is over, and the next one starts with a question about everything.
     pub fn disconnected(&mut self) {
-        self.gaps.clear();
+        for track in self.tracks.values_mut() {
+            track.gap = None;
+        }
     }
 
     /// Whether a topic is tracked.
@@ -242,7 +245,6 @@ impl Positions {
     /// Forgets the topics for which `keep` is false.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.tracks.retain(|topic, _| keep(topic));
-        self.gaps.retain(|topic, _| self.tracks.contains_key(topic));
     }
 
     fn track(&mut self, topic: &str, epoch: &str, next: u64) {
@@ -252,7 +254,7 @@ impl Positions {
         if self.tracks.len() >= self.capacity {
             self.make_room();
         }
-        self.tracks.insert(topic.to_owned(), Track { epoch: epoch.to_owned(), next, used: self.clock });
+        self.tracks.insert(topic.to_owned(), Track { epoch: epoch.to_owned(), next, used: self.clock, gap: None });
     }
 
     /// Forgets the eighth that was not used for longest: room for many at once.
@@ -269,30 +271,28 @@ impl Positions {
             }
         }
         self.tracks.retain(|_, track| track.used > latest);
-        self.gaps.retain(|topic, _| self.tracks.contains_key(topic));
-    }
-
-    /// Closes a gap that is filled, and has patience with one that fills.
-    fn note_progress(&mut self, topic: &str, offset: u64) {
-        if let Some(gap) = self.gaps.get_mut(topic) {
-            gap.asked = 1;
-            if gap.ahead <= offset {
-                self.gaps.remove(topic);
-            }
-        }
-    }
-
-    fn note_gap(&mut self, topic: &str, offset: u64, now: Moment) -> bool {
-        if let Some(gap) = self.gaps.get_mut(topic) {
-            gap.ahead = gap.ahead.max(offset);
-            return false;
-        }
-        self.gaps.insert(topic.to_owned(), Gap { ahead: offset, asked: 1, again_at: now + FIRST_PAUSE });
-        true
     }
 }
 
 impl Track {
+    /// Closes a gap that is filled, and has patience with one that fills.
+    fn note_progress(&mut self, offset: u64) {
+        if let Some(gap) = &mut self.gap {
+            gap.asked = 1;
+        }
+        self.gap.take_if(|gap| gap.ahead <= offset);
+    }
+
+    /// Whether the gap is new.
+    fn note_gap(&mut self, offset: u64, now: Moment) -> bool {
+        if let Some(gap) = &mut self.gap {
+            gap.ahead = gap.ahead.max(offset);
+            return false;
+        }
+        self.gap = Some(Gap { ahead: offset, asked: 1, again_at: now + FIRST_PAUSE });
+        true
+    }
+
     fn position(&self) -> Position {
         Position { epoch: self.epoch.clone(), offset: self.next.checked_sub(1) }
     }
