@@ -1,13 +1,13 @@
 //! Settings of a client.
 
-use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
+use std::{fmt::Display, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use wse_client_core::{
     config::{ClientConfig, ConfigError, Credentials, OfflineConfig, RecordConfig},
     delivery::{BatchConfig, RateLimit},
-    resilience::PoolConfig,
-    security::Secret,
+    resilience::{BackoffStrategy, PoolConfig},
+    security::{Secret, SigningConfig},
     wire::{Compression, Encoding, Limits},
 };
 
@@ -40,6 +40,7 @@ pub struct Builder {
     event_buffer: usize,
     send_buffer: usize,
     write_timeout: Duration,
+    record_to: Option<PathBuf>,
 }
 
 impl Builder {
@@ -54,6 +55,7 @@ impl Builder {
             event_buffer: 1024,
             send_buffer: 1 << 20,
             write_timeout: Duration::from_secs(20),
+            record_to: None,
         }
     }
 
@@ -127,7 +129,9 @@ impl Builder {
         let dialer = Dialer::new(tls::client_config(&self.root_certificates)?, &self.config.limits);
         let shared = Arc::new(Shared::new(self.config, self.event_buffer, self.send_buffer)?);
         shared.command(|engine, now| engine.connect(now));
-        runtime.spawn(Driver::new(Arc::clone(&shared), dialer, self.provider, self.write_timeout).run());
+        let mut driver = Driver::new(Arc::clone(&shared), dialer, self.provider, self.write_timeout);
+        driver.record_to = self.record_to;
+        runtime.spawn(driver.run());
         Ok(Client::new(shared))
     }
 
@@ -220,6 +224,32 @@ impl Builder {
         self
     }
 
+    /// Age at which the key of a connection is renewed in mid-session. Default 1 h; `None`: only before its counter is
+    /// used up.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let builder = wse_client::Client::builder("ws://a/wse").rotate_after(Duration::from_secs(600));
+    /// assert_eq!(builder.config().security.rotate_after, Some(Duration::from_secs(600)));
+    /// ```
+    pub fn rotate_after(mut self, age: impl Into<Option<Duration>>) -> Self {
+        self.config.security.rotate_after = age.into();
+        self
+    }
+
+    /// Signs what is published, and messages of selected types, with a key that the server knows. Default `None`.
+    ///
+    /// ```
+    /// use wse_client::{Client, SigningConfig};
+    /// let mut signing = SigningConfig::new("at least thirty-two bytes of text".into());
+    /// signing.kinds.insert("order".into());
+    /// assert!(Client::builder("ws://a/wse").signing(signing).config().check().is_ok());
+    /// ```
+    pub fn signing(mut self, signing: impl Into<Option<SigningConfig>>) -> Self {
+        self.config.security.signing = signing.into();
+        self
+    }
+
     /// Compress large messages, and accept compressed ones; `None`: neither. Default: over 1024 bytes.
     ///
     /// ```
@@ -292,6 +322,16 @@ impl Builder {
         self
     }
 
+    /// Ping less often and compress harder while the network is poor. Default false.
+    ///
+    /// ```
+    /// assert!(wse_client::Client::builder("ws://a/wse").adaptive_quality(true).config().adaptive_quality);
+    /// ```
+    pub const fn adaptive_quality(mut self, adaptive: bool) -> Self {
+        self.config.adaptive_quality = adaptive;
+        self
+    }
+
     /// Consecutive failures after which the client gives up with a typed event; `None` (default): never.
     ///
     /// ```
@@ -330,10 +370,22 @@ impl Builder {
     /// Growth of the pause after each failure, from 1 to 10. Default 1.5.
     ///
     /// ```
-    /// assert_eq!(wse_client::Client::builder("ws://a/wse").multiplier(2.0).config().reconnect.multiplier, 2.0);
+    /// assert_eq!(wse_client::Client::builder("ws://a/wse").backoff_multiplier(2.0).config().reconnect.multiplier, 2.0);
     /// ```
-    pub const fn multiplier(mut self, multiplier: f64) -> Self {
+    pub const fn backoff_multiplier(mut self, multiplier: f64) -> Self {
         self.config.reconnect.multiplier = multiplier;
+        self
+    }
+
+    /// How the pause grows. Default exponential.
+    ///
+    /// ```
+    /// use wse_client::{BackoffStrategy, Client};
+    /// let builder = Client::builder("ws://a/wse").backoff_strategy(BackoffStrategy::Fibonacci);
+    /// assert_eq!(builder.config().reconnect.strategy, BackoffStrategy::Fibonacci);
+    /// ```
+    pub const fn backoff_strategy(mut self, strategy: BackoffStrategy) -> Self {
+        self.config.reconnect.strategy = strategy;
         self
     }
 
@@ -383,6 +435,18 @@ impl Builder {
     /// ```
     pub const fn subscribe_timeout(mut self, limit: Duration) -> Self {
         self.config.timeouts.subscribe = limit;
+        self
+    }
+
+    /// Bound of the answer to a [`Client::request`]. Default 10 s.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let builder = wse_client::Client::builder("ws://a/wse").request_timeout(Duration::from_secs(1));
+    /// assert_eq!(builder.config().timeouts.request, Duration::from_secs(1));
+    /// ```
+    pub const fn request_timeout(mut self, limit: Duration) -> Self {
+        self.config.timeouts.request = limit;
         self
     }
 
@@ -456,6 +520,20 @@ impl Builder {
     /// ```
     pub const fn record(mut self, bounds: RecordConfig) -> Self {
         self.config.diagnostics.record = Some(bounds);
+        self
+    }
+
+    /// Keeps a recording as [`record`](Self::record) does, and writes it to this file when the client is closed or fails
+    /// for good. A file that cannot be written is told to the log.
+    ///
+    /// ```
+    /// use wse_client::RecordConfig;
+    /// let builder = wse_client::Client::builder("ws://a/wse").record_to("flight.jsonl");
+    /// assert_eq!(builder.config().diagnostics.record, Some(RecordConfig::default()));
+    /// ```
+    pub fn record_to(mut self, file: impl Into<PathBuf>) -> Self {
+        self.config.diagnostics.record.get_or_insert_default();
+        self.record_to = Some(file.into());
         self
     }
 

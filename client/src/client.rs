@@ -13,11 +13,11 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use wse_client_core::{
     client::{
-        ConnectionState, Disconnect, Event, Metrics, Outgoing, Request, RequestError, RequestId, RequestOutcome,
-        SendError as Refusal, ServerInfo, SubscriptionOutcome,
+        ConnectionState, Disconnect, Event, Input, Metrics, NetworkHint, Outgoing, Request, RequestError, RequestId,
+        RequestOutcome, SendError as Refusal, ServerInfo, SubscriptionOutcome,
     },
     io::Close,
-    security::Secret,
+    security::{RotateError, Secret},
     wire::Payload,
 };
 
@@ -339,6 +339,52 @@ impl Client {
     pub fn set_token<T: Into<Secret>>(&self, token: Option<T>) {
         let token = token.map(Into::into);
         self.shared.command(|engine, now| engine.set_token(token, now));
+    }
+
+    /// Tells the client what the host knows about the network or about itself. Without hints everything works, later:
+    /// `Online`, `AddressChanged` and `Wake` make a client that waits dial within half a second, and one that is
+    /// connected prove it; after `Offline` the next attempt is put off.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// client.network_hint(wse_client::NetworkHint::Online);
+    /// # }
+    /// ```
+    pub fn network_hint(&self, hint: NetworkHint) {
+        self.shared.command(|engine, now| engine.handle(Input::Network(hint), now));
+    }
+
+    /// Keeps a token that lets this client subscribe to one topic, for each later request for it. `None` forgets it.
+    ///
+    /// ```no_run
+    /// # async fn run(client: &wse_client::Client) -> Result<(), wse_client::SubscribeError> {
+    /// client.set_channel_token("room:private", Some("a token that my backend gave me"))?;
+    /// client.subscribe(&["room:private"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SubscribeError`] when the topic is not valid, or there are more tokens than topics allowed.
+    pub fn set_channel_token<T: Into<Secret>>(&self, topic: &str, token: Option<T>) -> Result<(), SubscribeError> {
+        let token = token.map(Into::into);
+        Ok(self.shared.change(|engine, _| engine.set_channel_token(topic, token))?)
+    }
+
+    /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost. It happens by itself
+    /// too, as [`Builder::rotate_after`] says. [`Event::KeysRotated`] follows.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) -> Result<(), wse_client::RotateError> {
+    /// client.rotate_keys()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`RotateError`]; nothing changed then.
+    pub fn rotate_keys(&self) -> Result<(), RotateError> {
+        self.shared.change(|engine, now| engine.rotate_keys(now))
     }
 
     /// Where the connection stands.

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, pending},
+    path::PathBuf,
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -30,6 +31,10 @@ pub(crate) struct Driver {
     dialer: Dialer,
     provider: Option<TokenProvider>,
     write_timeout: Duration,
+    /// Where the recording goes when the client ends.
+    pub(crate) record_to: Option<PathBuf>,
+    /// It was written, and nothing happened since.
+    recorded: bool,
     link: Link,
     token: Option<TokenRequest>,
     /// Sockets that say goodbye; each is bounded in time.
@@ -67,6 +72,8 @@ impl Driver {
             dialer,
             provider,
             write_timeout,
+            record_to: None,
+            recorded: false,
             link: Link::Down,
             token: None,
             farewells: JoinSet::new(),
@@ -85,6 +92,7 @@ impl Driver {
             for action in turn.actions {
                 self.act(action);
             }
+            self.keep_recording(turn.state).await;
             if turn.state == ConnectionState::Closed {
                 break;
             }
@@ -100,6 +108,22 @@ impl Driver {
         self.hang_up(Close::normal());
         self.token = None;
         while self.farewells.join_next().await.is_some() {}
+    }
+
+    /// Writes the recording once each time the client ends.
+    async fn keep_recording(&mut self, state: ConnectionState) {
+        let ended = matches!(state, ConnectionState::Failed | ConnectionState::Closed);
+        if !ended || (self.recorded && state == ConnectionState::Failed) {
+            self.recorded = ended;
+            return;
+        }
+        self.recorded = true;
+        let Some(file) = self.record_to.clone() else { return };
+        let Some(recording) = self.shared.look(|engine, _| engine.recording()) else { return };
+        let written = tokio::task::spawn_blocking(move || std::fs::write(file, recording.to_bytes())).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(%error, "the recording could not be written");
+        }
     }
 
     fn act(&mut self, action: Action) {

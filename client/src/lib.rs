@@ -48,14 +48,15 @@ pub use error::{ConnectError, SendError, SubscribeError};
 pub use wse_client_core;
 pub use wse_client_core::{
     client::{
-        ConnectionState, Disconnect, DropReason, Event, Metrics, Notice, Outgoing, RecoveryOutcome, Request,
-        RequestError, RequestId, RequestOutcome, ServerError, ServerInfo, SubscriptionAction, SubscriptionOutcome,
+        ConnectionState, Disconnect, DropReason, Event, Metrics, NetworkHint, Notice, Outgoing, RecoveryOutcome,
+        Request, RequestError, RequestId, RequestOutcome, ServerError, ServerInfo, SubscriptionAction,
+        SubscriptionOutcome,
     },
     config::{ClientConfig, ConfigError, OfflineConfig, RecordConfig},
     delivery::{BatchConfig, LostRange, RateLimit},
     error::{Code, close},
     io::Close,
-    resilience::{BalanceStrategy, PoolConfig},
-    security::Secret,
+    resilience::{BackoffStrategy, BalanceStrategy, PoolConfig},
+    security::{RotateError, Secret, SigningConfig, SigningForm, Verification},
     wire::{Category, Compression, DecodeError, Encoding, Limits, Message, Payload, PayloadError, Priority},
 };

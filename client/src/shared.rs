@@ -104,8 +104,13 @@ impl Shared {
 
     /// Gives the engine a command that cannot fail, and wakes the driver.
     pub(crate) fn command(&self, command: impl FnOnce(&mut Engine, Moment)) {
+        self.change(command);
+    }
+
+    /// Gives the engine a command, and wakes the driver.
+    pub(crate) fn change<R>(&self, command: impl FnOnce(&mut Engine, Moment) -> R) -> R {
         let mut state = self.lock();
-        command(&mut state.engine, self.now());
+        let answer = command(&mut state.engine, self.now());
         // Under the lock, so that the driver cannot push the old end behind this.
         if !matches!(state.engine.state(), ConnectionState::Failed | ConnectionState::Closed) {
             self.queue.resume();
@@ -114,6 +119,7 @@ impl Shared {
         self.tell_standing(&state.engine);
         drop(state);
         self.asked.notify_one();
+        answer
     }
 
     fn tell_standing(&self, engine: &Engine) -> Standing {

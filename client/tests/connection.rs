@@ -13,7 +13,9 @@ use std::{
 };
 
 use support::{Behaviour, Server, events_until, eventually, messages};
-use wse_client::{Builder, Client, Code, ConnectError, ConnectionState, Encoding, Event, Outgoing, Payload};
+use wse_client::{
+    Builder, Client, Code, ConnectError, ConnectionState, Encoding, Event, NetworkHint, Outgoing, Payload,
+};
 
 fn quick(server: &Server) -> Builder {
     Client::builder(&server.url).initial_delay(Duration::from_millis(10)).max_delay(Duration::from_millis(50))
@@ -91,7 +93,7 @@ async fn wrong_settings_are_named_and_nothing_is_dialled() {
         (Client::builder("localhost:5006"), "endpoints"),
         (Client::builder("ws://a").endpoint(""), "endpoints"),
         (Client::builder("ws://a").topics([""]), "topics"),
-        (Client::builder("ws://a").multiplier(0.0), "reconnect.multiplier"),
+        (Client::builder("ws://a").backoff_multiplier(0.0), "reconnect.multiplier"),
         (Client::builder("ws://a").event_buffer(0), "event_buffer"),
         (Client::builder("ws://a").send_buffer(0), "send_buffer"),
         (Client::builder("ws://a").write_timeout(Duration::ZERO), "write_timeout"),
@@ -383,4 +385,43 @@ async fn dropping_futures_loses_nothing() {
     }
     assert_eq!(received, (0..300).collect::<Vec<_>>());
     assert!(client.subscribe(&["third"]).await.unwrap().confirmed, "the driver lives");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hint_ends_a_long_pause() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let pause = Duration::from_secs(600);
+    let client =
+        Client::builder(format!("ws://127.0.0.1:{unused}/wse")).initial_delay(pause).max_delay(pause).start().unwrap();
+    eventually("the first attempt failed", || client.metrics().failed_attempts == 1).await;
+    let _server = Server::on_port(unused, Behaviour::default()).await;
+    client.network_hint(NetworkHint::Online);
+    eventually("connected", || client.state() == ConnectionState::Connected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_renewed_only_where_there_are_any() {
+    let server = Server::start().await;
+    let client = quick(&server).connect().await.unwrap();
+    assert_eq!(client.rotate_keys().unwrap_err().code(), Code::EncryptionRequired);
+    assert_eq!(client.set_channel_token("", Some("x")).unwrap_err().code(), Code::InvalidTopic);
+    client.set_channel_token("t", Some("x")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_is_written_when_the_client_fails_and_when_it_is_closed() {
+    let file = std::env::temp_dir().join(format!("wse-recording-{}.jsonl", std::process::id()));
+    let client = Client::builder("ws://127.0.0.1:9/wse")
+        .max_retries(1)
+        .initial_delay(Duration::from_millis(10))
+        .record_to(&file)
+        .start()
+        .unwrap();
+    eventually("written on failure", || std::fs::metadata(&file).is_ok_and(|data| data.len() > 0)).await;
+    assert_eq!(client.last_disconnect().map(|end| end.code), Some(Code::RetriesExhausted));
+    std::fs::remove_file(&file).unwrap();
+    client.close().await;
+    let written = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(Some(written), client.recording());
 }

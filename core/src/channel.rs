@@ -220,6 +220,15 @@ fn head_of<'a>(message: &'a Outgoing, id: &'a str, timestamp: &'a str, sequence:
     }
 }
 
+/// Whether an application may publish messages of this type to a topic: what servers say themselves is not for others
+/// to say. Source: PROTOCOL.md §6.3.
+pub(crate) fn is_publishable(kind: &str) -> bool {
+    !RESERVED.contains(&kind)
+        && Category::of_kind(kind) != Category::System
+        && kind != "heartbeat"
+        && !kind.starts_with("presence_")
+}
+
 /// Checks what an application wants to send, before anything is written.
 pub(crate) fn check_outgoing(message: &Outgoing, limits: &Limits) -> Result<(), SendError> {
     let kind = &message.kind;
@@ -232,6 +241,9 @@ pub(crate) fn check_outgoing(message: &Outgoing, limits: &Limits) -> Result<(), 
     }
     if RESERVED.contains(&kind.as_str()) {
         return refuse("it belongs to the protocol");
+    }
+    if message.topic.is_some() && !is_publishable(kind) {
+        return refuse("what is published to a topic cannot have this type, which only the server uses");
     }
     match &message.topic {
         Some(name) if topic::check(name).is_err() || topic::is_pattern(name) => {

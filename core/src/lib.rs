@@ -45,6 +45,7 @@ pub mod resilience;
 pub mod rng;
 pub mod security;
 pub mod server;
+pub mod settings;
 mod signed;
 pub mod time;
 pub mod topic;

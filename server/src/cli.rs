@@ -72,6 +72,10 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "WSE_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Option<String>,
 
+    /// Key of signed messages, 32 bytes or more: what clients that know it publish is checked.
+    #[arg(long, env = "WSE_SIGNING_KEY", hide_env_values = true, value_name = "KEY")]
+    signing_key: Option<String>,
+
     /// Allow running without a secret on an address that others can reach.
     #[arg(long, env = "WSE_ALLOW_OPEN", value_parser = clap::builder::FalseyValueParser::new())]
     allow_open: bool,
@@ -123,6 +127,7 @@ impl ServerFlags {
             jwt_issuer: self.jwt_issuer,
             jwt_audience: self.jwt_audience,
             api_key: self.api_key.map(Secret::from),
+            signing_key: self.signing_key.map(Into::into),
             allow_open: self.allow_open,
             allowed_origins: self.allowed_origins,
             max_connections: self.max_connections,

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use wse_client_core::{
     config::ConfigError,
-    security::Secret,
+    security::{Secret, SigningConfig},
     server::PeerConfig,
     wire::{Compression, Limits},
 };
@@ -73,6 +73,9 @@ pub struct Config {
     pub compression: Option<Compression>,
     /// Whether clients that ask for encryption get it. Default true.
     pub encryption: bool,
+    /// Key of signed messages (PROTOCOL.md §5.3), at least 32 bytes: clients that know it are checked. Default none:
+    /// signatures are not looked at.
+    pub signing_key: Option<Secret>,
     /// Folder whose files are served at `/`. Default none: `/` leads to the console.
     pub static_dir: Option<PathBuf>,
 }
@@ -103,6 +106,7 @@ impl Default for Config {
             idle_timeout: peer.idle_timeout,
             compression: peer.compression,
             encryption: peer.encryption,
+            signing_key: None,
             static_dir: None,
         }
     }
@@ -171,6 +175,9 @@ impl Config {
                 return Err(ConfigError::new(name, "has no effect without jwt_secret"));
             }
         }
+        if self.signing_key.clone().is_some_and(|key| !SigningConfig::new(key).is_usable()) {
+            return Err(ConfigError::new("signing_key", "must have at least 32 bytes"));
+        }
         match &self.api_key {
             Some(key) if key.expose().is_empty() => Err(ConfigError::new("api_key", "must not be empty")),
             _ => Ok(()),
@@ -187,6 +194,7 @@ impl Config {
             limits: self.limits(),
             compression: self.compression,
             encryption: self.encryption,
+            signing: self.signing_key.clone().map(SigningConfig::new),
             ping_interval: self.ping_interval,
             idle_timeout: self.idle_timeout,
             recovery: self.history_messages > 0,
@@ -238,6 +246,7 @@ mod tests {
         assert_eq!(refused(|config| config.jwt_secret = Some("short".into())), "jwt_secret");
         assert_eq!(refused(|config| config.jwt_issuer = Some("me".into())), "jwt_issuer");
         assert_eq!(refused(|config| config.api_key = Some("".into())), "api_key");
+        assert_eq!(refused(|config| config.signing_key = Some("short".into())), "signing_key");
         assert_eq!(refused(|config| config.allowed_origins = vec!["app.example.com".into()]), "allowed_origins");
         assert_eq!(refused(|config| config.allowed_origins = vec!["https://a/b".into()]), "allowed_origins");
         assert_eq!(refused(|config| config.max_connections = 0), "max_connections");

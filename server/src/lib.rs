@@ -17,7 +17,7 @@
 //! ```text
 //! server.rs     bind, serve, publish, shut down
 //! listen/       accept, HTTP, the upgrade to a WebSocket
-//! connection/   one connection: socket <-> Peer, rings -> socket
+//! connection/   one connection: Peer, topics and application; its drivers
 //! hub/          topics, patterns, rings of publications, subscribers
 //! bus/          how publications travel between instances
 //! auth/         tokens, origins, API key
@@ -41,6 +41,7 @@ mod sync;
 
 pub use auth::{TokenClaims, TokenError, make_token};
 pub use config::{Config, SHORT_API_KEY};
+pub use connection::{Attached, Carried};
 pub use counters::Stats;
 pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, SendRefused};
 pub use server::{PublishError, Published, Server, ServerBuilder, StartError};
@@ -48,7 +49,7 @@ pub use wse_client_core::{
     client::Outgoing,
     config::ConfigError,
     error::Code,
-    io::Close,
+    io::{Close, Frame},
     security::Secret,
     server::Identity,
     topic::Acl,

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderMap;
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -22,9 +23,9 @@ use wse_client_core::{
     config::ConfigError,
     error::{Code, close},
     io::Close,
-    server::PeerConfig,
+    server::{Admission, PeerConfig, UpgradeParams},
     time::Moment,
-    wire::{Category, Limits},
+    wire::Limits,
 };
 
 use crate::{
@@ -32,6 +33,7 @@ use crate::{
     bus::{Bus, MemoryBus},
     clock::{self, Clock},
     config::Config,
+    connection::{Applicant, Attached},
     counters::{Counters, Stats},
     handler::{Handler, PublishToUserTopic},
     hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds},
@@ -252,6 +254,14 @@ impl Server {
         }
     }
 
+    /// Takes a client whose messages the caller carries, by the head of its request: the headers (tokens, cookies and
+    /// origin are looked for) and the query without `?`. Who may not come in is told so and closed by the connection
+    /// that is given back, like one of the server's own.
+    pub fn attach(&self, headers: &HeaderMap, query: &str, remote: Option<SocketAddr>) -> Attached {
+        let applicant = Applicant { remote, ..self.admit(headers, query) };
+        Attached::new(self.clone(), applicant)
+    }
+
     /// Publishes a message to an exact topic. [`Outgoing::topic`] is not looked at; without
     /// [`Outgoing::id`] a UUIDv7 is made.
     ///
@@ -275,10 +285,6 @@ impl Server {
         }
         message.topic = Some(topic.to_owned());
         message.check(self.limits()).map_err(PublishError::Invalid)?;
-        if Category::of_kind(&message.kind) == Category::System {
-            let why = "it belongs to the protocol";
-            return Err(PublishError::Invalid(SendError::InvalidKind { kind: message.kind, why }));
-        }
         let (size, limit) = (message.payload.bytes().len(), self.limits().max_frame);
         if size > limit {
             return Err(PublishError::Invalid(SendError::TooLarge { size, limit }));
@@ -401,13 +407,48 @@ impl Server {
         drop(self.inner.stop.subscribe().wait_for(|stop| *stop).await);
     }
 
+    /// Decides about a client, and counts refusals by cause.
+    pub(crate) fn admit(&self, headers: &HeaderMap, query: &str) -> Applicant {
+        let (params, mut admission) = match UpgradeParams::parse(query) {
+            Ok(params) => {
+                let admission = self.auth().admit(headers, params.token.as_ref());
+                (params, admission)
+            }
+            Err(error) => {
+                let denied = Admission::Denied { code: Code::InvalidRequest, message: error.to_string() };
+                (UpgradeParams::default(), denied)
+            }
+        };
+        let seat = matches!(admission, Admission::Granted(_)).then(|| self.take_seat()).flatten();
+        if seat.is_none() && matches!(admission, Admission::Granted(_)) {
+            let message = "too many connections, try again later".into();
+            admission = Admission::Denied { code: Code::ServerFull, message };
+        }
+        if let Admission::Denied { code, .. } = &admission {
+            self.count_refusal(*code);
+        }
+        Applicant { remote: None, params, admission, seat }
+    }
+
+    fn count_refusal(&self, code: Code) {
+        let counters = self.counters();
+        match code {
+            Code::AuthRequired => counters.refused_auth_required.one(),
+            Code::AuthFailed => counters.refused_auth_failed.one(),
+            Code::OriginNotAllowed => counters.refused_origin.one(),
+            Code::ServerFull => counters.refused_full.one(),
+            _ => counters.refused_request.one(),
+        }
+        tracing::info!(%code, "connection refused");
+    }
+
     /// A permit for one more socket, if there is one.
     pub(crate) fn socket_permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.inner.sockets).try_acquire_owned().ok()
     }
 
     /// A place for one more connection, if there is one.
-    pub(crate) fn take_seat(&self) -> Option<Seat> {
+    fn take_seat(&self) -> Option<Seat> {
         let seats = &self.inner.seats;
         let max = self.inner.config.max_connections;
         let taken = seats.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < max).then_some(count + 1));

@@ -1,5 +1,5 @@
 import type { WasmClient } from "../wasm/wse.js";
-import { checkConfig, engineSettings, type TokenProvider, type WSEConfig } from "./config.js";
+import { checkConfig, engineOptions, type TokenProvider, type WSEConfig } from "./config.js";
 import { loadEngine } from "./engine.js";
 import { asWseError, reportUncaught, WseError } from "./errors.js";
 import {
@@ -13,10 +13,11 @@ import {
   type WseEvent,
   type WseMetrics,
 } from "./events.js";
-import { defer, dispatchOnWindow, isOnline, watchForWakeUps } from "./host.js";
+import { defer, dispatchOnWindow, isOnline, watchHost, type NetworkHint } from "./host.js";
 import type { OutgoingMessage, WseMessage } from "./message.js";
 import { Store, type ReadableStore } from "./store.js";
 import { Stream, type StreamOptions } from "./stream.js";
+import { VERSION } from "./version.js";
 
 /** What can be seen of the network. */
 export interface WseDiagnostics {
@@ -103,6 +104,8 @@ export class WseClient {
   readonly #eventHandlers = new Set<EventHandler>();
   readonly #streams = new Set<{ push(event: WseEvent): void; finish(error?: WseError): void }>();
   readonly #held = new Map<string, number>();
+  /** What was sent before the engine was loaded. */
+  readonly #early: { id: string; priority: number; send(engine: WasmClient): void }[] = [];
 
   /** @throws {WseError} `INVALID_CONFIG` for an unknown option or a value of the wrong type. */
   constructor(config: WSEConfig) {
@@ -127,8 +130,8 @@ export class WseClient {
     // Callers who watch the state instead must not be punished with an unhandled rejection.
     outcome.catch(() => {});
     this.#wanted = true;
-    this.#stopWatching ??= watchForWakeUps(() => this.#wakeUp());
-    if (this.#engine) this.#engine.connect();
+    this.#stopWatching ??= watchHost((hint) => this.networkHint(hint));
+    if (this.#engine) this.#dial(this.#engine);
     else {
       this.#setState(ConnectionState.Connecting);
       this.#loadAndConnect();
@@ -147,6 +150,7 @@ export class WseClient {
     } else if (this.connectionState !== ConnectionState.Idle) {
       this.#setState(ConnectionState.Closed);
     }
+    this.#dropEarly();
     const closed = new WseError("CONNECTION_CLOSED", "the client was closed", { retryable: false });
     this.#settleWaiters((waiter) => waiter.reject(closed));
     this.#endStreams();
@@ -183,15 +187,16 @@ export class WseClient {
   }
 
   /**
-   * Sends a message and gives its id. With `offline.enabled`, while the client connects or reconnects it is kept, and sent
-   * by priority once the connection is there; an event `dropped` tells if that will not happen.
+   * Sends a message and gives its id. While the client connects or reconnects the message is kept, and sent by priority
+   * once the connection is there; an event `dropped` tells if that will not happen. Before `connect()`, after `close()`,
+   * when the client has failed, and with `offline.enabled: false` whenever it is not connected, it throws `NOT_CONNECTED`.
    *
    * @throws {WseError} `NOT_CONNECTED`, `QUEUE_FULL`, `MESSAGE_TOO_LARGE`, `INVALID_TOPIC`, `INVALID_REQUEST`; nothing was sent then.
    */
   send(message: OutgoingMessage): string {
     const { type, payload, topic, id, correlationId, priority } = message;
     const text = toJson(payload);
-    if (!this.#engine) throw new WseError("NOT_CONNECTED", `not connected (state ${this.connectionState})`);
+    if (!this.#engine) return this.#keepUntilLoaded(message, text);
     try {
       const sent = this.#engine.send(type, text, topic, id, correlationId, priority);
       this.#drainSoon();
@@ -219,6 +224,48 @@ export class WseClient {
   /** Replaces the token for the next attempt; a client that failed for its token starts again. */
   setToken(token: string | null): void {
     void this.#load().then((engine) => engine.setToken(token ?? undefined), () => {});
+  }
+
+  /**
+   * Tells the client what the host knows about the network or about itself. In a page and a worker the events of the
+   * browser are passed on already; in Node nothing is.
+   */
+  networkHint(hint: NetworkHint): void {
+    try {
+      this.#engine?.networkHint(hint);
+    } catch (error) {
+      throw asWseError(error);
+    }
+  }
+
+  /**
+   * Keeps a token that lets this client subscribe to one topic, for each later request for it; `null` forgets it.
+   *
+   * @throws {WseError} `INVALID_TOPIC`, `TOO_MANY_TOPICS`; nothing changed then.
+   */
+  async setChannelToken(topic: string, token: string | null): Promise<void> {
+    const engine = await this.#load();
+    try {
+      engine.setChannelToken(topic, token ?? undefined);
+    } catch (error) {
+      throw asWseError(error);
+    }
+  }
+
+  /**
+   * Renews the keys of an encrypted connection; messages go on meanwhile. It happens by itself, as
+   * `security.rotateAfter` says.
+   *
+   * @throws {WseError} `NOT_CONNECTED`, `ENCRYPTION_REQUIRED` when it is not encrypted, `INVALID_REQUEST` when the server
+   * cannot or a rotation is under way.
+   */
+  rotateKeys(): void {
+    if (!this.#engine) throw new WseError("NOT_CONNECTED", "not connected");
+    try {
+      this.#engine.rotateKeys();
+    } catch (error) {
+      throw asWseError(error);
+    }
   }
 
   /** Calls `handler` with every message of this type, or with every message for `"*"`. The answer takes it off. */
@@ -325,8 +372,14 @@ export class WseClient {
     if (this.#engine) return Promise.resolve(this.#engine);
     const loading = (this.#loading ??= loadEngine().then((Engine) => {
       if (this.#loading !== loading) throw new WseError("CONNECTION_CLOSED", "the client was freed while it was loading");
-      const settings = engineSettings(this.config, [...(this.config.topics ?? []), ...this.#held.keys()]);
-      this.#engine = new Engine(settings, () => this.#drainSoon(), (renew: boolean) => this.#fetchToken(renew));
+      const options = engineOptions(this.config, [...(this.config.topics ?? []), ...this.#held.keys()]);
+      this.#engine = new Engine(
+        options,
+        VERSION,
+        this.#provider !== undefined,
+        () => this.#drainSoon(),
+        (renew: boolean) => this.#fetchToken(renew),
+      );
       return this.#engine;
     }));
     return loading.catch((error: unknown) => {
@@ -382,10 +435,6 @@ export class WseClient {
 
   #settleWaiters(settle: (waiter: Waiter) => void): void {
     for (const waiter of [...this.#waiters]) settle(waiter);
-  }
-
-  #wakeUp(): void {
-    if (this.#engine?.state() === ConnectionState.Reconnecting) this.#engine.reconnect();
   }
 
   #drainSoon(): void {
@@ -467,10 +516,42 @@ export class WseClient {
     this.#endStreams(error);
   }
 
+  #dial(engine: WasmClient): void {
+    if (!isOnline()) engine.networkHint("offline" satisfies NetworkHint);
+    engine.connect();
+    for (const { id, priority, send } of this.#early.splice(0)) {
+      try {
+        send(engine);
+      } catch (error) {
+        this.#tellDropped(id, priority, asWseError(error).code.toLowerCase());
+      }
+    }
+  }
+
+  /** The engine, which has the queue, is on its way: until then messages wait here, by the same bound. */
+  #keepUntilLoaded({ type, topic, id: given, correlationId, priority = 5 }: OutgoingMessage, payload: string): string {
+    const { enabled = true, maxSize = 1000 } = this.config.offline ?? {};
+    if (!this.#wanted || !enabled || this.connectionState === ConnectionState.Failed) {
+      throw new WseError("NOT_CONNECTED", `not connected (state ${this.connectionState})`);
+    }
+    if (this.#early.length >= maxSize) throw new WseError("QUEUE_FULL", `${maxSize} messages wait`, { retryable: true });
+    const id = given ?? randomId();
+    this.#early.push({ id, priority, send: (engine) => engine.send(type, payload, topic, id, correlationId, priority) });
+    return id;
+  }
+
+  #dropEarly(): void {
+    for (const { id, priority } of this.#early.splice(0)) this.#tellDropped(id, priority, "closed");
+  }
+
+  #tellDropped(id: string, priority: number, reason: string): void {
+    this.#deliver({ event: { type: "dropped", id, priority, reason } });
+  }
+
   #loadAndConnect(): void {
     this.#load().then(
       (engine) => {
-        if (this.#wanted) engine.connect();
+        if (this.#wanted) this.#dial(engine);
       },
       (error: WseError) => {
         if (this.#wanted) this.#loadFailed(error);
@@ -488,6 +569,7 @@ export class WseClient {
       }, RELOAD_AFTER_MS);
     } else {
       this.#setState(ConnectionState.Failed);
+      this.#dropEarly();
     }
     const disconnect = { code, retryable, detail, ...(retryable ? { retryInMs: RELOAD_AFTER_MS } : {}) };
     this.#deliver({ event: { type: "disconnected", disconnect } });
@@ -507,6 +589,10 @@ export class WseClient {
   #note(error: unknown): void {
     this.#store.update(this.#diagnose({ lastError: asWseError(error) }));
   }
+}
+
+function randomId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 function toJson(payload: unknown): string {

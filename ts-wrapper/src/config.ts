@@ -1,6 +1,5 @@
 import { WseError } from "./errors.js";
 import type { WseMessage } from "./message.js";
-import { VERSION } from "./version.js";
 
 /**
  * Gives a token for one connection attempt, or nothing to connect without one. `renew` is true when the server
@@ -29,7 +28,7 @@ export interface WSEConfig {
   domEvents?: boolean;
   /** When to come back after a connection is lost. Pauses have full jitter. */
   reconnection?: {
-    /** Consecutive failures after which the client gives up (state `failed`). Default `Infinity`. */
+    /** Consecutive failures after which the client gives up (state `failed`, `RETRIES_EXHAUSTED`). Default `Infinity`. */
     maxRetries?: number;
     /** First pause in milliseconds; later ones grow from it. Default 1000. */
     initialDelay?: number;
@@ -37,12 +36,36 @@ export interface WSEConfig {
     maxDelay?: number;
     /** Growth of the pause, 1 to 10. Default 1.5. */
     backoffMultiplier?: number;
+    /** How the pause grows. Default `"exponential"`. */
+    backoffStrategy?: "exponential" | "linear" | "fibonacci" | "adaptive";
+  };
+  /** Which of several endpoints is next. */
+  pool?: {
+    /** How one of the healthy endpoints is chosen. Default `"weighted_random"`: by their health. */
+    strategy?: "weighted_random" | "least_connections" | "round_robin";
+    /** The one of `endpoints` to prefer while it is healthy. Default none. */
+    preferred?: string;
   };
   security?: {
     /** Agree on a key and encrypt every message; a server that cannot is refused. Default false. */
     encryption?: boolean;
-    /** Signing of messages. Not in this version: `true` is refused. Default false. */
+    /** Age in milliseconds at which the key of a connection is renewed. Default 3600000; `Infinity`: when it is used up. */
+    rotateAfter?: number;
+    /**
+     * Sign what is published, and messages of `signingTypes`. Needs `signingKey`; default true with one, else false. A
+     * server without the key does not look at signatures.
+     */
     signing?: boolean;
+    /** The key that the server knows, at least 32 bytes. Who can read the page can read it: sign for users, not for pages. */
+    signingKey?: string;
+    /** Types that are signed beside publications. Default `["priority_message"]`. */
+    signingTypes?: string[];
+    /** Whether what is published is signed. Default true. */
+    signingPublications?: boolean;
+    /** How signatures are written. Default `"hmac"`. */
+    signingForm?: "hmac" | "jwt";
+    /** What is done about signatures that arrive; `"required"` refuses messages of `signingTypes` without. Default `"if_present"`. */
+    signingVerification?: "off" | "if_present" | "required";
   };
   performance?: {
     /** Compress large messages, and accept compressed ones. Default true. */
@@ -51,13 +74,35 @@ export interface WSEConfig {
     batchSize?: number;
     /** Longest wait for a batch in milliseconds; naming it asks for batches too. Default 100. */
     batchTimeout?: number;
+    /** Ping less often and compress harder while the network is poor. Default false. */
+    adaptiveQuality?: boolean;
   };
-  /** Keeping messages in memory while the client connects or reconnects, for an hour at most. */
+  /** Keeping messages in memory while the client connects or reconnects. */
   offline?: {
-    /** Default false: `send` throws `NOT_CONNECTED` meanwhile. */
+    /** Default true. With false `send` throws `NOT_CONNECTED` meanwhile. */
     enabled?: boolean;
-    /** Most messages that are kept. Default 1000. */
+    /** Most messages that are kept; the oldest of the lowest priority makes room. Default 1000. */
     maxSize?: number;
+    /** How long a message is kept at most, in milliseconds. Default 3600000. */
+    maxAge?: number;
+  };
+  /** Detection of a server that went silent. */
+  heartbeat?: {
+    /** Time between pings in milliseconds. Default 15000. */
+    interval?: number;
+    /** Silence after a ping, in milliseconds, that ends the connection. Default 25000. */
+    timeout?: number;
+  };
+  /** Bounds on waiting, in milliseconds. */
+  timeouts?: {
+    /** One attempt's WebSocket handshake; also one call of the token function. Default 10000. */
+    dial?: number;
+    /** From the open socket to a server that is ready. Default 10000. */
+    ready?: number;
+    /** Answer to a subscription request. Default 5000. */
+    subscribe?: number;
+    /** Answer to a typed request. Default 10000. */
+    request?: number;
   };
   diagnostics?: {
     /** Whether `diagnostics` is filled; otherwise it is `null`. Default true. */
@@ -67,21 +112,7 @@ export interface WSEConfig {
   onMessage?: (message: WseMessage) => void;
 }
 
-/** @internal What the engine is constructed with. */
-export interface EngineSettings {
-  endpoints: string[];
-  topics: string[];
-  token?: string;
-  tokenProvider: boolean;
-  clientVersion: string;
-  encoding: WseEncoding;
-  reconnection: NonNullable<WSEConfig["reconnection"]>;
-  security: { encryption?: boolean };
-  performance: { compression?: boolean; batchSize?: number; batchTimeout?: number };
-  offline: NonNullable<WSEConfig["offline"]>;
-}
-
-type Kind = "boolean" | "number" | "strings" | "token" | "function" | readonly string[];
+type Kind = "boolean" | "number" | "string" | "strings" | "token" | "function" | readonly string[];
 type Schema = { readonly [name: string]: Kind | Schema };
 
 const SCHEMA = {
@@ -90,10 +121,28 @@ const SCHEMA = {
   token: "token",
   encoding: ["json", "text", "msgpack"],
   domEvents: "boolean",
-  reconnection: { maxRetries: "number", initialDelay: "number", maxDelay: "number", backoffMultiplier: "number" },
-  security: { encryption: "boolean", signing: "boolean" },
-  performance: { compression: "boolean", batchSize: "number", batchTimeout: "number" },
-  offline: { enabled: "boolean", maxSize: "number" },
+  reconnection: {
+    maxRetries: "number",
+    initialDelay: "number",
+    maxDelay: "number",
+    backoffMultiplier: "number",
+    backoffStrategy: ["exponential", "linear", "fibonacci", "adaptive"],
+  },
+  pool: { strategy: ["weighted_random", "least_connections", "round_robin"], preferred: "string" },
+  security: {
+    encryption: "boolean",
+    rotateAfter: "number",
+    signing: "boolean",
+    signingKey: "string",
+    signingTypes: "strings",
+    signingPublications: "boolean",
+    signingForm: ["hmac", "jwt"],
+    signingVerification: ["off", "if_present", "required"],
+  },
+  performance: { compression: "boolean", batchSize: "number", batchTimeout: "number", adaptiveQuality: "boolean" },
+  offline: { enabled: "boolean", maxSize: "number", maxAge: "number" },
+  heartbeat: { interval: "number", timeout: "number" },
+  timeouts: { dial: "number", ready: "number", subscribe: "number", request: "number" },
   diagnostics: { enabled: "boolean" },
   onMessage: "function",
 } as const satisfies Schema;
@@ -106,42 +155,48 @@ const SCHEMA = {
 export function checkConfig(config: WSEConfig): void {
   checkSection(config, SCHEMA, "");
   if (config.endpoints === undefined) throw invalid("endpoints must name at least one ws:// or wss:// address");
-  if (config.security?.signing) throw invalid("security.signing is not in this version: leave it out or set it to false");
 }
 
-/** @internal */
-export function engineSettings(config: WSEConfig, topics: Iterable<string>): EngineSettings {
-  const { encryption } = config.security ?? {};
-  return {
-    endpoints: config.endpoints,
-    topics: [...new Set(topics)],
-    ...(typeof config.token === "string" ? { token: config.token } : {}),
-    tokenProvider: typeof config.token === "function",
-    clientVersion: VERSION,
-    encoding: config.encoding ?? "json",
-    reconnection: config.reconnection ?? {},
-    security: encryption === undefined ? {} : { encryption },
-    performance: config.performance ?? {},
-    offline: config.offline ?? {},
-  };
+/** @internal A path like `reconnection.maxRetries`, and what stands there. */
+export type Option = [path: string, value: unknown];
+
+/** What this side of the package uses itself. */
+const OWN = new Set(["topics", "domEvents", "diagnostics.enabled", "onMessage"]);
+
+/** @internal What the engine is constructed with. */
+export function engineOptions(config: WSEConfig, topics: Iterable<string>): Option[] {
+  const given = optionsIn(config).filter(([path, value]) => !OWN.has(path) && typeof value !== "function");
+  return [...given, ["topics", [...new Set(topics)]]];
 }
+
+function optionsIn(section: object, path = ""): Option[] {
+  return Object.entries(section).flatMap(([name, value]): Option[] => {
+    if (value === undefined) return [];
+    const isSection = typeof value === "object" && value !== null && !Array.isArray(value);
+    return isSection ? optionsIn(value as object, `${path}${name}.`) : [[path + name, value]];
+  });
+}
+
+/** Options that say no more than leaving them out. */
+const DEFAULTS: Readonly<Record<string, unknown>> = {
+  encoding: "json",
+  domEvents: true,
+  "reconnection.maxRetries": Infinity,
+  "security.encryption": false,
+  "performance.compression": true,
+  "offline.enabled": true,
+  "diagnostics.enabled": true,
+};
 
 /**
  * Equal keys may share one socket. Functions count as equal (the last one given is used), topics do not count.
  * @internal
  */
 export function sharingKey(config: WSEConfig): string {
-  const { maxRetries, initialDelay, maxDelay, backoffMultiplier } = config.reconnection ?? {};
-  return JSON.stringify([
-    config.endpoints,
-    typeof config.token === "function" ? ["provider"] : (config.token ?? null),
-    config.encoding ?? "json",
-    config.domEvents ?? true,
-    [maxRetries === Infinity ? null : (maxRetries ?? null), initialDelay ?? null, maxDelay ?? null, backoffMultiplier ?? null],
-    config.security?.encryption ?? false,
-    config.performance?.compression ?? true,
-    config.diagnostics?.enabled ?? true,
-  ]);
+  const counts = ([path, value]: Option) => path !== "topics" && path !== "onMessage" && DEFAULTS[path] !== value;
+  const options = optionsIn(config).filter(counts);
+  options.sort(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify(options, (_, value: unknown) => (typeof value === "function" ? null : value));
 }
 
 function invalid(message: string): WseError {
@@ -156,8 +211,8 @@ function checkSection(value: unknown, schema: Schema, path: string): void {
     const kind = Object.hasOwn(schema, name) ? schema[name] : undefined;
     if (kind === undefined) throw invalid(`unknown option ${path}${name}${suggestion(`${path}${name}`)}`);
     if (given === undefined) continue;
-    if (typeof kind === "object" && !Array.isArray(kind)) checkSection(given, kind as Schema, `${path}${name}.`);
-    else checkValue(given, kind as Kind, `${path}${name}`);
+    if (isSection(kind)) checkSection(given, kind, `${path}${name}.`);
+    else checkValue(given, kind, `${path}${name}`);
   }
 }
 
@@ -165,6 +220,7 @@ function checkValue(value: unknown, kind: Kind, path: string): void {
   const wanted = {
     boolean: "true or false",
     number: "a number",
+    string: "a string",
     strings: "an array of strings",
     token: "a string or a function",
     function: "a function",
@@ -185,14 +241,25 @@ function checkValue(value: unknown, kind: Kind, path: string): void {
   }
 }
 
+/** The nearest option; all of them when none is near. */
 function suggestion(path: string): string {
-  const names = Object.entries(SCHEMA).flatMap(([name, kind]) =>
-    typeof kind === "object" && !Array.isArray(kind) ? [name, ...Object.keys(kind).map((inner) => `${name}.${inner}`)] : [name],
-  );
+  const sections = Object.entries(SCHEMA).filter(([, kind]) => isSection(kind)).map(([name]) => name);
+  const names = optionNames();
   const last = (name: string) => name.slice(name.lastIndexOf(".") + 1).toLowerCase();
   const distanceTo = (name: string) => Math.min(distance(path.toLowerCase(), name.toLowerCase()), distance(last(path), last(name)));
-  const nearest = names.reduce((best, name) => (distanceTo(name) < distanceTo(best) ? name : best));
-  return distanceTo(nearest) <= Math.max(2, last(nearest).length / 3) ? `: did you mean ${nearest}?` : "";
+  const nearest = [...sections, ...names].reduce((best, name) => (distanceTo(name) < distanceTo(best) ? name : best));
+  const near = distanceTo(nearest) <= Math.max(2, last(nearest).length / 3);
+  return near ? `: did you mean ${nearest}?` : `; options are ${names.join(", ")}`;
+}
+
+function optionNames(): string[] {
+  return Object.entries(SCHEMA).flatMap(([name, kind]) =>
+    isSection(kind) ? Object.keys(kind).map((inner) => `${name}.${inner}`) : [name],
+  );
+}
+
+function isSection(kind: Kind | Schema): kind is Schema {
+  return typeof kind === "object" && !Array.isArray(kind);
 }
 
 /** Levenshtein distance. */

@@ -22,22 +22,50 @@ export function defer(task: () => void): void {
   port2.postMessage(0);
 }
 
+/** What a host can know before its sockets do. */
+export type NetworkHint = "offline" | "online" | "address_changed" | "sleep" | "wake";
+
+interface NetworkInformation extends EventTarget {
+  /** `wifi`, `cellular` …; `undefined` where the host does not say. */
+  readonly type?: string;
+}
+
 /**
- * Calls `wake` when the network is back or the page is seen again: a good moment to try at once.
+ * Passes on what the host says about the network and the page. What follows from it is decided by the engine.
+ * The answer ends it. Nothing happens where the host has no such events.
  * @internal
  */
-export function watchForWakeUps(wake: () => void): () => void {
-  if (typeof globalThis.addEventListener !== "function") return () => {};
+export function watchHost(hint: (hint: NetworkHint) => void): () => void {
+  const stop = new AbortController();
+  const listen = (target: EventTarget | undefined, type: string, tell: (event: Event) => void) =>
+    target?.addEventListener?.(type, tell, { signal: stop.signal });
+  const host = globalThis as unknown as Partial<EventTarget> as EventTarget;
   const page = typeof document === "undefined" ? undefined : document;
-  const seen = () => {
-    if (page?.visibilityState === "visible") wake();
-  };
-  globalThis.addEventListener("online", wake);
-  page?.addEventListener("visibilitychange", seen);
-  return () => {
-    globalThis.removeEventListener("online", wake);
-    page?.removeEventListener("visibilitychange", seen);
-  };
+  listen(host, "online", () => hint("online"));
+  listen(host, "offline", () => hint("offline"));
+  // Into and out of the back/forward cache; an ordinary load is no waking.
+  listen(host, "pagehide", (event) => (event as PageTransitionEvent).persisted && hint("sleep"));
+  listen(host, "pageshow", (event) => (event as PageTransitionEvent).persisted && hint("wake"));
+  listen(page, "freeze", () => hint("sleep"));
+  listen(page, "resume", () => hint("wake"));
+  // A hidden page goes on running, only its timers are late: that it is hidden is no news, that it is seen is.
+  listen(page, "visibilitychange", () => page?.visibilityState === "visible" && hint("wake"));
+  watchConnection(listen, hint);
+  return () => stop.abort();
+}
+
+/** `change` also tells of mere estimates, every few seconds: only another kind of network is another address. */
+function watchConnection(
+  listen: (target: EventTarget | undefined, type: string, tell: () => void) => void,
+  hint: (hint: NetworkHint) => void,
+): void {
+  const { connection } = (globalThis.navigator ?? {}) as { connection?: NetworkInformation };
+  let kind = connection?.type;
+  listen(connection, "change", () => {
+    const before = kind;
+    kind = connection?.type;
+    if (kind !== before && kind !== "none") hint("address_changed");
+  });
 }
 
 /** @internal Whether the host thinks there is a network; true where it does not say. */

@@ -15,6 +15,7 @@ export {
   type WseEvent,
   type WseMetrics,
 } from "./events.js";
+export type { NetworkHint } from "./host.js";
 export { WseMessage, type OutgoingMessage, type WseCategory } from "./message.js";
 export { sharedClient, SharedClient } from "./shared.js";
 export type { ReadableStore } from "./store.js";

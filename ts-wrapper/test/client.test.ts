@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, inject, it } from "vitest";
 import type { WseEvent, WseMessage } from "wse-client";
 import { freshTopic, makeClient, publish, until } from "./helpers.js";
 import { makeToken, startServer } from "./run-server.mjs";
@@ -113,6 +113,123 @@ describe("a client of the real server", () => {
       expect(() => client.send(message), message.type).toThrowError(expect.objectContaining({ code }));
     }
     expect(client.isConnected).toBe(true);
+  });
+
+  it("keeps what is sent before the connection is there, from the first moment on", async () => {
+    const topic = freshTopic();
+    const reader = makeClient();
+    await reader.connect();
+    await reader.subscribe([topic]);
+    const got: WseMessage[] = [];
+    reader.on("early", (message) => got.push(message));
+    const client = makeClient({ offline: { maxSize: 2 } });
+    const dropped: string[] = [];
+    client.onEvent((event) => event.type === "dropped" && dropped.push(event.reason));
+    const connecting = client.connect();
+    const ids = [client.send({ type: "early", topic, payload: 1 }), client.send({ type: "early", topic, payload: 2, id: "own" })];
+    expect(() => client.send({ type: "early", topic })).toThrowError(expect.objectContaining({ code: "QUEUE_FULL" }));
+    await connecting;
+    await until("both", () => got.length === 2);
+    expect(got.map(({ id, payload }) => [id, payload])).toEqual([[ids[0], 1], ["own", 2]]);
+    client.free();
+    void client.connect();
+    client.send({ type: "early", topic });
+    client.close();
+    expect(dropped).toEqual(["closed"]);
+  });
+
+  it("keeps what is sent while the server is away, unless told otherwise", async () => {
+    const server = await startServer();
+    const [keeps, refuses] = [makeClient({ endpoints: [server.url] }), makeClient({ endpoints: [server.url], offline: { enabled: false } })];
+    await Promise.all([keeps.connect(), refuses.connect()]);
+    await server.stop();
+    await until("noticed", () => !keeps.isConnected && !refuses.isConnected);
+    keeps.send({ type: "kept" });
+    expect(keeps.metrics.messagesWaiting).toBe(1);
+    expect(() => refuses.send({ type: "x" })).toThrowError(expect.objectContaining({ code: "NOT_CONNECTED" }));
+    const again = await startServer([], server.port);
+    try {
+      await until("sent", () => keeps.metrics.messagesWaiting === 0 && keeps.metrics.messagesSent === 1);
+    } finally {
+      await again.stop();
+    }
+  });
+
+  it("hints make it dial at once, and unknown ones are refused", async () => {
+    const server = await startServer();
+    await server.stop();
+    const client = makeClient({ endpoints: [server.url], reconnection: { initialDelay: 60_000, maxDelay: 60_000 } });
+    void client.connect();
+    await until("one failure", () => client.metrics.failedAttempts === 1);
+    const again = await startServer([], server.port);
+    try {
+      client.networkHint("online");
+      await until("connected", () => client.isConnected, 3000);
+      expect(() => client.networkHint("earthquake" as "online")).toThrowError(
+        expect.objectContaining({ message: expect.stringContaining("hint must be one of offline, online, address_changed, sleep, wake") }),
+      );
+    } finally {
+      await again.stop();
+    }
+  });
+
+  it("prefers an endpoint, and goes to another one while that is away", async () => {
+    const gone = await startServer();
+    await gone.stop();
+    const url = inject("url");
+    const first = await makeClient({ endpoints: [gone.url, url], pool: { preferred: url } }).connect();
+    expect(first.endpoint).toBe(url);
+    const client = makeClient({ endpoints: [gone.url, url], pool: { preferred: gone.url } });
+    expect((await client.connect()).endpoint).toBe(url);
+    expect(client.diagnostics?.lastDisconnect?.code).toBe("CONNECT_FAILED");
+  });
+
+  it("renews keys when asked, and only where there are any", async () => {
+    const topic = freshTopic();
+    const client = makeClient({ security: { encryption: true } });
+    await client.connect();
+    await client.subscribe([topic]);
+    const messages = client.messages();
+    client.rotateKeys();
+    client.send({ type: "chat", topic, payload: 1 });
+    expect((await messages.next()).value.payload).toBe(1);
+    const plain = makeClient();
+    await plain.connect();
+    expect(() => plain.rotateKeys()).toThrowError(expect.objectContaining({ code: "ENCRYPTION_REQUIRED" }));
+    await expect(plain.setChannelToken("", "x")).rejects.toMatchObject({ code: "INVALID_TOPIC" });
+    await plain.setChannelToken(topic, "x");
+    await plain.setChannelToken(topic, null);
+  });
+
+  it("signs what it publishes, and a server that knows the key refuses forgeries", async () => {
+    const key = "k".repeat(32);
+    const server = await startServer(["--signing-key", key]);
+    try {
+      const topic = freshTopic();
+      const connected = async (security: object) => {
+        const client = makeClient({ endpoints: [server.url], security });
+        await client.connect();
+        return client;
+      };
+      const honest = await connected({ signing: true, signingKey: key });
+      await honest.subscribe([topic]);
+      const got: unknown[] = [];
+      honest.on("order", (message) => got.push(message.payload));
+      honest.send({ type: "order", topic, payload: 1 });
+      await until("the first", () => got.length === 1);
+      const forger = await connected({ signingKey: "o".repeat(32), signingTypes: ["pay"] });
+      const codes: string[] = [];
+      forger.onEvent((event) => event.type === "serverError" && codes.push(event.code));
+      forger.send({ type: "order", topic, payload: 2 });
+      forger.send({ type: "pay", payload: 2 });
+      await until("both refused", () => codes.length === 2);
+      expect(codes).toEqual(["SIGNATURE_INVALID", "SIGNATURE_INVALID"]);
+      honest.send({ type: "order", topic, payload: 3 });
+      await until("the last", () => got.length >= 2);
+      expect(got).toEqual([1, 3]);
+    } finally {
+      await server.stop();
+    }
   });
 
   it("survives a handler that throws, and one that calls back in", async () => {

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use js_sys::{Array, Function, JsString, Object};
+use js_sys::{Array, Function, JsString};
 use wasm_bindgen::prelude::*;
 use wse_client_core::{
-    client::{Client, Input, Outgoing, RequestId},
+    client::{Client, Input, NetworkHint, Outgoing, RequestId},
     error::Code,
     io::Close,
     security::Secret,
@@ -27,12 +27,20 @@ pub struct WasmClient {
 impl WasmClient {
     /// A client that has not dialled yet.
     ///
-    /// `settings` is a plain object as in `wasm/src/config.rs`. `wake()` is called when events wait; it must not
-    /// call back at once. `fetch_token(renew)` is called when a token is wanted; answer with `provideToken`.
+    /// `options` are pairs as in `wasm/src/config.rs`, `version` is told to the server, `asks` says that tokens come from
+    /// `fetch_token`. `wake()` is called when events wait; it must not call back at once. `fetch_token(renew)` is called
+    /// when a token is wanted; answer with `provideToken`.
     #[wasm_bindgen(constructor)]
-    pub fn new(settings: &Object, wake: Function, fetch_token: Function) -> Result<Self, JsValue> {
+    pub fn new(
+        options: &Array,
+        version: String,
+        asks: bool,
+        wake: Function,
+        fetch_token: Function,
+    ) -> Result<Self, JsValue> {
         global::report_panics();
-        let core = Client::new(config::read(settings)?, global::seed()?, global::now(), global::wall())
+        let config = config::read(options, version, asks).map_err(|refused| error::from_config(&refused))?;
+        let core = Client::new(config, global::seed()?, global::now(), global::wall())
             .map_err(|refused| error::from_config(&refused))?;
         Ok(Self { driver: Driver::new(core, wake, fetch_token) })
     }
@@ -45,6 +53,27 @@ impl WasmClient {
     /// Drops the present connection or attempt and dials at once.
     pub fn reconnect(&self) {
         self.driver.turn(|client, now| client.reconnect(now));
+    }
+
+    /// What the host knows about the network or about itself: `offline`, `online`, `address_changed`, `sleep` or `wake`.
+    #[wasm_bindgen(js_name = networkHint)]
+    pub fn network_hint(&self, name: &str) -> Result<(), JsValue> {
+        let hint = NetworkHint::named(name).map_err(|refused| error::from_config(&refused))?;
+        self.driver.turn(|client, now| client.handle(Input::Network(hint), now));
+        Ok(())
+    }
+
+    /// Keeps a token that opens one topic, or forgets it.
+    #[wasm_bindgen(js_name = setChannelToken)]
+    pub fn set_channel_token(&self, topic: &str, token: Option<String>) -> Result<(), JsValue> {
+        let kept = self.driver.turn(|client, _| client.set_channel_token(topic, token.map(Secret::new)));
+        kept.map_err(|refused| error::from_subscribe(&refused))
+    }
+
+    /// Renews the keys of an encrypted connection.
+    #[wasm_bindgen(js_name = rotateKeys)]
+    pub fn rotate_keys(&self) -> Result<(), JsValue> {
+        self.driver.turn(|client, now| client.rotate_keys(now)).map_err(|refused| error::from_rotate(&refused))
     }
 
     /// Closes the socket behind the engine's back, as a failing network would: for demos and tests.

@@ -1,11 +1,12 @@
 //! Errors as JavaScript sees them: an `Error` with `code` and `retryable`, made into a `WseError` by the wrapper.
 
-use js_sys::{Error, JsString, Reflect};
+use js_sys::{Error, Reflect};
 use wasm_bindgen::JsValue;
 use wse_client_core::{
     client::{SendError, SubscribeError},
     config::ConfigError,
     error::Code,
+    security::RotateError,
     wire::PayloadError,
 };
 
@@ -31,26 +32,10 @@ pub(crate) fn from_payload(failure: &PayloadError) -> JsValue {
     error(Code::InvalidRequest, &format!("{failure}{cause}"))
 }
 
-/// A refused setting, under the name it has in TypeScript.
+pub(crate) fn from_rotate(failure: &RotateError) -> JsValue {
+    error(failure.code(), &failure.to_string())
+}
+
 pub(crate) fn from_config(failure: &ConfigError) -> JsValue {
-    error(failure.code(), &format!("{} {}", name_in_typescript(failure.setting), translate(&failure.problem)))
-}
-
-const NAMES: &[(&str, &str)] = &[
-    ("reconnect.max_retries", "reconnection.maxRetries"),
-    ("reconnect.initial_delay", "reconnection.initialDelay"),
-    ("reconnect.max_delay", "reconnection.maxDelay"),
-    ("reconnect.multiplier", "reconnection.backoffMultiplier"),
-    ("offline.max_size", "offline.maxSize"),
-    ("performance.batch.size", "performance.batchSize"),
-    ("performance.batch.timeout", "performance.batchTimeout"),
-];
-
-fn name_in_typescript(setting: &str) -> &str {
-    NAMES.iter().find(|(core, _)| *core == setting).map_or(setting, |(_, name)| name)
-}
-
-/// A problem may name other settings ("must not be shorter than …").
-fn translate(problem: &str) -> String {
-    NAMES.iter().fold(JsString::from(problem), |text, (core, name)| text.replace(core, name)).into()
+    error(failure.code(), &failure.to_string())
 }

@@ -77,6 +77,10 @@ impl Client {
         }
         match self.positions.check(name, epoch, offset, now) {
             Verdict::Deliver => true,
+            Verdict::Recovered => {
+                self.metrics.messages_recovered += 1;
+                true
+            }
             Verdict::Duplicate => {
                 self.metrics.messages_duplicate += 1;
                 false
@@ -139,23 +143,28 @@ impl Client {
         positions
     }
 
-    pub(super) fn on_recovery_answers(&mut self, answers: &[(String, TopicRecovery)]) {
+    pub(super) fn on_recovery_answers(&mut self, answers: &[(String, TopicRecovery)], now: Moment) {
         for (name, answer) in answers {
             if !self.positions.knows(name) && !self.subscriptions.covers(name) {
                 continue;
             }
-            if let Some(outcome) = self.positions.answer(name, answer) {
+            if let Some(outcome) = self.positions.answer(name, answer, now) {
                 self.tell_recovery(name.clone(), outcome);
             }
         }
         self.arm_recovery();
     }
 
-    /// The server dropped publications up to `to` for this client. Gives what of them was not seen.
-    pub(super) fn skip_lost(&mut self, name: &str, epoch: &str, to: u64) -> Option<LostRange> {
-        let lost = self.positions.skip(name, epoch, to);
+    /// The server dropped publications of a topic for this client: tells the application what of them it has not seen.
+    pub(super) fn on_dropped(&mut self, name: String, dropped: LostRange) {
+        let tracked = self.config.delivery.recovery
+            && dropped.to.is_some()
+            && (self.positions.knows(&name) || self.subscriptions.covers(&name));
+        let lost = if tracked { self.positions.skip(&name, dropped) } else { vec![dropped] };
         self.arm_recovery();
-        lost
+        for range in lost {
+            self.tell_lost(Some(name.clone()), range.count(), Some(range));
+        }
     }
 
     fn tell_recovery(&mut self, name: String, outcome: Outcome) {
@@ -164,7 +173,6 @@ impl Client {
             (0, false) => RecoveryOutcome::Lost,
             (_, false) => RecoveryOutcome::Partial,
         };
-        self.metrics.messages_recovered = self.metrics.messages_recovered.saturating_add(outcome.count);
         self.emit(Event::Recovery { topic: name.clone(), outcome: kind, count: outcome.count });
         for range in outcome.lost {
             self.tell_lost(Some(name.clone()), range.count(), Some(range));

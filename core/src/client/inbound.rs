@@ -47,6 +47,7 @@ struct LostPayload {
     topic: Option<String>,
     count: Option<u64>,
     epoch: Option<String>,
+    from: Option<u64>,
     to: Option<u64>,
 }
 
@@ -56,6 +57,7 @@ impl LostPayload {
             topic: payload.optional("topic", Value::text)?,
             count: payload.optional("count", Value::unsigned)?,
             epoch: payload.optional("epoch", Value::text)?,
+            from: payload.optional("from", Value::unsigned)?,
             to: payload.optional("to", Value::unsigned)?,
         })
     }
@@ -84,12 +86,14 @@ impl Client {
         if !self.accepts_plaintext(&message, now) {
             return;
         }
-        match message.kind() {
+        // What has a topic was published by somebody: it is never the server's own word.
+        let kind = if message.topic().is_some() { "" } else { message.kind() };
+        match kind {
             "server_ready" => self.on_server_ready(&message, now),
             "server_hello" => self.on_server_hello(&message, now),
             "ping" | "PING" => self.on_ping(&message, now),
             "pong" | "PONG" => self.on_pong(now),
-            "subscription_update" => self.on_subscription_answer(&message),
+            "subscription_update" => self.on_subscription_answer(&message, now),
             "error" => self.on_server_error(message, now),
             "lost" => self.on_lost(&message),
             "draining" => self.on_draining(&message),
@@ -134,10 +138,11 @@ impl Client {
             self.drop_link(Code::EncryptionRequired, "plaintext after encryption was agreed", now);
             return false;
         }
-        let control = matches!(
-            message.kind(),
-            "server_ready" | "server_hello" | "ping" | "PING" | "pong" | "PONG" | "error" | "heartbeat"
-        );
+        let control = message.topic().is_none()
+            && matches!(
+                message.kind(),
+                "server_ready" | "server_hello" | "ping" | "PING" | "pong" | "PONG" | "error" | "heartbeat"
+            );
         if !control {
             let detail = "plaintext after encryption was agreed".to_owned();
             self.reject(DecodeError { code: Code::EncryptionRequired, detail });
@@ -174,14 +179,13 @@ impl Client {
 
     fn on_lost(&mut self, message: &Message) {
         let lost = message.payload().read_control(LostPayload::read).unwrap_or_default();
-        let range = match (&lost.topic, &lost.epoch, lost.to) {
-            (Some(name), Some(epoch), Some(to)) => match self.skip_lost(name, epoch, to) {
-                Some(range) => Some(range),
-                None => return,
-            },
-            _ => None,
-        };
-        let count = range.as_ref().map_or(lost.count, LostRange::count);
-        self.tell_lost(lost.topic, count, range);
+        match (lost.topic, lost.epoch, lost.to) {
+            (Some(name), Some(epoch), Some(to)) => {
+                let first = || lost.count.map_or(to, |count| to.saturating_sub(count.saturating_sub(1)));
+                let from = lost.from.unwrap_or_else(first).min(to);
+                self.on_dropped(name, LostRange { epoch, from, to: Some(to) });
+            }
+            (name, _, _) => self.tell_lost(name, lost.count, None),
+        }
     }
 }

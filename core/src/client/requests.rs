@@ -251,7 +251,12 @@ impl Client {
 
     /// Hands a message to the application as what it is: an answer, a notice, or just a message.
     pub(super) fn hand_over(&mut self, message: Message, now: Moment) {
-        if let Some(request) = self.requests.answered(message.kind(), message.correlation_id()) {
+        let answered = match message.topic() {
+            // Published by somebody, not said to us by the server.
+            Some(_) => None,
+            None => self.requests.answered(message.kind(), message.correlation_id()),
+        };
+        if let Some(request) = answered {
             self.end_request(request, RequestOutcome::Answered(message));
             return;
         }

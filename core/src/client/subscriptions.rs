@@ -280,10 +280,10 @@ impl Client {
         self.arm_subscription_timer();
     }
 
-    pub(super) fn on_subscription_answer(&mut self, message: &Message) {
+    pub(super) fn on_subscription_answer(&mut self, message: &Message, now: Moment) {
         let answer = message.payload().read_control(Answer::read).unwrap_or_default();
         let refused = answer.failed_topics;
-        self.on_recovery_answers(&answer.recovery);
+        self.on_recovery_answers(&answer.recovery, now);
         let exact = self.link.as_ref().is_some_and(|link| link.full_duplex);
         let ended = self.subscriptions.answered(message.correlation_id(), answer.action.as_deref(), exact);
         for pending in ended {

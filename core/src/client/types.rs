@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    config::ConfigError,
     delivery::{LevelCounters, LostRange, SequenceStats},
     error::Code,
     io::{Close, Frame, SocketId},
@@ -49,6 +50,33 @@ pub enum NetworkHint {
     Sleep,
     /// It woke.
     Wake,
+}
+
+impl NetworkHint {
+    /// Every hint, with the name it has in all languages and in recordings.
+    const NAMES: [(&'static str, Self); 5] = [
+        ("offline", Self::Offline),
+        ("online", Self::Online),
+        ("address_changed", Self::AddressChanged),
+        ("sleep", Self::Sleep),
+        ("wake", Self::Wake),
+    ];
+
+    /// Its name: `offline`, `online`, `address_changed`, `sleep` or `wake`.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, hint)| *hint == self).map_or("", |(name, _)| name)
+    }
+
+    /// The hint of this name, for bindings.
+    ///
+    /// # Errors
+    /// [`ConfigError`] that names all of them.
+    pub fn named(name: &str) -> Result<Self, ConfigError> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, hint)| *hint).ok_or_else(|| {
+            let names = Self::NAMES.map(|(name, _)| name).join(", ");
+            ConfigError::new("hint", format!("must be one of {names}, not {name:?}"))
+        })
+    }
 }
 
 /// Why a socket could not be opened, or broke.

@@ -71,6 +71,8 @@ impl LostRange {
 pub enum Verdict {
     /// It is the next one, or the first one seen.
     Deliver,
+    /// The same, and it is one of those that were missing.
+    Recovered,
     /// It was seen before.
     Duplicate,
     /// Others before it are missing: drop it, it comes again with them. `ask` is true when the server is to be
@@ -106,14 +108,19 @@ struct Track {
     epoch: String,
     next: u64,
     used: u64,
-    /// What is missing after `next`, and was asked about.
-    gap: Option<Gap>,
 }
 
+/// Publications that are known to exist and have not been delivered.
 #[derive(Debug)]
 struct Gap {
-    /// The highest offset that was dropped because of it.
-    ahead: u64,
+    /// The last of them.
+    end: u64,
+    /// The lowest that came since the last question. It was dropped, as others before it are missing.
+    lowest: Option<u64>,
+    /// The last one of the replay that answers the question.
+    replay_end: Option<u64>,
+    /// The application knows of the recovery.
+    told: bool,
     asked: u32,
     again_at: Moment,
 }
@@ -124,6 +131,8 @@ pub struct Positions {
     capacity: usize,
     clock: u64,
     tracks: BTreeMap<String, Track>,
+    gaps: BTreeMap<String, Gap>,
+    forgotten: u64,
 }
 
 impl Positions {
@@ -132,7 +141,7 @@ impl Positions {
 
     /// No positions yet.
     pub const fn new(capacity: usize) -> Self {
-        Self { capacity, clock: 0, tracks: BTreeMap::new() }
+        Self { capacity, clock: 0, tracks: BTreeMap::new(), gaps: BTreeMap::new(), forgotten: 0 }
     }
 
     /// Judges a publication, and moves the position when it is to be delivered.
@@ -147,7 +156,7 @@ impl Positions {
         if track.epoch != epoch {
             let lost = jump(track, epoch, offset);
             track.next = offset.saturating_add(1);
-            track.gap = None;
+            self.gaps.remove(topic);
             return Verdict::NewEpoch(lost);
         }
         if offset < track.next {
@@ -155,76 +164,100 @@ impl Positions {
         }
         if offset == track.next {
             track.next = offset.saturating_add(1);
-            track.note_progress(offset);
-            return Verdict::Deliver;
+            return if self.note_progress(topic, offset, now) { Verdict::Recovered } else { Verdict::Deliver };
         }
-        Verdict::Gap { ask: track.note_gap(offset, now) }
+        Verdict::Gap { ask: self.note_gap(topic, offset, now) }
     }
 
-    /// Takes the server's answer about a topic. `None` when there is nothing to tell: the topic was not known, or
-    /// nothing was missed.
-    pub fn answer(&mut self, topic: &str, answer: &TopicRecovery) -> Option<Outcome> {
+    /// Takes the server's answer about a topic. `None` when there is nothing to tell: the topic was not known,
+    /// nothing was missed, or the same was told before.
+    ///
+    /// What the answer promises is watched like any other gap until it has come.
+    pub fn answer(&mut self, topic: &str, answer: &TopicRecovery, now: Moment) -> Option<Outcome> {
+        self.clock += 1;
         let epoch = answer.epoch.as_deref()?;
         let head = answer.offset.map_or(0, |offset| offset.saturating_add(1));
         let first = head.saturating_sub(answer.count.unwrap_or(0));
         let recovered = answer.recovered.unwrap_or(true);
         let Some(track) = self.tracks.get_mut(topic) else {
             self.track(topic, epoch, first);
+            self.await_replay(topic, head, now);
             return None;
         };
-        if track.epoch != epoch {
-            track.gap = None;
-            let lost = jump(track, epoch, first);
-            track.next = first;
-            return Some(Outcome { count: head - first, lost });
-        }
+        track.used = self.clock;
         let missed = track.next;
-        if recovered || first <= missed {
+        if track.epoch == epoch && (recovered || first <= missed) {
             // An answer without a count says that all is well, and the replay shows it.
-            return (head > missed).then(|| Outcome { count: head - missed, lost: Vec::new() });
+            let fresh = self.await_replay(topic, head, now);
+            return fresh.then(|| Outcome { count: head - missed, lost: Vec::new() });
         }
+        let lost = if track.epoch == epoch {
+            vec![LostRange { epoch: epoch.to_owned(), from: missed, to: Some(first - 1) }]
+        } else {
+            jump(track, epoch, first)
+        };
         track.next = first;
-        track.gap = None;
-        let lost = LostRange { epoch: epoch.to_owned(), from: missed, to: Some(first - 1) };
-        Some(Outcome { count: head - first, lost: vec![lost] })
+        self.gaps.remove(topic);
+        self.await_replay(topic, head, now);
+        Some(Outcome { count: head - first, lost })
     }
 
-    /// The server dropped publications up to and including `to`, and said so. Gives what of them was not seen.
-    pub fn skip(&mut self, topic: &str, epoch: &str, to: u64) -> Option<LostRange> {
-        let track = self.tracks.get_mut(topic).filter(|track| track.epoch == epoch && track.next <= to)?;
-        let from = std::mem::replace(&mut track.next, to.saturating_add(1));
-        track.gap.take_if(|gap| gap.ahead <= to);
-        Some(LostRange { epoch: epoch.to_owned(), from, to: Some(to) })
+    /// The server dropped publications and named them. Gives what of them was not seen.
+    pub fn skip(&mut self, topic: &str, dropped: LostRange) -> Vec<LostRange> {
+        self.clock += 1;
+        let Some(to) = dropped.to else { return vec![dropped] };
+        let next = to.saturating_add(1);
+        let Some(track) = self.tracks.get_mut(topic) else {
+            self.track(topic, &dropped.epoch, next);
+            return vec![dropped];
+        };
+        if track.epoch != dropped.epoch {
+            self.gaps.remove(topic);
+            let lost = jump(track, &dropped.epoch, next);
+            track.next = next;
+            return lost;
+        }
+        if track.next > to {
+            return Vec::new();
+        }
+        let from = std::mem::replace(&mut track.next, next);
+        self.pass(topic, to);
+        vec![LostRange { from, ..dropped }]
     }
 
     /// What to do about gaps whose time has come; call until it answers `None`.
     pub fn overdue(&mut self, now: Moment) -> Option<Overdue> {
-        let mut gaps = self.tracks.iter_mut().filter_map(|(topic, track)| Some((topic, track.gap.as_mut()?)));
-        let (topic, gap) = gaps.find(|(_, gap)| gap.again_at <= now)?;
+        let (topic, gap) = self.gaps.iter_mut().find(|(_, gap)| gap.again_at <= now)?;
         let topic = topic.clone();
         if gap.asked < MAX_ASKED {
             gap.again_at = now + FIRST_PAUSE * 2_u32.pow(gap.asked);
             gap.asked += 1;
+            gap.lowest = None;
+            gap.replay_end = None;
             return Some(Overdue::Ask(topic));
         }
-        let ahead = gap.ahead;
-        let track = self.tracks.get_mut(&topic)?;
-        track.gap = None;
-        let epoch = track.epoch.clone();
-        let lost = self.skip(&topic, &epoch, ahead)?;
+        // What came after the last question is there: only what is before it is lost, and the rest is asked for anew.
+        let to = gap.lowest.take().map_or(gap.end, |lowest| lowest - 1);
+        gap.asked = 0;
+        gap.replay_end = None;
+        let epoch = self.tracks.get(&topic)?.epoch.clone();
+        let lost = self.skip(&topic, LostRange { epoch, from: 0, to: Some(to) }).pop()?;
         Some(Overdue::GivenUp(topic, lost))
     }
 
     /// When [`Positions::overdue`] has something to do.
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.tracks.values().filter_map(|track| Some(track.gap.as_ref()?.again_at)).min()
+        self.gaps.values().map(|gap| gap.again_at).min()
     }
 
     /// Forgets gaps: the connection is over, and the next one starts with a question about everything.
     pub fn disconnected(&mut self) {
-        for track in self.tracks.values_mut() {
-            track.gap = None;
-        }
+        self.gaps.clear();
+    }
+
+    /// Positions that were forgotten to make room: what is missed there afterwards goes unnoticed.
+    pub const fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Whether a topic is tracked.
@@ -245,6 +278,7 @@ impl Positions {
     /// Forgets the topics for which `keep` is false.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.tracks.retain(|topic, _| keep(topic));
+        self.gaps.retain(|topic, _| self.tracks.contains_key(topic));
     }
 
     fn track(&mut self, topic: &str, epoch: &str, next: u64) {
@@ -254,11 +288,12 @@ impl Positions {
         if self.tracks.len() >= self.capacity {
             self.make_room();
         }
-        self.tracks.insert(topic.to_owned(), Track { epoch: epoch.to_owned(), next, used: self.clock, gap: None });
+        self.tracks.insert(topic.to_owned(), Track { epoch: epoch.to_owned(), next, used: self.clock });
     }
 
     /// Forgets the eighth that was not used for longest: room for many at once.
     fn make_room(&mut self) {
+        let before = self.tracks.len();
         let go_by = |bound| self.tracks.values().filter(|track| track.used <= bound).count();
         // The earliest bound by which enough of them go.
         let (mut earliest, mut latest) = (0, self.clock);
@@ -271,28 +306,66 @@ impl Positions {
             }
         }
         self.tracks.retain(|_, track| track.used > latest);
+        self.forgotten += (before - self.tracks.len()) as u64;
+        self.gaps.retain(|topic, _| self.tracks.contains_key(topic));
+    }
+
+    /// Has patience with a gap that fills. False when there is none.
+    fn note_progress(&mut self, topic: &str, offset: u64, now: Moment) -> bool {
+        let Some(gap) = self.gaps.get_mut(topic) else { return false };
+        gap.asked = 1;
+        gap.again_at = now + FIRST_PAUSE;
+        self.pass(topic, offset);
+        true
+    }
+
+    /// Everything up to `offset` is settled.
+    fn pass(&mut self, topic: &str, offset: u64) {
+        let Some(gap) = self.gaps.get_mut(topic) else { return };
+        gap.lowest = gap.lowest.filter(|lowest| *lowest > offset);
+        if gap.end <= offset {
+            self.gaps.remove(topic);
+        }
+    }
+
+    /// Notes a publication that came before its turn. True when the server is to be asked now.
+    fn note_gap(&mut self, topic: &str, offset: u64, now: Moment) -> bool {
+        let Some(gap) = self.gaps.get_mut(topic) else {
+            let lowest = Some(offset);
+            let again_at = now + FIRST_PAUSE;
+            self.gaps.insert(
+                topic.to_owned(),
+                Gap { end: offset, lowest, replay_end: None, told: false, asked: 1, again_at },
+            );
+            return true;
+        };
+        gap.end = gap.end.max(offset);
+        gap.lowest = Some(gap.lowest.map_or(offset, |lowest| lowest.min(offset)));
+        if gap.replay_end == Some(offset) {
+            // The replay is over, and what is missing was not in it: asking again would bring the same.
+            gap.asked = MAX_ASKED;
+            gap.again_at = now;
+        }
+        false
+    }
+
+    /// A replay up to `head` (exclusive) is on its way. True when something was missed that was not known before.
+    fn await_replay(&mut self, topic: &str, head: u64, now: Moment) -> bool {
+        let Some(end) = head.checked_sub(1) else { return false };
+        if self.tracks.get(topic).is_none_or(|track| track.next > end) {
+            return false;
+        }
+        let again_at = now + FIRST_PAUSE;
+        let fresh = Gap { end, lowest: None, replay_end: None, told: false, asked: 1, again_at };
+        let gap = self.gaps.entry(topic.to_owned()).or_insert(fresh);
+        gap.end = gap.end.max(end);
+        gap.replay_end = Some(end);
+        gap.again_at = gap.again_at.max(again_at);
+        !std::mem::replace(&mut gap.told, true)
     }
 }
 
 impl Track {
-    /// Closes a gap that is filled, and has patience with one that fills.
-    fn note_progress(&mut self, offset: u64) {
-        if let Some(gap) = &mut self.gap {
-            gap.asked = 1;
-        }
-        self.gap.take_if(|gap| gap.ahead <= offset);
-    }
-
-    /// Whether the gap is new.
-    fn note_gap(&mut self, offset: u64, now: Moment) -> bool {
-        if let Some(gap) = &mut self.gap {
-            gap.ahead = gap.ahead.max(offset);
-            return false;
-        }
-        self.gap = Some(Gap { ahead: offset, asked: 1, again_at: now + FIRST_PAUSE });
-        true
-    }
-
     fn position(&self) -> Position {
         Position { epoch: self.epoch.clone(), offset: self.next.checked_sub(1) }
     }
@@ -342,7 +415,7 @@ mod tests {
         assert_eq!(positions.check("t", "a", 8, NOW), Verdict::Gap { ask: false });
         assert_eq!(positions.position("t"), Some(Position { epoch: "a".into(), offset: Some(5) }));
         for offset in 6..=8 {
-            assert_eq!(positions.check("t", "a", offset, NOW), Verdict::Deliver);
+            assert_eq!(positions.check("t", "a", offset, NOW), Verdict::Recovered);
         }
         assert_eq!(positions.next_deadline(), None, "the gap is filled");
     }
@@ -369,35 +442,70 @@ mod tests {
     }
 
     #[test]
+    fn only_what_is_missing_is_given_up() {
+        let mut positions = at(0);
+        assert_eq!(positions.check("t", "a", 2, NOW), Verdict::Gap { ask: true });
+        positions.check("t", "a", 3, NOW);
+        // The answer promises 1 to 3, and 1 does not come: with 3 the replay is over.
+        positions.answer("t", &answer("a", 3, true, 3), NOW);
+        positions.check("t", "a", 2, NOW);
+        assert_eq!(positions.overdue(NOW), None, "the replay goes on");
+        positions.check("t", "a", 3, NOW);
+        assert_eq!(positions.overdue(NOW), Some(Overdue::GivenUp("t".into(), lost("a", 1, Some(1)))));
+        assert_eq!(positions.overdue(NOW), Some(Overdue::Ask("t".into())), "for what came behind it");
+        assert_eq!(positions.overdue(NOW), None);
+        assert_eq!(positions.answer("t", &answer("a", 3, true, 2), NOW), None, "told already");
+        for offset in 2..=3 {
+            assert_eq!(positions.check("t", "a", offset, NOW), Verdict::Recovered);
+        }
+        assert_eq!(positions.next_deadline(), None);
+        assert_eq!(positions.check("t", "a", 4, NOW), Verdict::Deliver);
+    }
+
+    #[test]
+    fn a_promise_is_watched_and_told_once() {
+        let mut positions = at(0);
+        let promise = answer("a", 3, true, 3);
+        assert_eq!(positions.answer("t", &promise, NOW), Some(Outcome { count: 3, lost: vec![] }));
+        assert_eq!(positions.answer("t", &promise, NOW), None, "the same once more");
+        assert_eq!(positions.check("t", "a", 1, NOW), Verdict::Recovered);
+        let mut end = None;
+        while let Some(deadline) = positions.next_deadline() {
+            end = positions.overdue(deadline);
+        }
+        assert_eq!(end, Some(Overdue::GivenUp("t".into(), lost("a", 2, Some(3)))));
+    }
+
+    #[test]
     fn the_first_answer_only_sets_the_position() {
         let mut positions = Positions::new(10);
-        assert_eq!(positions.answer("t", &answer("a", 9, true, 0)), None);
+        assert_eq!(positions.answer("t", &answer("a", 9, true, 0), NOW), None);
         assert_eq!(positions.check("t", "a", 11, NOW), Verdict::Gap { ask: true });
         let empty = TopicRecovery { epoch: Some("a".into()), ..TopicRecovery::default() };
-        assert_eq!(positions.answer("u", &empty), None);
+        assert_eq!(positions.answer("u", &empty, NOW), None);
         assert_eq!(positions.position("u"), Some(Position { epoch: "a".into(), offset: None }));
         assert_eq!(positions.check("u", "a", 0, NOW), Verdict::Deliver);
     }
 
     #[test]
     fn answers_tell_what_was_recovered_and_what_is_lost() {
-        let recovered = at(4).answer("t", &answer("a", 9, true, 5));
+        let recovered = at(4).answer("t", &answer("a", 9, true, 5), NOW);
         assert_eq!(recovered, Some(Outcome { count: 5, lost: vec![] }));
-        assert_eq!(at(4).answer("t", &answer("a", 4, true, 0)), None, "nothing was missed");
+        assert_eq!(at(4).answer("t", &answer("a", 4, true, 0), NOW), None, "nothing was missed");
 
         let mut partial = at(4);
-        let outcome = partial.answer("t", &answer("a", 9, false, 2));
+        let outcome = partial.answer("t", &answer("a", 9, false, 2), NOW);
         assert_eq!(outcome, Some(Outcome { count: 2, lost: vec![lost("a", 5, Some(7))] }));
-        assert_eq!(partial.check("t", "a", 8, NOW), Verdict::Deliver);
+        assert_eq!(partial.check("t", "a", 8, NOW), Verdict::Recovered);
 
-        let outcome = at(4).answer("t", &answer("a", 9, false, 0));
+        let outcome = at(4).answer("t", &answer("a", 9, false, 0), NOW);
         assert_eq!(outcome, Some(Outcome { count: 0, lost: vec![lost("a", 5, Some(9))] }));
 
         let mut renewed = at(4);
-        let outcome = renewed.answer("t", &answer("b", 6, false, 3));
+        let outcome = renewed.answer("t", &answer("b", 6, false, 3), NOW);
         let expected = vec![lost("a", 5, None), lost("b", 0, Some(3))];
         assert_eq!(outcome, Some(Outcome { count: 3, lost: expected }));
-        assert_eq!(renewed.check("t", "b", 4, NOW), Verdict::Deliver);
+        assert_eq!(renewed.check("t", "b", 4, NOW), Verdict::Recovered);
     }
 
     #[test]
@@ -410,9 +518,17 @@ mod tests {
     #[test]
     fn what_the_server_dropped_is_skipped_once() {
         let mut positions = at(4);
-        assert_eq!(positions.skip("t", "a", 7), Some(lost("a", 5, Some(7))));
-        assert_eq!(positions.skip("t", "a", 7), None);
-        assert_eq!(positions.skip("t", "b", 9), None);
+        assert_eq!(positions.skip("t", lost("a", 4, Some(7))), [lost("a", 5, Some(7))]);
+        assert_eq!(positions.skip("t", lost("a", 4, Some(7))), []);
+        assert_eq!(positions.check("t", "a", 8, NOW), Verdict::Deliver);
+        assert_eq!(positions.skip("t", lost("b", 2, Some(3))), [lost("a", 9, None), lost("b", 0, Some(3))]);
+        assert_eq!(positions.check("t", "b", 4, NOW), Verdict::Deliver);
+    }
+
+    #[test]
+    fn what_was_dropped_of_a_topic_not_seen_yet_is_told_too() {
+        let mut positions = Positions::new(10);
+        assert_eq!(positions.skip("t", lost("a", 0, Some(7))), [lost("a", 0, Some(7))]);
         assert_eq!(positions.check("t", "a", 8, NOW), Verdict::Deliver);
     }
 
@@ -422,7 +538,7 @@ mod tests {
         for number in 0..10 {
             positions.check(&format!("t{number}"), "a", 0, NOW);
         }
-        assert_eq!(positions.iter().count(), 3);
+        assert_eq!((positions.iter().count(), positions.forgotten()), (3, 7));
         assert!(positions.knows("t9") && !positions.knows("t0"));
         let mut positions = at(u64::MAX);
         assert_eq!(

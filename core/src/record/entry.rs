@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    client::{Action, Event, Input, NetworkHint, Outgoing, Output},
+    client::{Action, Event, Input, Outgoing, Output},
     io::{Close, Frame, SocketId},
     security::Secret,
     wire::{self, DecodeError, Limits, Message, PayloadEncoding},
@@ -324,7 +324,7 @@ impl What {
             Input::Token(Ok(None)) => Self::Token { answer: TokenAnswer::None },
             Input::Token(Err(_)) => Self::Token { answer: TokenAnswer::Failed },
             Input::ReadsPaused(paused) => Self::ReadsPaused { paused: *paused },
-            Input::Network(hint) => Self::Network { hint: hint_name(*hint).to_owned() },
+            Input::Network(hint) => Self::Network { hint: hint.as_str().to_owned() },
             Input::Wake => Self::Woke,
             #[allow(unreachable_patterns, reason = "inputs that are added later are noted by name")]
             other => Self::OtherInput { name: variant_name(other) },
@@ -424,22 +424,6 @@ impl Heard {
     }
 }
 
-const HINTS: [(&str, NetworkHint); 5] = [
-    ("offline", NetworkHint::Offline),
-    ("online", NetworkHint::Online),
-    ("address_changed", NetworkHint::AddressChanged),
-    ("sleep", NetworkHint::Sleep),
-    ("wake", NetworkHint::Wake),
-];
-
-fn hint_name(hint: NetworkHint) -> &'static str {
-    HINTS.iter().find(|(_, known)| *known == hint).map_or("", |(name, _)| name)
-}
-
-pub(super) fn hint_named(name: &str) -> Option<NetworkHint> {
-    HINTS.iter().find(|(known, _)| *known == name).map(|(_, hint)| *hint)
-}
-
 /// What of an event may be kept.
 fn facts(event: &Event) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
@@ -529,13 +513,15 @@ pub(super) fn variant_name(value: &impl fmt::Debug) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::NetworkHint;
 
     #[test]
     fn every_hint_has_a_name() {
-        for (name, hint) in HINTS {
-            assert_eq!((hint_name(hint), hint_named(name)), (name, Some(hint)));
+        for name in ["offline", "online", "address_changed", "sleep", "wake"] {
+            assert_eq!(NetworkHint::named(name).map(NetworkHint::as_str), Ok(name));
         }
-        assert_eq!(hint_named("earthquake"), None);
+        let refused = NetworkHint::named("earthquake").expect_err("no hint").to_string();
+        assert_eq!(refused, "hint must be one of offline, online, address_changed, sleep, wake, not \"earthquake\"");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    client::{Client, Fault, Input, Outgoing, Output},
+    client::{Client, Fault, Input, NetworkHint, Outgoing, Output},
     config::RecordConfig,
     io::{Close, Frame, SocketId},
     rng::Seed,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    Entry, FrameKind, Head, Heard, Recording, RecordingError, TokenAnswer, What, entry, format,
+    Entry, FrameKind, Head, Heard, Recording, RecordingError, TokenAnswer, What, format,
     redact::{self, MAX_PAYLOAD},
 };
 
@@ -145,9 +145,7 @@ fn feed_input(client: &mut Client, input: &What, now: Moment) -> Result<(), Stri
             TokenAnswer::None => Ok(None),
             TokenAnswer::Failed => Err(String::new()),
         }),
-        What::Network { hint } => {
-            Input::Network(entry::hint_named(hint).ok_or_else(|| format!("unknown hint {hint:?}"))?)
-        }
+        What::Network { hint } => Input::Network(NetworkHint::named(hint).map_err(|refused| refused.to_string())?),
         What::ReadsPaused { paused } => Input::ReadsPaused(*paused),
         _ => Input::Wake,
     };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    channel::is_publishable,
     delivery::Position,
     error::{Code, close},
     io::{Close, Frame},
@@ -249,7 +250,9 @@ impl Peer {
             self.outputs.push_back(Output::Emit(Event::Message(message)));
             return;
         };
-        let refused = if topic::check(name).is_err() || topic::is_pattern(name) {
+        let refused = if !is_publishable(message.kind()) {
+            Some((Code::InvalidRequest, "only the server publishes messages of this type"))
+        } else if topic::check(name).is_err() || topic::is_pattern(name) {
             Some((Code::InvalidTopic, "the topic cannot be published to"))
         } else if !self.identity.as_ref().is_some_and(|identity| identity.publish.allows(name)) {
             Some((Code::PublishDenied, "publishing to this topic is not allowed"))

@@ -173,6 +173,10 @@ fn publishing_follows_the_list_of_the_identity() {
     assert_eq!(denied.codes(), ["PUBLISH_DENIED"]);
     assert_eq!(denied.sent[0].correlation_id(), Some("m2"));
     assert_eq!(say(&mut peer, r#"U{"t":"say","p":{},"tp":"room:*"}"#).codes(), ["INVALID_TOPIC"]);
+    for kind in ["lost", "error", "heartbeat", "draining", "presence_join", "connection_state_change"] {
+        let frame = format!(r#"U{{"t":"{kind}","p":{{}},"tp":"room:1"}}"#);
+        assert_eq!(say(&mut peer, &frame).codes(), ["INVALID_REQUEST"], "{kind}");
+    }
 }
 
 #[test]

@@ -125,6 +125,46 @@ fn a_gap_that_cannot_be_filled_is_told_and_the_topic_goes_on() {
 }
 
 #[test]
+fn only_the_publication_that_cannot_be_read_is_lost() {
+    let mut world = connected("t", 100);
+    publish(&mut world, "t", 0..3);
+    world.spoiled = Some(4);
+    publish(&mut world, "t", 3..6);
+    assert_eq!((world.received(), lost(&world).len()), (vec![0, 1, 2, 3, 5], 1), "within a second");
+    publish(&mut world, "t", 6..9);
+    assert_eq!(world.received(), [0, 1, 2, 3, 5, 6, 7, 8]);
+    let range = lost(&world).remove(0);
+    assert_eq!((range.from, range.to), (4, Some(4)));
+}
+
+#[test]
+fn the_last_publication_is_missed_although_nothing_follows_it() {
+    let mut world = connected("t", 100);
+    publish(&mut world, "t", 0..3);
+    world.spoiled = Some(4);
+    publish_unheard(&mut world, "t", 3..5);
+    world.run(60 * SECOND);
+    assert_eq!(world.received(), [0, 1, 2, 3]);
+    let range = lost(&world).remove(0);
+    assert_eq!((range.from, range.to), (4, Some(4)));
+    assert_eq!(world.client.metrics(world.now()).messages_recovered, 1);
+}
+
+/// What a publisher may write into a topic never moves the client's state.
+#[test]
+fn publications_are_never_the_servers_own_word() {
+    for kind in ["heartbeat", "lost", "error", "draining", "rate_limit_warning", "subscription_update", "pong", "batch"]
+    {
+        let mut world = connected("t", 100);
+        world.kind = kind;
+        publish(&mut world, "t", 0..3);
+        let heard = world.events().iter().filter(|event| matches!(event, Event::Message(_) | Event::Notice(_))).count();
+        assert_eq!((heard, world.client.state()), (3, ConnectionState::Connected), "{kind}");
+        assert_eq!(world.client.metrics(world.now()).messages_received, 3, "{kind}");
+    }
+}
+
+#[test]
 fn topics_met_by_a_pattern_are_recovered_too() {
     let mut world = connected("room:*", 100);
     publish(&mut world, "room:1", 0..3);

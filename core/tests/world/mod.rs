@@ -99,6 +99,10 @@ pub(crate) struct World {
     pub(crate) history: Option<History>,
     /// The next publication to each connection is left out, as if it had been damaged on the way.
     pub(crate) skip_next: bool,
+    /// The publication with this number is one that the client cannot read, however often it comes.
+    pub(crate) spoiled: Option<u64>,
+    /// The type of publications.
+    pub(crate) kind: &'static str,
     wire: BTreeMap<(Moment, u64), (SocketId, Delivery)>,
     scheduled: u64,
     connections: BTreeMap<SocketId, Connection>,
@@ -136,6 +140,8 @@ impl World {
             rng: Rng::new(Seed::from_u64(config.seed ^ 0xdead)),
             history: config.history.map(History::new),
             skip_next: false,
+            spoiled: None,
+            kind: "update",
             config,
             peer_config,
             wire: BTreeMap::new(),
@@ -219,8 +225,11 @@ impl World {
         let compression = delivery.compression.then(wire::Compression::default);
         let epoch = stamp.map(|(epoch, _)| epoch.as_str());
         let offset = stamp.map(|(_, offset)| *offset);
-        let head = Head { kind: "update", topic: Some(name), epoch, offset, ..Head::default() };
+        let head = Head { kind: self.kind, topic: Some(name), epoch, offset, ..Head::default() };
         let mut frame = wire::encode(&head, &numbered(n), delivery.encoding, compression.as_ref());
+        if self.spoiled == Some(n) {
+            frame = Frame::Binary(Bytes::from_static(b"?"));
+        }
         if delivery.encrypted {
             frame = connection.peer.seal(frame.bytes()).expect("a key was agreed");
         }

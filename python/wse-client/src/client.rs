@@ -6,10 +6,15 @@ use std::{
     time::Duration,
 };
 
-use pyo3::{exceptions::PyOSError, prelude::*, types::PyDict};
+use pyo3::{
+    exceptions::PyOSError,
+    prelude::*,
+    types::{PyBytes, PyDict},
+};
 use tokio::runtime::Runtime;
 use wse_client::{
-    Client, Code, ConnectError, ConnectionState, Outgoing, Priority, SendError, SubscribeError, SubscriptionOutcome,
+    Client, Code, ConnectError, ConnectionState, NetworkHint, Outgoing, Priority, SendError, SubscribeError,
+    SubscriptionOutcome,
 };
 
 use crate::{
@@ -191,6 +196,28 @@ impl Core {
         Ok(())
     }
 
+    fn network_hint(&self, py: Python<'_>, hint: &str) -> PyResult<()> {
+        let hint = NetworkHint::named(hint).map_err(|fault| config::config_error(py, &fault))?;
+        if let Some(client) = self.running() {
+            client.network_hint(hint);
+        }
+        Ok(())
+    }
+
+    fn set_channel_token(&self, py: Python<'_>, topic: &str, token: Option<String>) -> PyResult<()> {
+        let client = self.running().ok_or_else(|| self.not_connected(py))?;
+        client.set_channel_token(topic, token).map_err(|fault| error::new(py, fault.code(), &fault.to_string()))
+    }
+
+    fn rotate_keys(&self, py: Python<'_>) -> PyResult<()> {
+        let client = self.running().ok_or_else(|| self.not_connected(py))?;
+        client.rotate_keys().map_err(|fault| error::new(py, fault.code(), &fault.to_string()))
+    }
+
+    fn recording<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.running().and_then(|client| client.recording()).map(|file| PyBytes::new(py, &file))
+    }
+
     fn answer_token(&self, request: u64, token: Option<String>, error: Option<String>) {
         self.inbox.answer_token(request, error.map_or(Ok(token), Err));
     }
@@ -302,6 +329,9 @@ impl Core {
         }
         let config = self.settings.config.clone();
         let mut builder = Client::builder("").configure(|empty| *empty = config).event_buffer(self.settings.queue_size);
+        if let Some(file) = &self.settings.record {
+            builder = builder.record_to(file);
+        }
         if self.provider {
             let inbox = Arc::clone(&self.inbox);
             builder = builder.token_provider(move |renew| Arc::clone(&inbox).ask_token(renew));

@@ -1,14 +1,20 @@
-//! Keyword arguments of Python as settings of the engine. Defaults are the engine's own, except for `offline`.
+//! Keyword arguments of Python as settings of the engine. Which there are, and what they hold, is in [`SETTINGS`].
+//!
+//! [`SETTINGS`]: wse_client_core::settings::SETTINGS
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
     types::{PyBool, PyDict, PyString},
 };
-use wse_client::{ClientConfig, Code, Compression, ConfigError, Encoding, Secret};
-use wse_client_core::{config::Credentials, wire::PayloadEncoding};
+use wse_client::{ClientConfig, Code, ConfigError, Encoding, Secret};
+use wse_client_core::{
+    config::Credentials,
+    settings::{Set, Setting, Settings as EngineSettings},
+    wire::PayloadEncoding,
+};
 
 use crate::error;
 
@@ -28,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     /// How payloads are written.
     pub(crate) payloads: PayloadEncoding,
+    /// Where a recording goes.
+    pub(crate) record: Option<PathBuf>,
 }
 
 impl Settings {
@@ -35,77 +43,84 @@ impl Settings {
     ///
     /// # Errors
     /// `TypeError` for a value of the wrong type, `WSEConfigError` for one that cannot be used. Both name the keyword.
-    pub(crate) fn new(url: &Bound<'_, PyAny>, settings: &Bound<'_, PyDict>, provider: bool) -> PyResult<Self> {
-        let mut config = ClientConfig::new(text("url", url)?);
-        config.client_version = format!("python/{}", env!("CARGO_PKG_VERSION"));
-        // A program that wants messages kept says so.
-        config.offline.enabled = false;
-        if provider {
-            config.credentials = Credentials::Provider;
-        }
+    pub(crate) fn new(url: &Bound<'_, PyAny>, keywords: &Bound<'_, PyDict>, provider: bool) -> PyResult<Self> {
+        let mut settings = EngineSettings::default();
+        settings.endpoints(if url.is_instance_of::<PyString>() { vec![text("url", url)?] } else { texts("url", url)? });
+        settings.configure(|config| {
+            config.client_version = format!("python/{}", env!("CARGO_PKG_VERSION"));
+            if provider {
+                config.credentials = Credentials::Provider;
+            }
+        });
         let mut made = Self {
-            config,
+            config: ClientConfig::new(""),
             topics: Vec::new(),
             queue_size: QUEUE_SIZE,
             connect_timeout: CONNECT_TIMEOUT,
             payloads: PayloadEncoding::Json,
+            record: None,
         };
-        for (name, value) in settings.iter() {
-            made.set(&name.extract::<String>()?, &value)?;
+        for (name, value) in keywords.iter() {
+            let name = name.extract::<String>()?;
+            if !made.set_own(&mut settings, &name, &value)? {
+                set(&mut settings, &name, &value)?;
+            }
         }
-        made.config.check().map_err(|fault| config_error(url.py(), &fault))?;
+        made.config = settings.finish().map_err(|fault| config_error(url.py(), &fault))?;
         made.topics = std::mem::take(&mut made.config.topics);
+        if made.config.performance.encoding == Encoding::Msgpack {
+            made.payloads = PayloadEncoding::Msgpack;
+        }
         Ok(made)
     }
 
-    fn set(&mut self, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        let config = &mut self.config;
+    /// Sets what the engine has no setting for; false: it is none of these.
+    fn set_own(&mut self, to: &mut EngineSettings, name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
         match name {
             "token" if value.is_none() => {}
-            "token" => config.credentials = Credentials::Token(Secret::new(text(name, value)?)),
-            "topics" => config.topics = texts(name, value)?,
-            "endpoints" => config.endpoints.extend(texts(name, value)?),
-            "encryption" => config.security.encryption = flag(name, value)?,
-            "compression" => config.performance.compression = flag(name, value)?.then(Compression::default),
-            "encoding" => (config.performance.encoding, self.payloads) = encoding(value)?,
-            "max_retries" if value.is_none() => config.reconnect.max_retries = None,
-            "max_retries" => config.reconnect.max_retries = Some(count(name, value, 0..=u32::MAX as usize)? as u32),
-            "initial_delay" => config.reconnect.initial_delay = seconds(name, value)?,
-            "max_delay" => config.reconnect.max_delay = seconds(name, value)?,
-            "backoff_multiplier" => config.reconnect.multiplier = number(name, value)?,
+            "token" => {
+                let token = Credentials::Token(Secret::new(text(name, value)?));
+                to.configure(|config| config.credentials = token);
+            }
+            "endpoints" => to.endpoints(texts(name, value)?),
             "connect_timeout" => self.connect_timeout = seconds(name, value)?,
-            "dial_timeout" => config.timeouts.connect = seconds(name, value)?,
-            "ready_timeout" => config.timeouts.ready = seconds(name, value)?,
-            "subscribe_timeout" => config.timeouts.subscribe = seconds(name, value)?,
-            "heartbeat_interval" => config.heartbeat.interval = seconds(name, value)?,
-            "heartbeat_timeout" => config.heartbeat.timeout = seconds(name, value)?,
-            "offline" => config.offline.enabled = flag(name, value)?,
-            "offline_size" => config.offline.max_size = count(name, value, 1..=LARGEST_QUEUE)?,
-            "offline_max_age" => config.offline.max_age = seconds(name, value)?,
             "queue_size" => self.queue_size = count(name, value, 1..=LARGEST_QUEUE)?,
-            // Python has checked the names.
-            _ => return Err(PyTypeError::new_err(format!("{name} is no option"))),
+            "record" if value.is_none() => {}
+            "record" => self.record = Some(value.extract().map_err(|_| wrong_type(value, name, "a path"))?),
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+fn set(to: &mut EngineSettings, name: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    // Python has checked the names.
+    let setting = Setting::with_keyword(name).ok_or_else(|| PyTypeError::new_err(format!("{name} is no option")))?;
+    match setting.set {
+        Set::Flag(set) => set(to, flag(name, value)?),
+        Set::Count(set) => set(to, count(name, value, 1..=LARGEST_QUEUE)?),
+        Set::Limit(set) if value.is_none() => set(to, None),
+        Set::Limit(set) => set(to, Some(count(name, value, 0..=u32::MAX as usize)? as u32)),
+        Set::Number(set) => set(to, number(name, value)?),
+        Set::Length(set) => set(to, seconds(name, value)?),
+        Set::MaybeLength(set) if value.is_none() => set(to, None),
+        Set::MaybeLength(set) => set(to, Some(seconds(name, value)?)),
+        Set::Choice(words, set) => {
+            let word = text(name, value)?;
+            let wanted = || format!("one of \"{}\"", words.join("\", \""));
+            let index = words.iter().position(|known| *known == word);
+            set(to, index.ok_or_else(|| refuse(value, name, &wanted()))?);
+        }
+        Set::Text(set) => set(to, text(name, value)?),
+        Set::Texts(set) => set(to, texts(name, value)?),
+    }
+    Ok(())
 }
 
 /// The exception for a setting that the engine refuses, with the keyword's name as Python spells it.
 pub(crate) fn config_error(py: Python<'_>, fault: &ConfigError) -> PyErr {
-    let name = match fault.setting {
-        "reconnect.multiplier" => "backoff_multiplier".to_owned(),
-        "timeouts.connect" => "dial_timeout".to_owned(),
-        "endpoints" => "url".to_owned(),
-        other => match other.split_once('.') {
-            Some(("timeouts", rest)) => format!("{rest}_timeout"),
-            Some(("heartbeat", rest)) => format!("heartbeat_{rest}"),
-            Some(("offline", "max_size")) => "offline_size".to_owned(),
-            Some(("offline", rest)) => format!("offline_{rest}"),
-            Some((_, rest)) => rest.to_owned(),
-            None => other.to_owned(),
-        },
-    };
-    let problem = fault.problem.replace("reconnect.", "");
+    let ConfigError { setting, problem } = fault.spelled(|setting| setting.keyword);
+    let name = if setting == "endpoints" { "url" } else { setting };
     error::new(py, Code::InvalidConfig, &format!("{name}: {problem}"))
 }
 
@@ -157,12 +172,4 @@ fn count(name: &str, value: &Bound<'_, PyAny>, range: std::ops::RangeInclusive<u
     let wanted = || format!("a whole number from {} to {}", range.start(), range.end());
     let number: i64 = value.extract().map_err(|_| wrong_type(value, name, &wanted()))?;
     usize::try_from(number).ok().filter(|number| range.contains(number)).ok_or_else(|| refuse(value, name, &wanted()))
-}
-
-fn encoding(value: &Bound<'_, PyAny>) -> PyResult<(Encoding, PayloadEncoding)> {
-    match text("encoding", value)?.as_str() {
-        "json" => Ok((Encoding::Binary, PayloadEncoding::Json)),
-        "msgpack" => Ok((Encoding::Msgpack, PayloadEncoding::Msgpack)),
-        _ => Err(refuse(value, "encoding", "\"json\" or \"msgpack\"")),
-    }
 }

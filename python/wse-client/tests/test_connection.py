@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import json
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from conftest import SECRET
+from conftest import SECRET, server_binary
 from server import Server, free_port, token
 from wse_client import (
     AsyncWSEClient,
+    ConnectOptions,
     ConnectionState,
     WSEAuthError,
     WSEConfigError,
     WSEConnectionError,
+    WSEEncryptionError,
     WSEError,
     WSERequestError,
     WSESubscriptionError,
@@ -53,7 +57,7 @@ def test_wrong_address(url: str, why: str) -> None:
     [
         ({"tokn": "x"}, "connect() got an unexpected keyword argument 'tokn'; did you mean 'token'?"),
         ({"max_retry": 1}, "did you mean 'max_retries'?"),
-        ({"xyz": 1}, "options are backoff_multiplier, compression, connect_timeout"),
+        ({"xyz": 1}, "options are adaptive_quality, backoff_multiplier, backoff_strategy"),
         ({"token": 5}, "token: must be a str, not int"),
         ({"topics": "news"}, "topics: must be several str, for example a list, not str"),
         ({"encryption": 1}, "encryption: must be True or False, not int"),
@@ -70,7 +74,7 @@ def test_option_of_the_wrong_name_or_type(option: dict[str, Any], text: str) -> 
 @pytest.mark.parametrize(
     ("option", "text"),
     [
-        ({"encoding": "xml"}, "encoding: must be \"json\" or \"msgpack\", not 'xml'"),
+        ({"encoding": "xml"}, 'encoding: must be one of "json", "text", "msgpack", not \'xml\''),
         ({"backoff_multiplier": 0.5}, "backoff_multiplier: must lie between 1 and 10"),
         ({"initial_delay": 5, "max_delay": 1}, "max_delay: must not be shorter than initial_delay"),
         ({"heartbeat_interval": 0}, "heartbeat_interval: must be at least 1 ms"),
@@ -81,6 +85,12 @@ def test_option_of_the_wrong_name_or_type(option: dict[str, Any], text: str) -> 
         ({"max_retries": -1}, "max_retries: must be a whole number from 0"),
         ({"topics": ["a\nb"]}, "topics: "),
         ({"endpoints": ["http://b"]}, "must start with ws:// or wss://"),
+        ({"batch_timeout": 6}, "batch_timeout: must be at most 5 s"),
+        ({"pool_preferred": "ws://elsewhere"}, "pool_preferred: must be one of the endpoints"),
+        ({"pool_strategy": "best"}, 'pool_strategy: must be one of "weighted_random", "least_connections", "round_robin"'),
+        ({"signing": True}, "signing_key: is needed for signing"),
+        ({"signing_key": "short"}, "signing_key: must have at least 32 bytes"),
+        ({"offline_max_size": 0}, "offline_max_size: must be a whole number from 1 to 1000000"),
     ],
 )
 def test_option_with_a_value_that_cannot_be(option: dict[str, Any], text: str) -> None:
@@ -210,9 +220,6 @@ async def test_server_restart_comes_back_and_resubscribes(own_server: Server, to
         for kill in (own_server.stop, own_server.kill):
             await asyncio.to_thread(kill)
             await until(client, ConnectionState.RECONNECTING)
-            with pytest.raises(WSEConnectionError) as caught:
-                await client.publish(topic, "n", 0)
-            assert caught.value.code == "NOT_CONNECTED"
             await asyncio.to_thread(own_server.start)
             await until(client, ConnectionState.CONNECTED)
             await client.publish(topic, "n", 2)
@@ -223,7 +230,7 @@ async def test_server_restart_comes_back_and_resubscribes(own_server: Server, to
 
 
 async def test_what_is_sent_while_the_server_is_away_arrives_once_by_priority(own_server: Server, topic: str) -> None:
-    async with connect(own_server.url, topics=[topic], offline=True, **FAST) as client:
+    async with connect(own_server.url, topics=[topic], **FAST) as client:
         await asyncio.to_thread(own_server.kill)
         await until(client, ConnectionState.RECONNECTING)
         for payload, priority in ((1, 1), (2, 5), (3, 10)):
@@ -237,8 +244,31 @@ async def test_what_is_sent_while_the_server_is_away_arrives_once_by_priority(ow
         assert client.metrics.messages_waiting == 0
 
 
+async def test_with_offline_false_sending_while_the_server_is_away_is_refused(own_server: Server, topic: str) -> None:
+    async with connect(own_server.url, offline=False, **FAST) as client:
+        await asyncio.to_thread(own_server.kill)
+        await until(client, ConnectionState.RECONNECTING)
+        with pytest.raises(WSEConnectionError) as caught:
+            await client.publish(topic, "n", 0)
+        assert caught.value.code == "NOT_CONNECTED"
+
+
+async def test_what_is_sent_while_the_first_connect_runs_goes_out_with_it(own_server: Server, topic: str) -> None:
+    await asyncio.to_thread(own_server.stop)
+    client = AsyncWSEClient(own_server.url, **FAST)
+    connecting = asyncio.ensure_future(client.connect())
+    while client.state is ConnectionState.IDLE:
+        await asyncio.sleep(0.01)
+    await client.publish(topic, "n", 1)
+    assert (client.metrics.messages_waiting, client.metrics.messages_sent) == (1, 0)
+    await asyncio.to_thread(own_server.start)
+    await connecting
+    assert (client.metrics.messages_waiting, client.metrics.messages_sent) == (0, 1)
+    await client.close()
+
+
 async def test_what_is_kept_too_long_is_told(own_server: Server, topic: str) -> None:
-    async with connect(own_server.url, offline=True, offline_max_age=0.05, **FAST) as client:
+    async with connect(own_server.url, offline_max_age=0.05, **FAST) as client:
         await asyncio.to_thread(own_server.kill)
         await until(client, ConnectionState.RECONNECTING)
         kept = await client.send("n", 1, topic, priority=8)
@@ -319,3 +349,81 @@ async def test_an_error_of_the_server_is_an_event(url: str) -> None:
         with pytest.raises(WSERequestError):
             await client.send("client_hello", {})
         assert client.state is ConnectionState.CONNECTED
+
+
+async def test_hints_of_the_program(own_server: Server) -> None:
+    own_server.stop()
+    client = AsyncWSEClient(own_server.url, initial_delay=60, max_delay=60)
+    client.network_hint("online")  # nothing to do yet, and no error
+    connecting = asyncio.ensure_future(client.connect())
+    while not client.metrics.failed_attempts:
+        await asyncio.sleep(0.01)
+    own_server.start()
+    client.network_hint("online")
+    await asyncio.wait_for(connecting, 5)
+    with pytest.raises(WSEConfigError) as caught:
+        client.network_hint("earthquake")  # type: ignore[arg-type]
+    assert "hint: must be one of offline, online, address_changed, sleep, wake" in str(caught.value)
+    await client.close()
+
+
+async def test_a_list_of_addresses_and_the_preferred_one(url: str) -> None:
+    nobody = f"ws://127.0.0.1:{free_port()}/wse"
+    async with connect([nobody, url], pool_strategy="round_robin", pool_preferred=url, **FAST) as client:
+        assert client.server is not None and client.server.endpoint == url
+        assert client.metrics.failed_attempts == 0
+    async with connect([nobody, url], pool_preferred=nobody, **FAST) as client:
+        assert client.server is not None and client.server.endpoint == url
+
+
+async def test_keys_are_renewed_when_asked(url: str, topic: str) -> None:
+    async with connect(url, topics=[topic], encryption=True, rotate_after=None) as client:
+        client.rotate_keys()
+        await client.publish(topic, "n", 1)
+        assert (await anext(client)).payload == 1
+    async with connect(url) as client:
+        with pytest.raises(WSEEncryptionError) as caught:
+            client.rotate_keys()
+        assert caught.value.code == "ENCRYPTION_REQUIRED"
+        with pytest.raises(WSERequestError):
+            client.set_channel_token("", "x")
+        client.set_channel_token(topic, "x")
+        client.set_channel_token(topic, None)
+
+
+async def test_signed_messages_are_checked_by_a_server_that_knows_the_key(topic: str) -> None:
+    key, other = "k" * 32, "o" * 32
+    with Server(server_binary(), "--signing-key", key) as server:
+        async with connect(server.url, topics=[topic], signing=True, signing_key=key, signing_form="jwt") as client:
+            await client.publish(topic, "n", 1)
+            assert (await anext(client)).payload == 1
+            forging = connect(server.url, signing=True, signing_key=other, signing_types=["order"])
+            async with forging as forger:
+                for topic_or_none, type in ((topic, "n"), (None, "order")):
+                    await forger.send(type, 2, topic_or_none)
+                    refused = await asyncio.wait_for(anext(forger), 5)
+                    assert (refused.type, refused.payload["code"]) == ("error", "SIGNATURE_INVALID")
+            await client.publish(topic, "n", 3)
+            assert (await anext(client)).payload == 3, "what the forger sent did not arrive"
+
+
+async def test_a_recording_is_written_when_the_client_ends(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "flight.jsonl"
+    async with connect(url, record=file) as client:
+        assert client.recording
+        assert not file.exists()
+        await client.send("secret", {"text": "canary"})
+    assert file.stat().st_size > 100
+    assert b"canary" not in file.read_bytes()
+    async with connect(url) as client:
+        assert client.recording is None
+
+
+def test_options_are_those_of_the_shared_table() -> None:
+    shared = json.loads((Path(__file__).parents[3] / "tests/vectors/settings.json").read_text())
+    table = {row["keyword"] for row in shared["settings"]} | set(shared["own"]["python"])
+    assert set(ConnectOptions.__annotations__) == table
+    hints = get_type_hints(ConnectOptions)
+    for row in shared["settings"]:
+        if "words" in row:
+            assert list(get_args(hints[row["keyword"]])) == row["words"]

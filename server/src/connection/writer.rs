@@ -7,6 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use tokio::net::TcpStream;
+use wse_client_core::io::Frame;
+
+use super::{engine::Outbox, frames::framed_message};
+use crate::hub::Framed;
 
 /// Most frames in one vectored write.
 const MAX_SLICES: usize = 256;
@@ -34,17 +38,9 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Adds a frame for this connection alone.
-    pub(crate) fn push_direct(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.direct += frame.len();
-        self.queue.push_back(Segment { bytes: frame, direct: true });
-    }
-
-    /// Adds a frame that other connections share.
-    pub(crate) fn push_shared(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.queue.push_back(Segment { bytes: frame, direct: false });
+    /// Adds the close frame, behind everything else.
+    pub(crate) fn push_close(&mut self, frame: Bytes) {
+        self.push(frame, true);
     }
 
     /// Adds the answer to a WebSocket ping, ahead of the queue.
@@ -59,22 +55,12 @@ impl Writer {
         self.bytes == 0
     }
 
-    /// Whether topic messages may be added.
-    pub(crate) fn has_room(&self) -> bool {
-        self.bytes < ROOM && self.queue.len() < MAX_SLICES
-    }
-
-    /// Bytes held for this connection alone.
-    pub(crate) const fn direct_bytes(&self) -> usize {
-        self.direct
-    }
-
-    /// Gives up what has not begun; a frame that has begun must be finished, or the stream makes no sense.
-    pub(crate) fn abandon(&mut self) {
-        self.pongs.clear();
-        self.queue.truncate(usize::from(self.written > 0));
-        self.bytes = self.queue.iter().map(|segment| segment.bytes.len()).sum::<usize>() - self.written;
-        self.direct = self.queue.iter().filter(|segment| segment.direct).map(|segment| segment.bytes.len()).sum();
+    fn push(&mut self, bytes: Bytes, direct: bool) {
+        self.bytes += bytes.len();
+        if direct {
+            self.direct += bytes.len();
+        }
+        self.queue.push_back(Segment { bytes, direct });
     }
 
     /// Writes as much as one call takes.
@@ -124,6 +110,36 @@ impl Writer {
     }
 }
 
+impl Outbox for Writer {
+    fn push_direct(&mut self, frame: &Frame) {
+        self.push(framed_message(frame).0, true);
+    }
+
+    fn push_sealed(&mut self, frame: &Frame) {
+        self.push(framed_message(frame).0, false);
+    }
+
+    fn push_shared(&mut self, frame: &Framed) {
+        self.push(frame.bytes().clone(), false);
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes < ROOM && self.queue.len() < MAX_SLICES
+    }
+
+    fn direct_bytes(&self) -> usize {
+        self.direct
+    }
+
+    /// A frame that has begun must be finished, or the stream makes no sense.
+    fn abandon(&mut self) {
+        self.pongs.clear();
+        self.queue.truncate(usize::from(self.written > 0));
+        self.bytes = self.queue.iter().map(|segment| segment.bytes.len()).sum::<usize>() - self.written;
+        self.direct = self.queue.iter().filter(|segment| segment.direct).map(|segment| segment.bytes.len()).sum();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,8 +151,8 @@ mod tests {
     #[test]
     fn pongs_overtake_what_has_not_begun() {
         let mut writer = Writer::default();
-        writer.push_direct(Bytes::from_static(b"begun"));
-        writer.push_shared(Bytes::from_static(b"waits"));
+        writer.push(Bytes::from_static(b"begun"), true);
+        writer.push(Bytes::from_static(b"waits"), false);
         writer.advance(2);
         writer.push_pong(Bytes::from_static(b"p1"));
         writer.push_pong(Bytes::from_static(b"p2"));
@@ -147,8 +163,8 @@ mod tests {
     #[test]
     fn sums_follow_partial_writes() {
         let mut writer = Writer::default();
-        writer.push_direct(Bytes::from_static(b"12345"));
-        writer.push_shared(Bytes::from_static(b"678"));
+        writer.push(Bytes::from_static(b"12345"), true);
+        writer.push(Bytes::from_static(b"678"), false);
         assert_eq!((writer.bytes, writer.direct), (8, 5));
         writer.advance(4);
         assert_eq!((writer.bytes, writer.direct), (4, 5));
@@ -161,8 +177,8 @@ mod tests {
     #[test]
     fn giving_up_keeps_the_frame_that_has_begun() {
         let mut writer = Writer::default();
-        writer.push_direct(Bytes::from_static(b"begun"));
-        writer.push_direct(Bytes::from_static(b"waits"));
+        writer.push(Bytes::from_static(b"begun"), true);
+        writer.push(Bytes::from_static(b"waits"), false);
         writer.push_pong(Bytes::from_static(b"pong"));
         writer.advance(1);
         writer.abandon();

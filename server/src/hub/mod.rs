@@ -22,7 +22,7 @@ use wse_client_core::{
 };
 
 pub(crate) use link::{Link, Mail, TopicRead};
-pub(crate) use publication::Publication;
+pub(crate) use publication::{Framed, Publication};
 pub(crate) use ring::{HistoryBounds, RingBounds};
 pub(crate) use topic::Resumed;
 

@@ -17,12 +17,13 @@ use crate::connection::frames::framed_message;
 pub(crate) struct Framed {
     bytes: Bytes,
     header_len: usize,
+    is_text: bool,
 }
 
 impl Framed {
     fn new(frame: &Frame) -> Self {
         let (bytes, header_len) = framed_message(frame);
-        Self { bytes, header_len }
+        Self { bytes, header_len, is_text: matches!(frame, Frame::Text(_)) }
     }
 
     /// Header and payload.
@@ -33,6 +34,12 @@ impl Framed {
     /// The payload alone, for connections that seal it.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.bytes[self.header_len..]
+    }
+
+    /// The message without its header, for what makes its own.
+    pub(crate) fn frame(&self) -> Frame {
+        let payload = self.bytes.slice(self.header_len..);
+        if self.is_text { Frame::Text(payload) } else { Frame::Binary(payload) }
     }
 }
 

@@ -8,20 +8,13 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use wse_client_core::{
-    error::Code,
-    server::{Admission, UpgradeParams},
-};
+use wse_client_core::error::Code;
 
 use super::{
     SocketSlot,
     handshake::{self, Refusal},
 };
-use crate::{
-    api::ApiError,
-    connection::{self, Opened},
-    server::{Seat, Server},
-};
+use crate::{api::ApiError, connection, server::Server};
 
 /// Answers the upgrade. Whether the client may come in is told in the WebSocket, where every client can read it.
 pub(crate) async fn upgrade(State(server): State<Server>, mut request: Request) -> Response {
@@ -32,7 +25,7 @@ pub(crate) async fn upgrade(State(server): State<Server>, mut request: Request) 
     let Ok(accept) = HeaderValue::try_from(accept) else {
         return ApiError::new(StatusCode::BAD_REQUEST, Code::InvalidRequest, "unusable key").into_response();
     };
-    let (params, admission, seat) = admit(&server, &request);
+    let applicant = server.admit(request.headers(), request.uri().query().unwrap_or_default());
     let slot = request.extensions_mut().remove::<SocketSlot>();
     let upgrading = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -45,7 +38,7 @@ pub(crate) async fn upgrade(State(server): State<Server>, mut request: Request) 
         match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => {
                 let (stream, leftover) = (parts.io.into_inner(), parts.read_buf);
-                connection::run(server, Opened { stream, leftover, params, admission, seat }).await;
+                connection::run(server, stream, leftover, applicant).await;
             }
             Err(_) => tracing::error!("upgraded connection is not a TCP socket"),
         }
@@ -57,42 +50,6 @@ pub(crate) async fn upgrade(State(server): State<Server>, mut request: Request) 
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     response
-}
-
-/// Decides about the client, and counts refusals by cause.
-fn admit(server: &Server, request: &Request) -> (UpgradeParams, Admission, Option<Seat>) {
-    let (params, admission) = match UpgradeParams::parse(request.uri().query().unwrap_or_default()) {
-        Ok(params) => {
-            let admission = server.auth().admit(request.headers(), params.token.as_ref());
-            (params, admission)
-        }
-        Err(error) => {
-            let denied = Admission::Denied { code: Code::InvalidRequest, message: error.to_string() };
-            (UpgradeParams::default(), denied)
-        }
-    };
-    let seat = match &admission {
-        Admission::Granted(_) => server.take_seat(),
-        Admission::Denied { .. } => None,
-    };
-    let admission = match admission {
-        Admission::Granted(_) if seat.is_none() => {
-            Admission::Denied { code: Code::ServerFull, message: "too many connections, try again later".into() }
-        }
-        other => other,
-    };
-    if let Admission::Denied { code, .. } = &admission {
-        let counters = server.counters();
-        match code {
-            Code::AuthRequired => counters.refused_auth_required.one(),
-            Code::AuthFailed => counters.refused_auth_failed.one(),
-            Code::OriginNotAllowed => counters.refused_origin.one(),
-            Code::ServerFull => counters.refused_full.one(),
-            _ => counters.refused_request.one(),
-        }
-        tracing::info!(code = %code, "connection refused");
-    }
-    (params, admission, seat)
 }
 
 fn refuse(refusal: Refusal) -> Response {

@@ -22,6 +22,7 @@ const TOPIC: &str = "e2e:trouble";
 pub(crate) async fn tests(place: &Place, runner: &mut Runner) {
     runner.test("cut: every client comes back after its wire was cut, and misses nothing", comes_back(place)).await;
     runner.test("restart: every client comes back to a server that was killed and started again", restart(place)).await;
+    runner.test("away: what every client sends meanwhile waits, and goes out", waits(place)).await;
     runner.test("token: a good one lets every client in", good_token(place)).await;
     runner.test("token: none, a wrong one, an expired one: the same code in every language", bad_tokens(place)).await;
     runner.test("bad frames: the sender is told, the others get every message", bad_frames(place)).await;
@@ -59,6 +60,36 @@ async fn restart(place: &Place) -> Result<()> {
     server.kill().await?;
     let server = Server::start(place, address, &[]).await?;
     publish_until_heard(&server, &mut players, 0).await?;
+    try_join_all(players.into_iter().map(Player::leave)).await.map(|_| ())
+}
+
+/// Sending works as well while the server is away: the id is there at once, the message later. A client asks for its topics
+/// before it sends what waited, so each hears its own.
+async fn waits(place: &Place) -> Result<()> {
+    let server = Server::open(place).await?;
+    let address = server.address;
+    let settings = Settings::new(address, Mode::Encrypted, &[TOPIC]);
+    let mut players = join_all_kinds(place, &settings).await?;
+    server.kill().await?;
+    // A message on its way to a dead socket is lost; these are for clients that know.
+    sleep(Duration::from_millis(500)).await;
+    let mut ids = Vec::new();
+    for player in &mut players {
+        for number in 0..3 {
+            ids.push((player.kind, player.publish(TOPIC, "kept", &number.to_string()).await?));
+        }
+    }
+    let _server = Server::start(place, address, &[]).await?;
+    for player in &mut players {
+        let own = player.kind;
+        for (_, id) in ids.iter().filter(|(kind, _)| *kind == own) {
+            let heard = async {
+                while player.next().await?.id != *id {}
+                anyhow::Ok(())
+            };
+            timeout(STEP, heard).await.with_context(|| format!("{} never sent {id}", own.name()))??;
+        }
+    }
     try_join_all(players.into_iter().map(Player::leave)).await.map(|_| ())
 }
 

@@ -19,7 +19,7 @@ export interface UseWSE {
   subscribe: (topics: string[]) => void;
   /** Gives up topics, for all components on this connection. */
   unsubscribe: (topics: string[]) => void;
-  /** Sends a message. Throws `WseError` with code `NOT_CONNECTED` while there is no connection, unless `offline.enabled` keeps it. */
+  /** Sends a message, or keeps it while the client connects or reconnects. Throws `WseError` with code `NOT_CONNECTED` before and after, and with `offline.enabled: false`. */
   sendMessage: (message: OutgoingMessage) => void;
   /** The last message; several that arrive together cause one render. `config.onMessage` sees all of them. */
   lastMessage: WseMessage | undefined;

@@ -7,7 +7,7 @@ import inspect
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
 from ._bridge import Bridge
 from ._core import Core, WSEEvent
@@ -44,7 +44,7 @@ class AsyncWSEClient:
     A client belongs to the event loop that uses it first. Its methods must be called there.
 
     Args:
-        url: ``ws://`` or ``wss://`` address, for example ``"ws://127.0.0.1:5006/wse"``.
+        url: ``ws://`` or ``wss://`` address, for example ``"ws://127.0.0.1:5006/wse"``, or several of equal servers.
         **options: See :class:`ConnectOptions`.
 
     Raises:
@@ -52,7 +52,7 @@ class AsyncWSEClient:
         WSEConfigError: An option with a value that cannot be used.
     """
 
-    def __init__(self, url: str, **options: Unpack[ConnectOptions]) -> None:
+    def __init__(self, url: str | Iterable[str], **options: Unpack[ConnectOptions]) -> None:
         check_names(type(self).__name__, options)
         settings: dict[str, Any] = dict(options)
         provider = settings.get("token") if callable(settings.get("token")) else None
@@ -130,6 +130,40 @@ class AsyncWSEClient:
         """Counters since the client was made."""
         return Metrics(**self._core.metrics())
 
+    def network_hint(self, hint: Literal["offline", "online", "address_changed", "sleep", "wake"]) -> None:
+        """Tells the client what the program knows about the network or the machine.
+
+        Without hints everything works, later: ``"online"``, ``"address_changed"`` and ``"wake"`` make a client that waits
+        dial within half a second, and one that is connected prove it; after ``"offline"`` the next attempt is put off.
+
+        Raises:
+            WSEConfigError: No such hint.
+        """
+        self._core.network_hint(hint)
+
+    def set_channel_token(self, topic: str, token: str | None) -> None:
+        """Keeps a token that lets this client subscribe to one topic, for each later request for it; ``None`` forgets it.
+
+        Raises:
+            WSERequestError: A name that cannot be a topic, or more tokens than topics are allowed.
+            WSEConnectionError: Before ``connect()``, or after ``close()``.
+        """
+        self._core.set_channel_token(topic, token)
+
+    def rotate_keys(self) -> None:
+        """Renews the keys of an encrypted connection; messages go on meanwhile. It happens by itself, as the option
+        ``rotate_after`` says.
+
+        Raises:
+            WSEError: Not connected, not encrypted, the server cannot, or a rotation is under way.
+        """
+        self._core.rotate_keys()
+
+    @property
+    def recording(self) -> bytes | None:
+        """The recording so far as a file for ``wse replay``; ``None`` without the option ``record``."""
+        return self._core.recording()
+
     # -- sending ------------------------------------------------------------------------------------------------------
 
     async def send(
@@ -144,8 +178,9 @@ class AsyncWSEClient:
     ) -> str:
         """Sends a message to the server's application, or publishes it to a topic, and returns its id.
 
-        Returns when the message is accepted for writing; waits while too many bytes are on their way. Cancelled, the
-        message may still be sent.
+        Returns when the message is accepted for writing; waits while too many bytes are on their way. While the client
+        connects or reconnects the message is kept, and sent by priority once the connection is there; an event of type
+        ``dropped`` tells if that will not happen. Cancelled, the message may still be sent.
 
         Args:
             type: The message's type, for example ``"chat"``; types of the protocol itself are refused.
@@ -160,7 +195,8 @@ class AsyncWSEClient:
         Raises:
             TypeError, ValueError: The payload has no form in JSON; the text says where.
             WSERequestError: Type, topic or size are not allowed.
-            WSEConnectionError: Not connected.
+            WSEConnectionError: ``NOT_CONNECTED`` before ``connect()``, after ``close()``, when the client has failed, and
+                with ``offline=False`` whenever it is not connected.
         """
         message = (type, {} if payload is _NO_PAYLOAD else payload, topic, id, correlation_id, priority)
         self._bridge.attach()
@@ -309,7 +345,7 @@ class Connecting:
         await self._client.close()
 
 
-def connect(url: str, **options: Unpack[ConnectOptions]) -> Connecting:
+def connect(url: str | Iterable[str], **options: Unpack[ConnectOptions]) -> Connecting:
     """Connects to a server.
 
     ::
@@ -322,7 +358,7 @@ def connect(url: str, **options: Unpack[ConnectOptions]) -> Connecting:
     ``client = await connect(url)`` works as well; close it with ``await client.close()``.
 
     Args:
-        url: ``ws://`` or ``wss://`` address.
+        url: ``ws://`` or ``wss://`` address, or several of equal servers.
         **options: See :class:`ConnectOptions`.
 
     Raises:

@@ -1,63 +1,21 @@
-//! From engine, inbox and rings to the socket.
+//! From inbox and rings to the outbox.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
-use tokio::net::TcpStream;
-use wse_client_core::{delivery::LostRange, error::close, io::Close, server::Input, time::Moment};
+use wse_client_core::{delivery::LostRange, error::close, io::Close, time::Moment};
 
-use super::{Connection, State, frames::framed_message};
+use super::engine::{Engine, Outbox};
 use crate::hub::{Mail, Publication, TopicRead};
-
-/// Writes of one connection before others get their turn.
-const WRITES_PER_TURN: usize = 16;
 
 /// Publications fetched from one topic before the next has its turn.
 const FETCH: usize = 64;
 
-impl Connection {
-    /// Writes until the socket takes no more or nothing waits. True when there is more and the turn is over.
-    pub(super) fn write(&mut self, stream: &TcpStream, now: Moment) -> bool {
-        for _ in 0..WRITES_PER_TURN {
-            if self.state == State::Open {
-                self.take_mail(now);
-                self.pull(now);
-            }
-            if self.writer.is_empty() {
-                self.blocked_since = None;
-                self.pause_reads(now);
-                return false;
-            }
-            match self.writer.write_to(stream) {
-                Ok(written) => {
-                    self.blocked_since = None;
-                    self.server.counters().bytes_sent.add(written);
-                }
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                    self.blocked_since.get_or_insert(now);
-                    self.pause_reads(now);
-                    return false;
-                }
-                Err(_) => {
-                    self.socket_gone();
-                    return false;
-                }
-            }
-        }
-        self.pause_reads(now);
-        true
-    }
-
-    /// Above this many bytes that wait for this connection alone its socket is not read: its answers would only
-    /// make it worse.
-    fn pause_mark(&self) -> usize {
-        self.server.config().max_queue_bytes / 4
-    }
-
-    fn pause_reads(&mut self, now: Moment) {
-        let pause = self.state == State::Open && self.writer.direct_bytes() > self.pause_mark();
-        if pause != self.reads_paused {
-            self.reads_paused = pause;
-            self.peer.handle(Input::ReadsPaused(pause), now);
+impl<O: Outbox> Engine<O> {
+    /// Fills the outbox with what the application and the topics have for this client, as far as there is room.
+    pub(crate) fn fill(&mut self, now: Moment) {
+        if self.is_open() {
+            self.take_mail(now);
+            self.pull(now);
         }
     }
 
@@ -70,7 +28,7 @@ impl Connection {
             }
             return;
         }
-        while self.state == State::Open && self.writer.direct_bytes() <= self.pause_mark() {
+        while self.is_open() && self.outbox.direct_bytes() <= self.pause_mark() {
             match self.link.next_mail() {
                 None => return,
                 Some(Mail::Message(message)) => {
@@ -92,7 +50,7 @@ impl Connection {
         }
     }
 
-    /// Takes publications from the rings, as far as there is room in the queue.
+    /// Takes publications from the rings, as far as there is room in the outbox.
     fn pull(&mut self, now: Moment) {
         if self.peer.must_hold_messages() {
             return;
@@ -102,7 +60,7 @@ impl Connection {
             delivered += self.push(&snapshot, now);
         }
         self.link.take_ready(&mut self.backlog);
-        while self.state == State::Open && self.writer.has_room() {
+        while self.is_open() && self.outbox.has_room() {
             let Some(slot) = self.backlog.pop_front() else { break };
             let Some(read) = self.link.fetch(slot, FETCH, &mut self.fetched) else { continue };
             if read.fetched.more {
@@ -136,14 +94,14 @@ impl Connection {
 
     /// Queues one publication. Answers how many were queued.
     fn push(&mut self, publication: &Arc<Publication>, now: Moment) -> usize {
-        if self.state != State::Open {
+        if !self.is_open() {
             return 0;
         }
         let delivery = self.peer.delivery();
         let frame = publication.frame(delivery);
         if delivery.encrypted {
             match self.peer.seal(frame.payload()) {
-                Ok(sealed) => self.writer.push_shared(framed_message(&sealed).0),
+                Ok(sealed) => self.outbox.push_sealed(&sealed),
                 Err(code) => {
                     self.peer.close(Close::new(close::POLICY, code.as_str()), now);
                     self.drain(now);
@@ -151,19 +109,8 @@ impl Connection {
                 }
             }
         } else {
-            self.writer.push_shared(frame.bytes().clone());
+            self.outbox.push_shared(frame);
         }
         1
-    }
-
-    /// Whether the close frame is out: then nothing more will be written, and the client is told so.
-    pub(super) fn take_shutdown(&mut self) -> bool {
-        match &mut self.state {
-            State::Closing { shut, .. } if !*shut && self.writer.is_empty() => {
-                *shut = true;
-                true
-            }
-            _ => false,
-        }
     }
 }

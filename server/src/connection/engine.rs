@@ -1,0 +1,259 @@
+//! One connection without its socket: between [`Peer`], the topics and the application.
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+
+use wse_client_core::{
+    error::{Code, close},
+    io::{Close, Frame},
+    server::{Admission, Event, Input, Output, Peer, UpgradeParams},
+    time::Moment,
+    wire::Message,
+};
+
+use super::{frames::Violation, session::Session};
+use crate::{
+    clock,
+    handler::ConnectionHandle,
+    hub::{Framed, Link, Publication},
+    server::{Seat, Server},
+};
+
+/// A batch list larger than this is not kept for the next read.
+const KEPT_BATCH: usize = 256;
+
+/// Where the frames of a connection go: the queue of whatever carries them to the client.
+pub(crate) trait Outbox {
+    /// Adds a frame for this connection alone.
+    fn push_direct(&mut self, frame: &Frame);
+    /// Adds a topic message that was sealed for this connection.
+    fn push_sealed(&mut self, frame: &Frame);
+    /// Adds a topic message that other connections share.
+    fn push_shared(&mut self, frame: &Framed);
+    /// Whether topic messages may be added.
+    fn has_room(&self) -> bool;
+    /// Bytes held for this connection alone.
+    fn direct_bytes(&self) -> usize;
+    /// Gives up what has not begun.
+    fn abandon(&mut self);
+}
+
+/// Who wants to come in, and whether it may.
+pub(crate) struct Applicant {
+    /// The other end, where it is known.
+    pub(crate) remote: Option<SocketAddr>,
+    /// The query of the request.
+    pub(crate) params: UpgradeParams,
+    /// Whether the client may come in.
+    pub(crate) admission: Admission,
+    /// Its place among the connections; refused clients have none.
+    pub(crate) seat: Option<Seat>,
+}
+
+/// Owned by the task that drives it; others reach it through its [`Link`] only.
+pub(crate) struct Engine<O> {
+    pub(super) server: Server,
+    pub(super) peer: Peer,
+    pub(super) link: Arc<Link>,
+    pub(super) outbox: O,
+    /// Subscriptions with publications that are not fetched yet.
+    pub(super) backlog: VecDeque<u32>,
+    /// State for topics just joined; goes out before live messages.
+    pub(super) snapshots: Vec<Arc<Publication>>,
+    pub(super) fetched: Vec<Arc<Publication>>,
+    handle: ConnectionHandle,
+    /// When the peer wants to be woken.
+    timer: Option<Moment>,
+    reads_paused: bool,
+    /// More is queued for this connection alone than it may hold.
+    overflow: bool,
+    /// How the connection ends, once that is known: nothing is added behind it.
+    closing: Option<Close>,
+    batch: Vec<Message>,
+    session: Session,
+}
+
+impl<O: Outbox> Engine<O> {
+    pub(crate) fn new(server: Server, applicant: Applicant, outbox: O) -> Self {
+        let Applicant { remote, params, admission, seat } = applicant;
+        let now = server.now();
+        let id = clock::new_id(clock::wall());
+        let identity = match &admission {
+            Admission::Granted(identity) => identity.clone(),
+            Admission::Denied { .. } => Default::default(),
+        };
+        let admitted = matches!(admission, Admission::Granted(_));
+        let link = Arc::new(Link::new(server.next_number(), id.clone(), identity, server.config().max_queue_bytes));
+        let handle = ConnectionHandle::new(Arc::clone(&link), server.clone());
+        let peer = Peer::new(server.peer_config(), params, admission, id, clock::derived_seed(), now, clock::wall());
+        let user = &*link.identity().user_id;
+        tracing::debug!(connection = link.id(), ?remote, user, admitted, "websocket open");
+        let session = Session::begin(handle.clone(), Arc::clone(&link), seat, admitted);
+        let mut engine = Self {
+            server,
+            peer,
+            link,
+            outbox,
+            backlog: VecDeque::new(),
+            snapshots: Vec::new(),
+            fetched: Vec::new(),
+            handle,
+            timer: None,
+            reads_paused: false,
+            overflow: false,
+            closing: None,
+            batch: Vec::new(),
+            session,
+        };
+        engine.drain(now);
+        engine
+    }
+
+    /// A whole message arrived. Call [`Engine::hand_over`] after the last one of a read.
+    pub(crate) fn on_frame(&mut self, frame: Frame, now: Moment) {
+        self.peer.handle(Input::Frame(frame), now);
+        self.drain(now);
+    }
+
+    /// Gives the application everything that a read brought.
+    pub(crate) fn hand_over(&mut self, frames: usize) {
+        let counters = self.server.counters();
+        counters.frames_received.add(frames);
+        if self.batch.is_empty() {
+            return;
+        }
+        counters.messages_handled.add(self.batch.len());
+        self.server.handler().on_messages(&self.handle, &mut self.batch);
+        self.batch.clear();
+        self.batch.shrink_to(KEPT_BATCH);
+    }
+
+    /// The client is there: a ping or a pong of the carrier arrived.
+    pub(crate) fn on_alive(&mut self, now: Moment) {
+        self.peer.handle(Input::Alive, now);
+    }
+
+    /// The client closed, or is gone.
+    pub(crate) fn on_closed(&mut self, close: Close, now: Moment) {
+        self.peer.handle(Input::Closed(close), now);
+        self.drain(now);
+    }
+
+    /// The client broke the rules of the carrier.
+    pub(crate) fn on_violation(&mut self, violation: Violation, now: Moment) {
+        self.server.counters().protocol_violations.one();
+        tracing::debug!(connection = self.link.id(), close = violation.close, why = violation.reason, "violation");
+        if violation.close == close::PROTOCOL {
+            // A client that cannot frame messages is not sent any more of them.
+            self.peer.close(Close::new(violation.close, violation.reason), now);
+        } else {
+            let close = Close::new(violation.close, violation.code.as_str());
+            self.peer.fail(violation.code, violation.reason, close, now);
+        }
+        self.drain(now);
+    }
+
+    /// The moment of [`Engine::timer`] has come.
+    pub(crate) fn on_timer(&mut self, now: Moment) {
+        self.peer.handle(Input::Wake, now);
+        self.drain(now);
+    }
+
+    /// The client does not read: what waits for it is dropped with the connection, and counted.
+    pub(crate) fn give_up_on_slow_reader(&mut self, now: Moment) {
+        self.server.counters().slow_consumers.one();
+        tracing::warn!(connection = self.link.id(), user = %self.link.identity().user_id, "slow consumer, closing");
+        self.overflow = false;
+        self.outbox.abandon();
+        self.peer.close(Close::new(close::TRY_LATER, Code::SlowConsumer.as_str()), now);
+        self.drain(now);
+    }
+
+    /// When [`Engine::on_timer`] is due.
+    pub(crate) const fn timer(&self) -> Option<Moment> {
+        self.timer
+    }
+
+    /// Whether messages flow; if not, [`Engine::closing`] says how it ends.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.closing.is_none()
+    }
+
+    /// How the connection ends: what is in the outbox goes out first.
+    pub(crate) const fn closing(&self) -> Option<&Close> {
+        self.closing.as_ref()
+    }
+
+    /// Whether nothing is to be read from the client for now.
+    pub(crate) const fn reads_paused(&self) -> bool {
+        self.reads_paused
+    }
+
+    pub(crate) const fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(crate) const fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    pub(crate) const fn outbox(&mut self) -> &mut O {
+        &mut self.outbox
+    }
+
+    /// Above this many bytes that wait for this connection alone it is not read: its answers would only make it worse.
+    pub(super) fn pause_mark(&self) -> usize {
+        self.server.config().max_queue_bytes / 4
+    }
+
+    /// Stops or resumes reading, as the outbox asks for. To be called after frames have left it.
+    pub(crate) fn pause_reads(&mut self, now: Moment) {
+        let pause = self.is_open() && self.outbox.direct_bytes() > self.pause_mark();
+        if pause != self.reads_paused {
+            self.reads_paused = pause;
+            self.peer.handle(Input::ReadsPaused(pause), now);
+        }
+    }
+
+    /// Does what the peer wants, until it waits.
+    pub(super) fn drain(&mut self, now: Moment) {
+        loop {
+            match self.peer.poll() {
+                Output::Send(frame) => {
+                    self.outbox.push_direct(&frame);
+                    self.overflow |= self.outbox.direct_bytes() > self.server.config().max_queue_bytes;
+                }
+                Output::Close(close) => drop(self.closing.get_or_insert(close)),
+                Output::Emit(event) => self.on_event(event, now),
+                Output::Wait(at) => {
+                    self.timer = at;
+                    break;
+                }
+            }
+        }
+        if self.overflow && self.is_open() {
+            self.give_up_on_slow_reader(now);
+        }
+    }
+
+    fn on_event(&mut self, event: Event, now: Moment) {
+        match event {
+            Event::Message(message) => self.batch.push(message),
+            Event::Publish(message) => self.publish(&message, now),
+            Event::Subscribe(request) => self.subscribe(request, now),
+            Event::Recover(request) => self.recover(request, now),
+            Event::Unsubscribe(request) => self.unsubscribe(request, now),
+            Event::Rejected(error) => {
+                self.server.counters().frames_rejected.one();
+                tracing::debug!(connection = self.link.id(), code = %error.code, detail = error.detail, "frame rejected");
+            }
+            Event::Hello { client_version } => {
+                tracing::debug!(connection = self.link.id(), client_version, "hello");
+            }
+            Event::Closed(close) => {
+                self.closing.get_or_insert_with(|| close.clone());
+                self.session.closed_with(close);
+            }
+            _ => {}
+        }
+    }
+}
