@@ -13,8 +13,8 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use wse_client_core::{
     client::{
-        ConnectionState, Disconnect, Event, Input, Metrics, NetworkHint, Outgoing, Request, RequestError, RequestId,
-        RequestOutcome, SendError as Refusal, ServerInfo, SubscriptionOutcome,
+        ConnectionState, Diagnostics, Disconnect, Event, Input, Metrics, NetworkHint, Outgoing, Request, RequestError,
+        RequestId, RequestOutcome, SendError as Refusal, ServerInfo, SubscriptionOutcome,
     },
     io::Close,
     security::{RotateError, Secret},
@@ -435,7 +435,7 @@ impl Client {
         self.shared.look(|engine, _| engine.last_disconnect().cloned())
     }
 
-    /// Counters and present figures.
+    /// How much: counters and present figures.
     ///
     /// ```no_run
     /// # fn run(client: &wse_client::Client) {
@@ -444,6 +444,17 @@ impl Client {
     /// ```
     pub fn metrics(&self) -> Metrics {
         self.shared.look(|engine, now| engine.metrics(now))
+    }
+
+    /// How and why: the connection, the network and the endpoints.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) {
+    /// println!("the network is {}", client.diagnostics().quality.as_str());
+    /// # }
+    /// ```
+    pub fn diagnostics(&self) -> Diagnostics {
+        self.shared.look(|engine, now| engine.diagnostics(now))
     }
 
     /// The recording so far as a file for `wse replay`; `None` unless [`Builder::record`] was set. It has no payloads

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::task::JoinSet;
 use wse_client_core::{
-    client::{Action, ConnectionState, Fault, Input},
+    client::{Action, ConnectionState, Fault, Input, RequestId},
     error::close,
     io::{Close, SocketId},
     security::Secret,
@@ -36,7 +36,7 @@ pub(crate) struct Driver {
     /// It was written, and nothing happened since.
     recorded: bool,
     link: Link,
-    token: Option<TokenRequest>,
+    token: Option<(RequestId, TokenRequest)>,
     /// Sockets that say goodbye; each is bounded in time.
     farewells: JoinSet<()>,
     reads_paused: bool,
@@ -55,7 +55,7 @@ enum Link {
 enum Wake {
     Asked,
     Timer,
-    Token(Result<Option<Secret>, String>),
+    Token(RequestId, Result<Option<Secret>, String>),
     Dialed(SocketId, Result<Box<Socket>, Fault>),
     Socket(Vec<Arrival>),
 }
@@ -128,9 +128,9 @@ impl Driver {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::FetchToken { renew } => {
+            Action::FetchToken { request, renew } => {
                 tracing::debug!(renew, "asking the token provider");
-                self.token = self.provider.as_ref().map(|provider| provider.ask(renew));
+                self.token = self.provider.as_ref().map(|provider| (request, provider.ask(renew)));
             }
             Action::Open { socket, url, token } => {
                 tracing::debug!(socket = socket.0, "dialling");
@@ -190,7 +190,7 @@ impl Driver {
         tokio::select! {
             () = self.shared.asked.notified() => Wake::Asked,
             () = self.shared.queue.space.notified() => Wake::Asked,
-            token = answer(&mut self.token) => Wake::Token(token),
+            (request, token) = answer(&mut self.token) => Wake::Token(request, token),
             wake = self.link.progress(budget) => wake,
             () = sleep_until(deadline) => Wake::Timer,
             () = sleep_until(write_deadline) => Wake::Timer,
@@ -201,9 +201,9 @@ impl Driver {
         match wake {
             Wake::Asked => vec![],
             Wake::Timer => self.timer(),
-            Wake::Token(token) => {
+            Wake::Token(request, token) => {
                 self.token = None;
-                vec![Input::Token(token)]
+                vec![Input::Token(request, token)]
             }
             Wake::Dialed(id, Ok(socket)) => {
                 self.link = Link::Up(socket);
@@ -284,9 +284,9 @@ impl Link {
     }
 }
 
-async fn answer(request: &mut Option<TokenRequest>) -> Result<Option<Secret>, String> {
-    match request {
-        Some(request) => request.answer().await,
+async fn answer(asked: &mut Option<(RequestId, TokenRequest)>) -> (RequestId, Result<Option<Secret>, String>) {
+    match asked {
+        Some((request, answer)) => (*request, answer.answer().await),
         None => pending().await,
     }
 }

@@ -48,9 +48,9 @@ pub use error::{ConnectError, SendError, SubscribeError};
 pub use wse_client_core;
 pub use wse_client_core::{
     client::{
-        ConnectionState, Disconnect, DropReason, Event, Metrics, NetworkHint, Notice, Outgoing, RecoveryOutcome,
-        Request, RequestError, RequestId, RequestOutcome, ServerError, ServerInfo, SubscriptionAction,
-        SubscriptionOutcome,
+        ConnectionState, Diagnostics, Disconnect, DropReason, Event, Metrics, NetworkHint, Notice, NoticeKind,
+        Outgoing, RecoveryOutcome, Request, RequestError, RequestId, RequestOutcome, ServerError, ServerInfo,
+        SubscriptionAction, SubscriptionOutcome,
     },
     config::{ClientConfig, ConfigError, OfflineConfig, RecordConfig},
     delivery::{BatchConfig, LostRange, RateLimit},

@@ -69,9 +69,7 @@ impl Shared {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)
             .map_err(|error| ConfigError::new("seed", format!("needs the system's randomness: {error}")))?;
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall = WallTime::from_unix_ms(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX));
-        let engine = Engine::new(config, Seed::from_bytes(seed), Moment::ORIGIN, wall)?;
+        let engine = Engine::new(config, Seed::from_bytes(seed), Moment::ORIGIN, wall())?;
         Ok(Self {
             origin: Instant::now(),
             standing: watch::Sender::new(Standing { state: engine.state(), failures: 0 }),
@@ -88,8 +86,17 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Locks the engine for a change, and tells it what time it is.
+    fn lock_now(&self) -> (MutexGuard<'_, State>, Moment) {
+        let mut state = self.lock();
+        let now = self.now();
+        // On Linux the monotonic clock stands still while the machine sleeps.
+        state.engine.set_clock(wall(), now);
+        (state, now)
+    }
+
     pub(crate) fn now(&self) -> Moment {
-        Moment::ORIGIN + self.origin.elapsed()
+        Moment::from_millis(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     /// The instant of a moment; the earliest at which [`Shared::now`] has reached it.
@@ -109,8 +116,8 @@ impl Shared {
 
     /// Gives the engine a command, and wakes the driver.
     pub(crate) fn change<R>(&self, command: impl FnOnce(&mut Engine, Moment) -> R) -> R {
-        let mut state = self.lock();
-        let answer = command(&mut state.engine, self.now());
+        let (mut state, now) = self.lock_now();
+        let answer = command(&mut state.engine, now);
         // Under the lock, so that the driver cannot push the old end behind this.
         if !matches!(state.engine.state(), ConnectionState::Failed | ConnectionState::Closed) {
             self.queue.resume();
@@ -123,7 +130,7 @@ impl Shared {
     }
 
     fn tell_standing(&self, engine: &Engine) -> Standing {
-        let standing = Standing { state: engine.state(), failures: engine.metrics(self.now()).failed_attempts };
+        let standing = Standing { state: engine.state(), failures: engine.failed_attempts() };
         self.standing.send_if_modified(|known| std::mem::replace(known, standing) != standing);
         standing
     }
@@ -134,13 +141,13 @@ impl Shared {
 
     /// Sends unless the buffer is full; then the message stays in `message`.
     pub(crate) fn send(&self, message: &mut Option<Outgoing>) -> Result<String, SendError> {
-        let mut state = self.lock();
+        let (mut state, now) = self.lock_now();
         if state.unsent >= self.send_buffer && state.engine.state() == ConnectionState::Connected {
             return Err(SendError::QueueFull { limit: self.send_buffer });
         }
         let message = message.take().expect("a message is sent once");
         let size = message.payload.bytes().len() + MESSAGE_OVERHEAD;
-        let id = state.engine.send(message, self.now())?;
+        let id = state.engine.send(message, now)?;
         state.unsent += size;
         drop(state);
         self.asked.notify_one();
@@ -154,11 +161,10 @@ impl Shared {
         subscribe: bool,
         answer: Option<oneshot::Sender<SubscriptionOutcome>>,
     ) -> Result<RequestId, SubscribeError> {
-        let mut state = self.lock();
+        let (mut state, now) = self.lock_now();
         if *self.finished.borrow() {
             return Err(SubscribeError::Closed);
         }
-        let now = self.now();
         let request =
             if subscribe { state.engine.subscribe(topics, now)? } else { state.engine.unsubscribe(topics, now)? };
         if let Some(answer) = answer {
@@ -171,8 +177,7 @@ impl Shared {
 
     /// Asks the server; the outcome is also sent to `reply`.
     pub(crate) fn ask(&self, request: &Request, reply: oneshot::Sender<RequestOutcome>) -> Result<(), RequestError> {
-        let mut state = self.lock();
-        let now = self.now();
+        let (mut state, now) = self.lock_now();
         let id = state.engine.request(request, now)?;
         // A driver that is gone will tell nobody: then the sender is dropped here.
         if !*self.finished.borrow() {
@@ -186,8 +191,7 @@ impl Shared {
     /// Hands in what the world did, then takes out everything that follows. Events go into the queue under the
     /// engine's lock, so that they and the commands of other threads keep one order.
     pub(crate) fn turn(&self, inputs: impl IntoIterator<Item = Input>, unsent: usize) -> Turn {
-        let mut state = self.lock();
-        let now = self.now();
+        let (mut state, now) = self.lock_now();
         for input in inputs {
             state.engine.handle(input, now);
         }
@@ -230,6 +234,12 @@ impl Shared {
         self.sent.notify_waiters();
         self.queue.finish().fire();
     }
+}
+
+/// Civil time. A system clock before 1970 counts as 1970.
+fn wall() -> WallTime {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    WallTime::from_unix_ms(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl State {

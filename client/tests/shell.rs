@@ -225,7 +225,15 @@ async fn what_sub_records_replay_explains() {
     assert_eq!(code, 1, "{errors}");
     assert!(errors.contains("recorded was") && errors.contains("connecting → connected"), "{errors}");
 
-    std::fs::write(&file, text.replacen(r#""version":1"#, r#""version":9"#, 1)).unwrap();
+    let overflowed = text.replacen(r#""truncated":0"#, r#""truncated":12"#, 1);
+    assert_ne!(overflowed, text);
+    std::fs::write(&file, overflowed).unwrap();
+    let (code, out, errors) = wse(&["replay", &path], "").await;
+    assert_eq!(code, 4, "{errors}");
+    assert!(errors.contains("nothing was checked") && errors.contains("12 entries were dropped"), "{errors}");
+    assert!(out.contains("because: the application asked: connect"), "it is told all the same: {out}");
+
+    std::fs::write(&file, text.replacen(r#""version":2"#, r#""version":9"#, 1)).unwrap();
     let (code, _, errors) = wse(&["replay", &path], "").await;
     assert_eq!(code, 2, "{errors}");
     assert!(errors.contains("version 9"), "{errors}");

@@ -1,21 +1,17 @@
 //! What both ends share about one open connection: how messages are written, and the agreed key.
 
-use std::time::Duration;
+use bytes::Bytes;
 
 use crate::{
     client::{Outgoing, SendError},
     error::Code,
     io::Frame,
-    security::Keyring,
-    signed::Signatures,
+    security::{Keyring, Signing, Subject},
+    signed,
     time::{Moment, WallTime},
     topic,
-    wire::{
-        self, Category, Compression, DecodeError, Encoding, Head, Limits, Message, Payload, Priority,
-        control::{Object, Value},
-    },
+    wire::{self, Category, Compression, DecodeError, Encoding, Head, Limits, Message, Payload, Priority},
 };
-use bytes::Bytes;
 
 /// Types that belong to the protocol itself: an application cannot send them.
 const RESERVED: &[&str] = &[
@@ -34,52 +30,8 @@ const RESERVED: &[&str] = &[
     "batch",
 ];
 
-/// How long the end that answered a rotation waits for the first frame under the new key.
-pub(crate) const ROTATION_OVERLAP: Duration = Duration::from_secs(90);
-
-/// Frames under one key after which it is renewed. Source: NIST SP 800-38D §8.3.
-pub(crate) const ROTATE_AFTER_FRAMES: u64 = 1 << 32;
-
-/// `key_rotation_request`.
-#[derive(Default)]
-pub(crate) struct RotationRequest {
-    pub(crate) public_key: String,
-}
-
-/// `key_rotation_response`.
-#[derive(Default)]
-pub(crate) struct RotationResponse {
-    pub(crate) success: bool,
-    pub(crate) new_public_key: Option<String>,
-    pub(crate) timestamp: String,
-}
-
-impl RotationRequest {
-    pub(crate) fn read(payload: Value<'_>) -> Option<Self> {
-        Some(Self { public_key: payload.optional("public_key", Value::text)?.unwrap_or_default() })
-    }
-
-    pub(crate) fn written(&self) -> Object {
-        Object::new().text("public_key", &self.public_key)
-    }
-}
-
-impl RotationResponse {
-    pub(crate) fn read(payload: Value<'_>) -> Option<Self> {
-        Some(Self {
-            success: payload.optional("success", Value::truth)?.unwrap_or_default(),
-            new_public_key: payload.optional("new_public_key", Value::text)?,
-            timestamp: payload.optional("timestamp", Value::text)?.unwrap_or_default(),
-        })
-    }
-
-    pub(crate) fn written(&self) -> Object {
-        Object::new()
-            .truth("success", self.success)
-            .optional_text("new_public_key", self.new_public_key.as_deref())
-            .text("timestamp", &self.timestamp)
-    }
-}
+/// Why a message was not signed, where [`Channel::application`] answers [`Code::TooDeep`].
+pub(crate) const UNSIGNABLE: &str = "its payload cannot be signed: it nests too deep, or has half of a surrogate pair";
 
 /// How messages are written on one connection, and the keys once they are agreed.
 pub(crate) struct Channel {
@@ -88,16 +40,12 @@ pub(crate) struct Channel {
     /// Compression of application messages, if the other end reads it.
     pub(crate) compression: Option<Compression>,
     keys: Option<Keyring>,
-    signing: Option<Box<dyn Signatures>>,
+    signing: Option<Signing>,
     next_sequence: u64,
 }
 
 impl Channel {
-    pub(crate) const fn new(
-        encoding: Encoding,
-        compression: Option<Compression>,
-        signing: Option<Box<dyn Signatures>>,
-    ) -> Self {
+    pub(crate) const fn new(encoding: Encoding, compression: Option<Compression>, signing: Option<Signing>) -> Self {
         Self { encoding, compression, keys: None, signing, next_sequence: 0 }
     }
 
@@ -129,7 +77,7 @@ impl Channel {
         });
         let message = wire::decode(frame, limits, opener)?;
         if let Some(signing) = &mut self.signing {
-            signing.check(&message, wall)?;
+            check_signature(signing, &message, wall)?;
         }
         Ok(message)
     }
@@ -150,9 +98,13 @@ impl Channel {
         timestamp: &str,
         wall: WallTime,
     ) -> Result<Frame, Code> {
-        let mut head = head_of(message, id, timestamp, self.next_sequence);
-        let signature = match &mut self.signing {
-            Some(signing) => signing.sign(&head, &message.payload, wall)?,
+        let mut head = Head { sequence: Some(self.next_sequence), ..head_of(message, Some(id), timestamp) };
+        let subject = Subject { kind: &message.kind, is_publication: message.topic.is_some() };
+        let signature = match self.signing.as_mut().filter(|signing| signing.selects(subject)) {
+            Some(signing) => {
+                let canonical = signed::of_outgoing(&head, &message.payload).ok_or(Code::TooDeep)?;
+                Some(signing.sign(&canonical, wall))
+            }
             None => None,
         };
         head.signature = signature.as_deref();
@@ -164,7 +116,10 @@ impl Channel {
     pub(crate) fn batch(&mut self, messages: &[(&str, &str, &Outgoing)]) -> Result<Frame, Code> {
         let numbered = (self.next_sequence..).zip(messages);
         let joined: Vec<(Head<'_>, &Payload)> = numbered
-            .map(|(sequence, (id, timestamp, message))| (head_of(message, id, timestamp, sequence), &message.payload))
+            .map(|(sequence, (id, timestamp, message))| {
+                let head = Head { sequence: Some(sequence), ..head_of(message, Some(id), timestamp) };
+                (head, &message.payload)
+            })
             .collect();
         let payload = wire::batch::join(&joined, self.encoding);
         let head = Head { kind: wire::batch::KIND, ..Head::default() };
@@ -176,10 +131,25 @@ impl Channel {
         self.signing.is_some()
     }
 
+    /// Binds signatures to the connection of this name.
+    pub(crate) fn bind_signatures(&mut self, connection: &str) {
+        if let Some(signing) = &mut self.signing {
+            signing.bind(connection);
+        }
+    }
+
+    /// What signed here, for the next connection of the same end: it knows what was seen.
+    pub(crate) fn into_signing(self) -> Option<Signing> {
+        self.signing.map(|mut signing| {
+            signing.unbind();
+            signing
+        })
+    }
+
     /// Checks the signature of a message that came inside another one.
     pub(crate) fn check(&mut self, message: &Message, wall: WallTime) -> Result<(), DecodeError> {
         match &mut self.signing {
-            Some(signing) => signing.check(message, wall),
+            Some(signing) => check_signature(signing, message, wall),
             None => Ok(()),
         }
     }
@@ -207,11 +177,24 @@ impl Channel {
     }
 }
 
-fn head_of<'a>(message: &'a Outgoing, id: &'a str, timestamp: &'a str, sequence: u64) -> Head<'a> {
+fn check_signature(signing: &mut Signing, message: &Message, wall: WallTime) -> Result<(), DecodeError> {
+    let subject = Subject { kind: message.kind(), is_publication: message.topic().is_some() };
+    let canonical = || signed::of_message(message);
+    let payload = || message.payload().to_json().into_owned();
+    signing.check(subject, message.signature(), canonical, payload, wall).map_err(|code| {
+        let detail = match message.signature() {
+            Some(_) => "the signature is wrong, too old or was used before",
+            None => "a message of this type must be signed",
+        };
+        DecodeError { code, detail: detail.to_owned() }
+    })
+}
+
+/// What the envelope of a message says, without its number.
+pub(crate) fn head_of<'a>(message: &'a Outgoing, id: Option<&'a str>, timestamp: &'a str) -> Head<'a> {
     Head {
         kind: &message.kind,
-        id: Some(id),
-        sequence: Some(sequence),
+        id,
         timestamp: Some(timestamp),
         priority: (message.priority != Priority::default()).then_some(message.priority),
         correlation_id: message.correlation_id.as_deref(),
@@ -220,10 +203,15 @@ fn head_of<'a>(message: &'a Outgoing, id: &'a str, timestamp: &'a str, sequence:
     }
 }
 
+/// Whether a type belongs to the protocol itself.
+pub(crate) fn is_reserved(kind: &str) -> bool {
+    RESERVED.contains(&kind)
+}
+
 /// Whether an application may publish messages of this type to a topic: what servers say themselves is not for others
 /// to say. Source: PROTOCOL.md §6.3.
 pub(crate) fn is_publishable(kind: &str) -> bool {
-    !RESERVED.contains(&kind)
+    !is_reserved(kind)
         && Category::of_kind(kind) != Category::System
         && kind != "heartbeat"
         && !kind.starts_with("presence_")
@@ -239,7 +227,7 @@ pub(crate) fn check_outgoing(message: &Outgoing, limits: &Limits) -> Result<(), 
     if kind.len() > limits.max_member {
         return refuse("it is too long");
     }
-    if RESERVED.contains(&kind.as_str()) {
+    if is_reserved(kind) {
         return refuse("it belongs to the protocol");
     }
     if message.topic.is_some() && !is_publishable(kind) {

@@ -11,6 +11,10 @@ use crate::{
     wire::{Compression, Encoding, Limits},
 };
 
+/// The longest pause, heartbeat or wait for an answer that can be set. Far beyond what makes sense, and far below what
+/// could overflow.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Everything a [`crate::client::Client`] can be told. Defaults are those of every SDK.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
@@ -28,7 +32,7 @@ pub struct ClientConfig {
     pub reconnect: ReconnectConfig,
     /// Which of several endpoints is next.
     pub pool: PoolConfig,
-    /// Turn down pings and compress harder when the network is poor. Default false.
+    /// Turn down pings, compress harder and join small messages when the network is poor. Default false.
     pub adaptive_quality: bool,
     /// Encryption of messages.
     pub security: SecurityConfig,
@@ -38,9 +42,9 @@ pub struct ClientConfig {
     pub offline: OfflineConfig,
     /// Order, repeats and recovery of what arrives.
     pub delivery: DeliveryConfig,
-    /// Detection of a peer that went silent.
+    /// Detection of a peer that went silent. Each length lies between 1 ms and 1 day.
     pub heartbeat: HeartbeatConfig,
-    /// Bounds on waiting.
+    /// Bounds on waiting. Each lies between 1 ms and 1 day.
     pub timeouts: Timeouts,
     /// Bounds on what the server may send.
     pub limits: Limits,
@@ -82,6 +86,10 @@ impl ClientConfig {
         for endpoint in &self.endpoints {
             check_endpoint(endpoint)?;
         }
+        if self.topics.len() > self.limits.max_topics {
+            let limit = self.limits.max_topics;
+            return Err(ConfigError::new("topics", format!("must be at most {limit}, as limits.max_topics says")));
+        }
         for name in &self.topics {
             topic::check(name).map_err(|_| {
                 ConfigError::new(
@@ -107,6 +115,9 @@ impl ClientConfig {
             if length < Duration::from_millis(1) {
                 return Err(ConfigError::new(name, "must be at least 1 ms"));
             }
+            if length > LONGEST {
+                return Err(ConfigError::new(name, "must be at most 1 day"));
+            }
         }
         if self.security.signing.as_ref().is_some_and(|signing| !signing.is_usable()) {
             return Err(ConfigError::new("security.signing.key", "must have at least 32 bytes"));
@@ -119,7 +130,7 @@ impl ClientConfig {
 }
 
 fn check_endpoint(endpoint: &str) -> Result<(), ConfigError> {
-    let refuse = |why: &str| Err(ConfigError::new("endpoints", format!("{endpoint:?} {why}")));
+    let refuse = |why: &str| Err(ConfigError::new("endpoints", format!("{:?} {why}", shown(endpoint))));
     let Some((scheme, rest)) = endpoint.split_once("://") else {
         return refuse("must start with ws:// or wss://");
     };
@@ -146,6 +157,14 @@ fn check_endpoint(endpoint: &str) -> Result<(), ConfigError> {
         return refuse("has a port that is not a number from 0 to 65535");
     }
     Ok(())
+}
+
+/// What may be printed of an address: nothing that a user or password could be part of, and no query.
+pub(crate) fn shown(address: &str) -> String {
+    if address.contains('@') {
+        return address.split_once("://").map_or_else(|| "…".to_owned(), |(scheme, _)| format!("{scheme}://…"));
+    }
+    address.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 /// Where tokens come from.
@@ -177,7 +196,7 @@ pub struct ReconnectConfig {
     pub max_retries: Option<u32>,
     /// First pause; later ones grow from it. Default 1 s.
     pub initial_delay: Duration,
-    /// Longest pause. Default 30 s.
+    /// Longest pause. Default 30 s, at most 1 day.
     pub max_delay: Duration,
     /// Growth of the pause. Default 1.5.
     pub multiplier: f64,
@@ -204,6 +223,9 @@ impl ReconnectConfig {
         }
         if self.max_delay < self.initial_delay {
             return Err(ConfigError::new("reconnect.max_delay", "must not be shorter than reconnect.initial_delay"));
+        }
+        if self.max_delay > LONGEST {
+            return Err(ConfigError::new("reconnect.max_delay", "must be at most 1 day"));
         }
         if !(1.0..=10.0).contains(&self.multiplier) {
             return Err(ConfigError::new("reconnect.multiplier", "must lie between 1 and 10"));
@@ -431,6 +453,23 @@ mod tests {
     }
 
     #[test]
+    fn a_refused_address_is_not_printed_with_its_secrets() {
+        for bad in [
+            "wss://bob:hunter2@a/wse",
+            "wss://bob:hun/hunter2@a",
+            "wss://bob:x?hunter2@a",
+            "bob:hunter2@a",
+            "wss://a b/wse?key=hunter2",
+            "wss://a#hunter2",
+        ] {
+            let error = ClientConfig::new(bad).check().expect_err(bad).to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let error = ClientConfig::new("wss://a b/wse?key=x").check().expect_err("a space").to_string();
+        assert!(error.contains("wss://a b/wse"), "what is no secret helps to find the fault: {error}");
+    }
+
+    #[test]
     fn numbers_are_checked_by_name() {
         let mut config = ClientConfig::new("ws://a");
         config.reconnect.multiplier = 0.5;
@@ -438,5 +477,31 @@ mod tests {
         let mut config = ClientConfig::new("ws://a");
         config.heartbeat.interval = Duration::ZERO;
         assert_eq!(config.check().expect_err("zero").setting, "heartbeat.interval");
+        let mut config = ClientConfig::new("ws://a");
+        config.topics = (0..1001).map(|n| format!("t{n}")).collect();
+        assert_eq!(config.check().expect_err("more than may be asked for").setting, "topics");
+        config.topics.pop();
+        assert_eq!(config.check(), Ok(()));
+    }
+
+    #[test]
+    fn lengths_that_would_overflow_are_refused_by_name() {
+        type Setting = fn(&mut ClientConfig) -> &mut Duration;
+        let too_long: [(&str, Setting); 7] = [
+            ("reconnect.max_delay", |config| &mut config.reconnect.max_delay),
+            ("heartbeat.interval", |config| &mut config.heartbeat.interval),
+            ("heartbeat.timeout", |config| &mut config.heartbeat.timeout),
+            ("timeouts.connect", |config| &mut config.timeouts.connect),
+            ("timeouts.ready", |config| &mut config.timeouts.ready),
+            ("timeouts.subscribe", |config| &mut config.timeouts.subscribe),
+            ("timeouts.request", |config| &mut config.timeouts.request),
+        ];
+        for (name, setting) in too_long {
+            let mut config = ClientConfig::new("ws://a");
+            *setting(&mut config) = LONGEST;
+            assert_eq!(config.check(), Ok(()), "{name}");
+            *setting(&mut config) = LONGEST + Duration::from_nanos(1);
+            assert_eq!(config.check().expect_err(name).setting, name);
+        }
     }
 }

@@ -43,6 +43,7 @@ pub mod io;
 pub mod record;
 pub mod resilience;
 pub mod rng;
+mod rotation;
 pub mod security;
 pub mod server;
 pub mod settings;

@@ -4,13 +4,12 @@ use chacha20::{
     ChaCha20Rng,
     rand_core::{Rng as _, SeedableRng as _},
 };
-use zeroize::Zeroize;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::time::WallTime;
 
 /// Thirty-two bytes of randomness. A driver draws them from the operating system; a test writes them down.
-#[derive(Clone, Zeroize)]
-#[zeroize(drop)]
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct Seed([u8; 32]);
 
 impl Seed {
@@ -32,7 +31,8 @@ impl Seed {
 /// Secrets (keys, nonces) come from [`Rng::fill`] and [`Rng::bytes`]. Pauses, choices and message ids come from
 /// [`Rng::unit`] and [`Rng::message_id`], which draw from a stream of their own: its seed may be written into a
 /// recording (see [`crate::record`]) and tells nothing about the secrets, because it is itself output of the first
-/// stream, and ChaCha20 cannot be run backwards from its output.
+/// stream, and ChaCha20 cannot be run backwards from its output. After each key pair the first stream starts anew
+/// from its own output ([`Rng::forget`]), for the same reason. Both are wiped on drop.
 pub struct Rng {
     secrets: ChaCha20Rng,
     choices: ChaCha20Rng,
@@ -68,6 +68,13 @@ impl Rng {
         let mut out = [0; N];
         self.fill(&mut out);
         out
+    }
+
+    /// Goes on from a seed of its own output: what was drawn before cannot be computed again from this generator.
+    pub(crate) fn forget(&mut self) {
+        let mut seed = self.bytes();
+        self.secrets = ChaCha20Rng::from_seed(seed);
+        seed.zeroize();
     }
 
     /// A number in `0.0 .. 1.0`.

@@ -29,16 +29,19 @@ impl Moment {
     }
 }
 
+/// The first moment at which all of `length` has passed: a fraction of a millisecond counts as a whole one, so that
+/// `now.since(start) >= length` holds at `start + length`.
 impl Add<Duration> for Moment {
     type Output = Self;
 
     fn add(self, length: Duration) -> Self {
-        let ms = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        let ms = u64::try_from(length.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(ms))
     }
 }
 
-/// Civil time in Unix milliseconds. Only ever used for stamps in messages, never for decisions.
+/// Civil time in Unix milliseconds: for stamps in messages, and for the age of signatures and tokens. No timer and no
+/// pause depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WallTime(u64);
 
@@ -82,19 +85,43 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
 /// Turns moments of the driver's clock into civil time.
 #[derive(Debug, Clone, Copy)]
 pub struct WallClock {
+    reading: Reading,
+    /// The one before, for moments that were before the clock was set.
+    earlier: Reading,
+}
+
+/// What a civil clock showed, and when.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
     wall: WallTime,
     at: Moment,
 }
 
 impl WallClock {
+    /// How far it may be off before it is set, in milliseconds.
+    const TOLERANCE: u64 = 1000;
+
     /// A clock that showed `wall` at the moment `at`.
     pub const fn new(wall: WallTime, at: Moment) -> Self {
-        Self { wall, at }
+        let reading = Reading { wall, at };
+        Self { reading, earlier: reading }
     }
 
     /// Civil time at the moment `now`.
-    pub const fn at(self, now: Moment) -> WallTime {
-        WallTime(self.wall.0 + now.as_millis().saturating_sub(self.at.as_millis()))
+    pub fn at(self, now: Moment) -> WallTime {
+        let Reading { wall, at } = if now < self.reading.at { self.earlier } else { self.reading };
+        WallTime(wall.0.saturating_add(now.as_millis()).saturating_sub(at.as_millis()))
+    }
+
+    /// Sets the clock to what the host's shows at `now`, and says whether it was off by more than a second. Moments
+    /// before `now` keep their civil time.
+    pub fn set(&mut self, wall: WallTime, now: Moment) -> bool {
+        let off = self.at(now).0.abs_diff(wall.0) > Self::TOLERANCE;
+        if off {
+            self.earlier = self.reading;
+            self.reading = Reading { wall, at: now };
+        }
+        off
     }
 }
 
@@ -165,6 +192,32 @@ mod tests {
         assert_eq!(WallTime::from_unix_ms(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(WallTime::from_unix_ms(951_782_400_001).to_string(), "2000-02-29T00:00:00.001Z");
         assert_eq!(WallTime::from_unix_ms(1_771_601_400_123).to_string(), "2026-02-20T15:30:00.123Z");
+    }
+
+    #[test]
+    fn a_length_has_passed_at_its_end() {
+        for nanos in [0, 1, 999_999, 1_000_000, 1_000_001, 5_500_000] {
+            let (start, length) = (Moment::from_millis(1000), Duration::from_nanos(nanos));
+            let end = start + length;
+            assert!(end.since(start) >= length, "{nanos} ns");
+            assert!(end.since(start) < length + Duration::from_millis(1), "{nanos} ns");
+        }
+        assert_eq!(Moment::from_millis(1) + Duration::MAX, Moment::from_millis(u64::MAX));
+    }
+
+    #[test]
+    fn a_wall_clock_is_set_when_it_is_off_and_knows_what_it_showed_before() {
+        let (at, wall) = (Moment::from_millis, WallTime::from_unix_ms);
+        let mut clock = WallClock::new(wall(5_000_000), at(1000));
+        assert!(!clock.set(wall(5_002_000), at(2000)), "a second is nothing");
+        assert_eq!(clock.at(at(2000)), wall(5_001_000));
+        assert!(clock.set(wall(9_000_000), at(3000)), "the host slept");
+        assert_eq!((clock.at(at(3000)), clock.at(at(3500))), (wall(9_000_000), wall(9_000_500)));
+        assert_eq!(clock.at(at(2000)), wall(5_001_000));
+        assert!(clock.set(wall(0), at(4000)), "it was wrong");
+        assert_eq!((clock.at(at(4001)), clock.at(at(3500))), (wall(1), wall(9_000_500)));
+        assert!(clock.set(wall(u64::MAX), at(5000)));
+        assert_eq!(clock.at(at(6000)).as_unix_ms(), u64::MAX - 5000, "no overflow");
     }
 
     #[test]

@@ -7,19 +7,19 @@ use std::time::Duration;
 use pair::Pair;
 use wse_client_core::{
     config::ClientConfig,
-    security::Secret,
+    security::{
+        Secret,
+        tokens::{Purpose, Tokens},
+    },
     server::{self, PeerConfig},
     topic::Acl,
 };
 
+const KEY: &str = "0123456789abcdef0123456789abcdef";
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 fn pair(acl: Acl) -> Pair {
-    let config = PeerConfig {
-        token_key: Some("0123456789abcdef0123456789abcdef".into()),
-        idle_timeout: 2 * HOUR,
-        ..PeerConfig::default()
-    };
+    let config = PeerConfig { token_key: Some(KEY.into()), idle_timeout: 2 * HOUR, ..PeerConfig::default() };
     Pair::connected_with(ClientConfig::new("ws://server/wse"), config, 1, acl)
 }
 
@@ -76,7 +76,13 @@ fn deny_wins_over_a_token_and_a_forged_one_opens_nothing() {
 fn a_session_token_names_the_connection() {
     let mut pair = pair(Acl::default());
     let token = pair.peer.session_token(pair.now).expect("a token key");
-    assert!(!token.expose().is_empty());
+    let issued = pair::WALL;
+    let claims = Tokens::new(KEY.into()).check(token.expose(), issued).expect("genuine");
+    assert_eq!(claims.user, "user");
+    assert_eq!(claims.purpose, Purpose::Session { connection: pair.peer.connection_id().to_owned() });
+    let day = Duration::from_secs(24 * 60 * 60).as_millis() as u64;
+    assert_eq!(claims.expires, issued.as_unix_ms() + day);
+    assert!(Tokens::new("another key".into()).check(token.expose(), issued).is_err());
     let mut without = Pair::connected(ClientConfig::new("ws://server/wse"), PeerConfig::default(), 1);
     assert_eq!(without.peer.session_token(without.now), None);
 }

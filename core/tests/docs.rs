@@ -1,6 +1,6 @@
 //! docs/PROTOCOL.md says the same as the code.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, path::Path};
 
 use wse_client_core::error::{
     Code,
@@ -73,15 +73,51 @@ fn every_close_code_is_in_the_table_with_its_reaction() {
     assert_eq!(rows.len(), known.len());
 }
 
+/// Every `PROTOCOL.md §…` in the sources of the workspace, and the `§…` that follow it in a list.
 #[test]
 fn every_cited_section_exists() {
-    for section in [
-        "2.1", "2.2", "3.1", "3.2", "3.3", "4.1", "4.2", "4.3", "4.5", "5.1", "5.2", "6.1", "6.2", "6.3", "6.4", "6.5",
-        "7.1", "7.2", "7.3", "7.4",
-    ] {
-        assert!(PROTOCOL.contains(&format!("\n### {section} ")), "no section {section}");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut cited = BTreeMap::new();
+    for folder in ["core/src", "core/tests", "client", "server", "wasm/src", "python", "tests", "ts-wrapper/src"] {
+        collect_citations(&root.join(folder), &mut cited);
     }
-    for section in 1..=10 {
-        assert!(PROTOCOL.contains(&format!("\n## {section}. ")), "no section {section}");
+    assert!(cited.len() > 20, "the search finds nothing: {cited:?}");
+    for (section, place) in cited {
+        let marks = if section.contains('.') { "###" } else { "##" };
+        let dot = if section.contains('.') { "" } else { "." };
+        assert!(PROTOCOL.contains(&format!("\n{marks} {section}{dot} ")), "no section {section}, cited in {place}");
     }
+}
+
+fn collect_citations(folder: &Path, cited: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.expect("readable").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && !matches!(name.as_str(), "target" | "node_modules" | "corpus" | ".venv") {
+            collect_citations(&path, cited);
+        } else if [".rs", ".py", ".pyi", ".ts", ".tsx"].iter().any(|end| name.ends_with(end)) {
+            // What is no text is no source.
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            for section in citations(&text) {
+                cited.insert(section, path.display().to_string());
+            }
+        }
+    }
+}
+
+fn citations(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for rest in text.split("PROTOCOL.md §").skip(1) {
+        let mut rest = rest;
+        loop {
+            let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+            let section = rest[..end].trim_end_matches('.');
+            if !section.is_empty() {
+                found.push(section.to_owned());
+            }
+            let Some(next) = [", §", "–§"].iter().find_map(|link| rest[end..].strip_prefix(link)) else { break };
+            rest = next;
+        }
+    }
+    found
 }

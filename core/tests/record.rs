@@ -3,17 +3,19 @@
 #[allow(dead_code, reason = "a world can do more than these tests ask of it")]
 mod world;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose};
 use world::{World, WorldConfig};
 use wse_client_core::{
-    client::{ConnectionState, Input, NetworkHint, Outgoing},
+    client::{ConfigUpdate, ConnectionState, Input, NetworkHint, Outgoing, Output, Request, RequestId, SyncRequest},
     config::{ClientConfig, Credentials, RecordConfig, TokenTransport},
+    delivery::{BatchConfig, RateLimit},
     io::Close,
     record::{FORMAT, Recording, Report, What, replay},
     rng::{Rng, Seed},
     security::SigningConfig,
+    time::WallTime,
     wire::{Encoding, Payload},
 };
 
@@ -151,7 +153,10 @@ fn storms_are_replayed_to_the_same_decisions() {
         world.pause_reads(false);
         world.run(90 * SECOND);
         world.client.rotate_keys(world.now()).ok();
-        world.run(3 * SECOND);
+        for request in [Request::Health, Request::Presence { topic: "u".into() }] {
+            world.client.request(&request, world.now()).ok();
+        }
+        world.run(12 * SECOND);
         world.client.reconnect(world.now());
         world.run(SECOND);
         for hint in [NetworkHint::Sleep, NetworkHint::Wake, NetworkHint::Offline, NetworkHint::Online] {
@@ -161,6 +166,29 @@ fn storms_are_replayed_to_the_same_decisions() {
         let report = assert_same(&file_of(&world), &format!("seed {seed}"));
         assert!(report.decisions > 100, "seed {seed}: {report:?}");
     }
+}
+
+#[test]
+fn settings_of_the_queue_are_in_the_file() {
+    let mut client = config();
+    client.performance.batch = Some(BatchConfig { size: 3, timeout: SECOND, ..BatchConfig::default() });
+    client.performance.rate_limit = Some(RateLimit { capacity: 4, refill: 0.5 });
+    client.offline.max_size = 6;
+    client.offline.max_age = 9 * SECOND;
+    client.timeouts.request = 2 * SECOND;
+    let mut world = World::new(WorldConfig { client, ..WorldConfig::default() });
+    world.connect();
+    for n in 0..8 {
+        world.send("order", n);
+    }
+    world.run(30 * SECOND);
+    let file = file_of(&world);
+    let text = String::from_utf8(file.clone()).expect("text");
+    assert!(text.contains(r#""t":"batch""#) && text.contains("Dropped"), "the settings matter: {text}");
+    assert_same(&file, "queue");
+    let otherwise = text.replacen(r#""offline_size":6"#, r#""offline_size":7"#, 1);
+    assert_ne!(otherwise, text);
+    assert!(replayed(otherwise.as_bytes()).divergence.is_some());
 }
 
 #[test]
@@ -187,6 +215,82 @@ fn refusals_are_replayed() {
     let file = file_of(&world);
     assert!(String::from_utf8_lossy(&file).contains("MESSAGE_TOO_LARGE"));
     assert_same(&file, "refusals");
+}
+
+/// Every method of a client that changes it, as its source names them.
+fn commands_in_the_source() -> BTreeSet<String> {
+    let methods = include_str!("../src/client/mod.rs").split("\n    pub fn ").skip(1);
+    let changing = methods.filter(|text| text.split(')').next().is_some_and(|head| head.contains("&mut self")));
+    changing.filter_map(|text| text.split(['(', '<']).next().map(str::to_owned)).collect()
+}
+
+type Command = Box<dyn FnMut(&mut World)>;
+
+#[test]
+fn every_command_is_replayed() {
+    let requests = [
+        Request::Health,
+        Request::Metrics,
+        Request::ServerConfig,
+        Request::UpdateConfig(ConfigUpdate { batch_size: Some(7), ..ConfigUpdate::default() }),
+        Request::Debug,
+        Request::Handlers,
+        Request::SequenceStats,
+        Request::SystemStatus,
+        Request::ConnectionState,
+        Request::Sync(SyncRequest { topics: vec!["t".into()], ..SyncRequest::default() }),
+        Request::Encryption,
+    ];
+    let mut commands: Vec<(&str, Command)> = vec![
+        (
+            "set_channel_token",
+            Box::new(|world| world.client.set_channel_token("t", Some("canary".into())).expect("ok")),
+        ),
+        ("set_channel_token", Box::new(|world| assert!(world.client.set_channel_token("", None).is_err(), "no topic"))),
+        ("connect", Box::new(World::connect)),
+        ("send", Box::new(|world| world.send("note", 1))),
+        ("subscribe", Box::new(|world| assert_ne!(world.subscribe(&["u"]), RequestId(0)))),
+        ("unsubscribe", Box::new(|world| world.unsubscribe(&["u"]))),
+        (
+            "rotate_keys",
+            Box::new(|world| {
+                assert_eq!(
+                    world.client.rotate_keys(world.now()).is_ok(),
+                    world.client.server().is_some_and(|info| info.encrypted)
+                )
+            }),
+        ),
+        ("set_token", Box::new(|world| world.set_token("canary"))),
+        ("handle", Box::new(|world| world.hint(NetworkHint::AddressChanged))),
+        ("poll", Box::new(|world| assert!(matches!(world.client.poll(), Output::Wait(_))))),
+        ("set_clock", Box::new(|world| world.client.set_clock(WallTime::from_unix_ms(1_800_000_000_000), world.now()))),
+        ("reconnect", Box::new(|world| world.client.reconnect(world.now()))),
+        ("close", Box::new(|world| world.client.close(Close::normal(), world.now()))),
+        ("request", Box::new(|world| assert!(world.client.request(&Request::Health, world.now()).is_err(), "closed"))),
+    ];
+    let place = commands.iter().position(|(name, _)| *name == "rotate_keys").expect("it is there");
+    commands.splice(
+        place..place,
+        requests.map(|request| {
+            let ask: Command = Box::new(move |world| assert_ne!(world.ask(&request), RequestId(0)));
+            ("request", ask)
+        }),
+    );
+    let given: BTreeSet<String> = commands.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(given, commands_in_the_source(), "a command is missing here");
+
+    for encryption in [false, true] {
+        let mut client = config();
+        client.security.encryption = encryption;
+        let mut world = World::new(WorldConfig { client, ..WorldConfig::default() });
+        for (name, command) in &mut commands {
+            command(&mut world);
+            world.run(2 * SECOND);
+            assert_same(&file_of(&world), &format!("{name}, encryption {encryption}"));
+        }
+        let text = String::from_utf8(file_of(&world)).expect("text");
+        assert!(text.contains(r#""what":"clock""#) && !text.contains("canary"), "{text}");
+    }
 }
 
 fn stormy_file() -> String {
@@ -255,7 +359,7 @@ fn a_full_ring_is_told_and_nothing_is_claimed() {
 fn every_decision_has_a_reason() {
     let text = stormy_file();
     let recording = Recording::from_bytes(text.as_bytes()).expect("our own");
-    let mut reasons = std::collections::BTreeSet::new();
+    let mut reasons = BTreeSet::new();
     for (entry, why) in recording.explained() {
         assert_eq!(why.is_some(), entry.what.is_decision(), "{entry:?}");
         reasons.extend(why);

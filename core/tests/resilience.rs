@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wse_client_core::{
-    client::{Action, Client, ConnectionState, Fault, Input, Output},
+    client::{Action, Client, ConnectionState, Fault, Input, Output, RequestId},
     config::{ClientConfig, Credentials},
     error::Code,
     io::SocketId,
@@ -19,13 +19,15 @@ struct Driver {
     dialled: Vec<(String, Option<String>)>,
     socket: SocketId,
     asked: usize,
+    question: RequestId,
 }
 
 impl Driver {
     fn new(config: ClientConfig) -> Self {
         let now = Moment::from_millis(1000);
         let client = Client::new(config, Seed::from_u64(3), now, WallTime::from_unix_ms(0)).expect("config");
-        let mut driver = Self { client, now, dialled: Vec::new(), socket: SocketId(0), asked: 0 };
+        let mut driver =
+            Self { client, now, dialled: Vec::new(), socket: SocketId(0), asked: 0, question: RequestId(0) };
         driver.client.connect(now);
         driver.drain();
         driver
@@ -39,7 +41,10 @@ impl Driver {
                     self.dialled.push((url, token.map(|token| token.expose().to_owned())));
                     self.socket = socket;
                 }
-                Output::Act(Action::FetchToken { .. }) => self.asked += 1,
+                Output::Act(Action::FetchToken { request, .. }) => {
+                    self.asked += 1;
+                    self.question = request;
+                }
                 Output::Act(_) | Output::Emit(_) => {}
                 Output::Wait(at) => return at,
             }
@@ -49,6 +54,11 @@ impl Driver {
     fn input(&mut self, input: Input) {
         self.client.handle(input, self.now);
         self.drain();
+    }
+
+    /// The provider answers its last question.
+    fn provide(&mut self, token: &str) {
+        self.input(Input::Token(self.question, Ok(Some(token.into()))));
     }
 
     fn fail(&mut self, http_status: Option<u16>) {
@@ -111,7 +121,7 @@ fn with_every_breaker_open_a_probe_is_on_the_clock_within_a_minute() {
     }
     assert_eq!(driver.dialled.len(), 201);
     let health = driver.client.diagnostics(driver.now).endpoints;
-    assert!(health.iter().any(|endpoint| endpoint.breaker == BreakerState::Open));
+    assert!(health.iter().any(|endpoint| endpoint.circuit_breaker == BreakerState::Open));
 }
 
 #[test]
@@ -122,7 +132,7 @@ fn refused_tokens_open_no_breaker() {
         driver.wait();
     }
     let health = driver.client.diagnostics(driver.now).endpoints;
-    assert!(health.iter().all(|endpoint| endpoint.breaker == BreakerState::Closed && endpoint.score > 99));
+    assert!(health.iter().all(|endpoint| endpoint.circuit_breaker == BreakerState::Closed && endpoint.score > 99));
 }
 
 #[test]
@@ -155,14 +165,14 @@ fn a_token_set_while_the_provider_is_asked_wins_and_its_answer_is_dropped() {
     assert_eq!(driver.asked, 1);
     driver.set_token("set");
     assert_eq!(driver.last_token(), Some("set"));
-    driver.input(Input::Token(Ok(Some("older".into()))));
+    driver.provide("older");
     assert_eq!(driver.dialled.len(), 1);
 }
 
 #[test]
 fn with_a_provider_a_token_set_late_is_used_once() {
     let mut driver = Driver::new(provider());
-    driver.input(Input::Token(Ok(Some("stale".into()))));
+    driver.provide("stale");
     driver.fail(Some(401));
     driver.set_token("set");
     assert_eq!(driver.last_token(), Some("set"));

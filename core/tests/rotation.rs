@@ -6,11 +6,15 @@ use std::{collections::BTreeSet, time::Duration};
 
 use pair::{Pair, numbered};
 use wse_client_core::{
-    client,
+    client::{self, Action, Client, Input, Output},
     config::ClientConfig,
+    error::Code,
+    io::{Frame, SocketId},
     rng::{Rng, Seed},
-    security::RotateError,
+    security::{Dialect, KeyPair, Role, RotateError},
     server::{self, PeerConfig},
+    time::{Moment, WallTime},
+    wire::{self, Limits},
 };
 
 fn config() -> ClientConfig {
@@ -69,6 +73,16 @@ fn rotate_step_by_step(start: impl Fn(&mut Pair)) {
     assert_eq!(rotations(&pair), (1, 1));
     assert_nothing_refused(&pair);
     assert_nonces_are_fresh(&pair);
+}
+
+#[test]
+fn the_age_of_a_key_need_not_be_whole_milliseconds() {
+    let mut config = config();
+    config.security.rotate_after = Some(Duration::from_micros(1_000_500));
+    let mut pair = Pair::connected(config, PeerConfig::default(), 1);
+    pair.pass(Duration::from_millis(1001));
+    pair.settle();
+    assert_eq!(rotations(&pair), (1, 1));
 }
 
 #[test]
@@ -201,5 +215,70 @@ fn an_encryption_request_is_answered_with_how_it_stands() {
         let status: serde_json::Value = answer.parse().expect("an object");
         assert_eq!(status["enabled"], encryption);
         assert_eq!(status["algorithms"]["encryption"], "AES-GCM-256");
+    }
+}
+
+#[test]
+fn a_server_that_never_answers_is_left() {
+    let mut pair = pair(1);
+    pair.client.rotate_keys(pair.now).expect("may ask");
+    pair.drain();
+    pair.up.clear();
+    for _ in 0..8 {
+        pair.pass(Duration::from_secs(10));
+        pair.settle();
+    }
+    assert!(!pair.client_closed, "too early");
+    assert_eq!(pair.client.rotate_keys(pair.now), Err(RotateError::UnderWay));
+    pair.pass(Duration::from_secs(10));
+    assert!(pair.client_closed);
+    let end = pair.client.last_disconnect().expect("told");
+    assert_eq!(end.code, Code::KeyExchangeFailed);
+}
+
+/// A server of the test's own: it agrees on a key, and refuses to renew it.
+#[test]
+fn a_refusal_is_told_and_leaves_the_keys() {
+    let now = Moment::from_millis(5);
+    let mut client = Client::new(config(), Seed::from_u64(1), now, WallTime::from_unix_ms(0)).expect("config");
+    client.connect(now);
+    client.handle(Input::Opened(SocketId(1)), now);
+    let mut sent = Vec::new();
+    let mut events = drain(&mut client, &mut sent);
+    let hello = sent.iter().find_map(|frame| {
+        let message = wire::decode(frame, &Limits::default(), None).ok()?;
+        message.payload().parse::<serde_json::Value>().ok()?.get("encryption_public_key")?.as_str().map(str::to_owned)
+    });
+    let mut rng = Rng::new(Seed::from_u64(2));
+    let own = KeyPair::generate(&mut rng);
+    let (mut sealer, _) =
+        own.agree(&hello.expect("a hello with a key"), Dialect::V2, Role::Server, &mut rng).expect("agreed");
+    let answer = format!(
+        r#"WSE{{"t":"server_hello","p":{{"features":{{"full_duplex":true}},"encryption_public_key":"{}"}}}}"#,
+        own.public_base64()
+    );
+    client.handle(Input::Frame(SocketId(1), Frame::Text(answer.into())), now);
+    client.rotate_keys(now).expect("connected and encrypted");
+    events.extend(drain(&mut client, &mut sent));
+    let refusal = sealer.seal(br#"WSE{"t":"key_rotation_response","p":{"success":false}}"#).expect("seals");
+    client.handle(Input::Frame(SocketId(1), Frame::Binary(refusal)), now);
+    events.extend(drain(&mut client, &mut sent));
+    let refused = events.iter().filter(
+        |event| matches!(event, client::Event::ServerError(error) if error.code == Code::KeyExchangeFailed.as_str()),
+    );
+    assert_eq!(refused.count(), 1, "{events:?}");
+    assert!(!events.iter().any(|event| matches!(event, client::Event::KeysRotated)));
+    client.rotate_keys(now).expect("may ask again");
+}
+
+fn drain(client: &mut Client, sent: &mut Vec<Frame>) -> Vec<client::Event> {
+    let mut events = Vec::new();
+    loop {
+        match client.poll() {
+            Output::Act(Action::Send { frame, .. }) => sent.push(frame),
+            Output::Act(_) => {}
+            Output::Emit(event) => events.push(event),
+            Output::Wait(_) => return events,
+        }
     }
 }

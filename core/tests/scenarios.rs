@@ -1,16 +1,19 @@
 //! A `Client` tied to a `Peer` on one virtual clock: what users rely on, over links that drop, cut and delay.
 
+mod attempts;
+mod metrics;
 mod network;
 mod outbound;
 mod recovery;
 mod requests;
+mod subscriptions;
 mod world;
 
 use std::time::Duration;
 
 use world::{LinkFaults, World, WorldConfig};
 use wse_client_core::{
-    client::{ConnectionState, Event},
+    client::{ConnectionState, Event, RequestId},
     config::ClientConfig,
     error::{Code, close},
     io::Close,
@@ -247,6 +250,27 @@ fn a_client_that_falls_silent_is_let_go_by_the_server() {
     world.freeze_client(false);
     world.run(Duration::from_secs(40));
     assert_eq!(world.client.state(), ConnectionState::Connected);
+}
+
+#[test]
+fn a_topic_that_is_refused_late_is_not_asked_for_again() {
+    let mut client = config();
+    client.timeouts.subscribe = SECOND;
+    let mut world = World::new(WorldConfig { client, deny: vec!["secret*".into()], ..WorldConfig::default() });
+    world.connect();
+    world.run(SECOND);
+    world.faults = LinkFaults { delay: SECOND, ..LinkFaults::default() };
+    let request = world.subscribe(&["open", "secret:1"]);
+    world.run(Duration::from_millis(1500));
+    let [timed_out] = &world.outcomes(request)[..] else { panic!("one outcome") };
+    assert!(!timed_out.confirmed);
+    // Asked for again before the first answer: the answer to this request decides about it.
+    world.subscribe(&["open"]);
+    world.run(3 * SECOND);
+    assert_eq!(world.client.topics(), ["open"]);
+    let told = world.outcomes(RequestId(0)).pop().expect("told");
+    assert_eq!(told.refused, [("secret:1".to_owned(), "TOPIC_DENIED".to_owned())]);
+    assert!(told.confirmed && told.accepted.is_empty());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use wse_client_core::{
     io::Frame,
     security::{Secret, SigningConfig, SigningForm, Verification},
     server::{self, PeerConfig},
+    time::WallTime,
     wire::{Encoding, Payload, Priority},
 };
 
@@ -45,6 +46,12 @@ fn refused_by_server(pair: &Pair) -> Vec<Code> {
             _ => None,
         })
         .collect()
+}
+
+fn refused_by_client(pair: &Pair) -> usize {
+    let refused =
+        |event: &client::Event| matches!(event, client::Event::Rejected(error) if error.code == Code::SignatureInvalid);
+    pair.client_events.iter().filter(|event| refused(event)).count()
 }
 
 #[test]
@@ -110,10 +117,7 @@ fn a_client_refuses_what_its_server_did_not_sign() {
     pair.send_down("order", 1);
     pair.send_down("x", 2);
     pair.settle();
-    assert_eq!(pair.heard_down(), [2]);
-    let refused =
-        |event: &client::Event| matches!(event, client::Event::Rejected(error) if error.code == Code::SignatureInvalid);
-    assert_eq!(pair.client_events.iter().filter(|event| refused(event)).count(), 1);
+    assert_eq!((pair.heard_down(), refused_by_client(&pair)), (vec![2], 1));
 }
 
 #[test]
@@ -131,8 +135,79 @@ fn a_signed_frame_counts_once_and_any_change_is_noticed() {
 }
 
 #[test]
+fn a_signed_frame_cannot_be_repeated_on_another_connection_of_the_server() {
+    for form in [SigningForm::Hmac, SigningForm::Jwt] {
+        let with_form = || Some(signing(|signing| signing.form = form));
+        let mut first = connected(Encoding::Text, with_form(), Some(required()));
+        first.send_up("order", 1);
+        let frame = first.up[0].clone();
+        // Whoever listened says nothing of itself, neither what it reads nor that it can sign.
+        let mut second = Pair::named(PeerConfig { signing: Some(required()), ..PeerConfig::default() }, "c-2");
+        second.peer.handle(server::Input::Frame(frame), second.now);
+        second.settle();
+        assert_eq!((second.heard_up(), refused_by_server(&second)), (vec![], vec![Code::SignatureInvalid]), "{form:?}");
+        first.settle();
+        assert_eq!(first.heard_up(), [1], "{form:?}");
+    }
+}
+
+#[test]
+fn a_client_remembers_what_it_heard_on_its_last_connection() {
+    let mut pair = connected(Encoding::Text, Some(required()), Some(required()));
+    pair.send_down("order", 1);
+    let frame = pair.down[0].clone();
+    pair.settle();
+    // Somebody in the middle gives the next connection the name of the last one.
+    pair.reconnect(PeerConfig { signing: Some(required()), ..PeerConfig::default() });
+    assert_eq!((pair.heard_down(), refused_by_client(&pair)), (vec![1], 0));
+    pair.down.push_back(frame);
+    pair.settle();
+    assert_eq!((pair.heard_down(), refused_by_client(&pair)), (vec![1], 1));
+    pair.send_down("order", 2);
+    pair.settle();
+    assert_eq!(pair.heard_down(), [1, 2]);
+}
+
+#[test]
 fn a_short_key_is_refused() {
     let mut config = ClientConfig::new("ws://server/wse");
     config.security.signing = Some(SigningConfig::new("short".into()));
     assert_eq!(config.check().expect_err("too short").setting, "security.signing.key");
+    let server = PeerConfig { signing: Some(SigningConfig::new("short".into())), ..PeerConfig::default() };
+    assert_eq!(server.check().expect_err("too short").setting, "signing.key");
+    let server = PeerConfig { token_key: Some("short".into()), ..PeerConfig::default() };
+    assert_eq!(server.check().expect_err("too short").setting, "token_key");
+    let server = PeerConfig { token_key: Some(KEY.into()), signing: Some(required()), ..PeerConfig::default() };
+    assert_eq!(server.check(), Ok(()));
+}
+
+#[test]
+fn clocks_may_differ_by_five_minutes_and_no_more() {
+    for (seconds, refused) in [(-299, false), (299, false), (-301, true), (301, true)] {
+        let mut pair = connected(Encoding::Binary, Some(signing(|_| ())), Some(signing(|_| ())));
+        let wall = pair::WALL.as_unix_ms().checked_add_signed(seconds * 1000).expect("after 1970");
+        pair.peer.set_clock(WallTime::from_unix_ms(wall), pair.now);
+        pair.send_up("order", 1);
+        pair.send_down("order", 2);
+        pair.settle();
+        assert_eq!(
+            (refused_by_server(&pair).len(), refused_by_client(&pair)),
+            (refused.into(), refused.into()),
+            "{seconds}"
+        );
+        assert_eq!(
+            (pair.heard_up().len(), pair.heard_down().len()),
+            ((!refused).into(), (!refused).into()),
+            "{seconds}"
+        );
+    }
+}
+
+#[test]
+fn a_client_knows_whether_the_server_has_a_key() {
+    for server in [None, Some(signing(|_| ()))] {
+        let has_key = server.is_some();
+        let pair = connected(Encoding::Binary, Some(signing(|_| ())), server);
+        assert_eq!(pair.client.server().expect("connected").signing, has_key);
+    }
 }

@@ -17,7 +17,7 @@ use wse_client_core::{
         Dialect, KeyPair, Opener, Role, SignatureForm, canonical_json, channel, sign, sign_envelope, verify,
         verify_envelope,
     },
-    wire::{Category, Encoding, Head, Limits, Message, Payload, Priority, compress, decode, encode, inflate},
+    wire::{Category, Encoding, Limits, Message, Payload, Priority, compress, decode, encode, inflate},
 };
 
 /// What we make of a frame where the published clients do something else, or drop it without a word.
@@ -232,21 +232,9 @@ fn assert_content(message: &Message, bytes: &[u8]) {
 
 /// Writes a message again and reads it back: nothing may change.
 fn assert_writes(message: &Message) {
-    let head = Head {
-        kind: message.kind(),
-        category: message.category(),
-        id: message.id(),
-        sequence: message.sequence(),
-        timestamp: message.timestamp(),
-        priority: message.priority(),
-        correlation_id: message.correlation_id(),
-        topic: message.topic(),
-        epoch: message.epoch(),
-        offset: message.offset(),
-        signature: message.signature(),
-    };
     for encoding in [Encoding::Text, Encoding::Binary, Encoding::Msgpack] {
-        let again = read(&encode(&head, message.payload(), encoding, None)).expect("what we write is readable");
+        let again =
+            read(&encode(&message.head(), message.payload(), encoding, None)).expect("what we write is readable");
         assert_eq!(again.kind(), message.kind());
         assert_eq!(payload_of(&again), payload_of(message));
         assert_eq!(again.category(), Some(message.category().unwrap_or_else(|| Category::of_kind(message.kind()))));

@@ -148,12 +148,7 @@ impl Config {
         if self.handshake_timeout < Duration::from_millis(1) {
             return Err(ConfigError::new("handshake_timeout", "must be at least 1 ms"));
         }
-        if self.ping_interval < Duration::from_millis(1) {
-            return Err(ConfigError::new("ping_interval", "must be at least 1 ms"));
-        }
-        if self.idle_timeout <= self.ping_interval {
-            return Err(ConfigError::new("idle_timeout", "must be longer than ping_interval"));
-        }
+        self.peer().check()?;
         match &self.static_dir {
             Some(folder) if !folder.is_dir() => {
                 Err(ConfigError::new("static_dir", format!("{} is not a folder", folder.display())))

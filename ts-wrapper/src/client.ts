@@ -5,33 +5,24 @@ import { asWseError, reportUncaught, WseError } from "./errors.js";
 import {
   ConnectionState,
   fromWire,
-  NO_METRICS,
   type Disconnect,
   type Received,
   type ServerInfo,
   type SubscriptionResult,
   type WseEvent,
-  type WseMetrics,
 } from "./events.js";
 import { defer, dispatchOnWindow, isOnline, watchHost, type NetworkHint } from "./host.js";
 import type { OutgoingMessage, WseMessage } from "./message.js";
+import { NO_ENGINE, NO_METRICS, readFigures, type EngineDiagnostics, type WseMetrics } from "./metrics.js";
+import type { WseRequests } from "./requests.js";
 import { Store, type ReadableStore } from "./store.js";
 import { Stream, type StreamOptions } from "./stream.js";
 import { VERSION } from "./version.js";
 
-/** What can be seen of the network. */
-export interface WseDiagnostics {
+/** How and why: the connection, the network and the endpoints, and what only the host knows. */
+export interface WseDiagnostics extends EngineDiagnostics {
   /** Whether the host thinks there is a network; true where it does not say. */
   online: boolean;
-  /** The endpoint in use. */
-  endpoint: string | undefined;
-  encrypted: boolean;
-  /** The last round trip in milliseconds. */
-  latencyMs: number | undefined;
-  /** Consecutive failed attempts. */
-  failedAttempts: number;
-  /** The last end of a connection or attempt. */
-  lastDisconnect: Disconnect | undefined;
   /** The last thing that went wrong: an option, a refused topic, an error of the server. */
   lastError: WseError | undefined;
 }
@@ -58,15 +49,7 @@ interface Waiter {
 /** Pause before the WebAssembly module is fetched again. */
 const RELOAD_AFTER_MS = 2000;
 
-const NO_DIAGNOSTICS: WseDiagnostics = Object.freeze({
-  online: true,
-  endpoint: undefined,
-  encrypted: false,
-  latencyMs: undefined,
-  failedAttempts: 0,
-  lastDisconnect: undefined,
-  lastError: undefined,
-});
+const NO_DIAGNOSTICS: WseDiagnostics = Object.freeze({ ...NO_ENGINE, online: true, lastError: undefined });
 
 const FIRST_SNAPSHOT: WseSnapshot = Object.freeze({
   connectionState: ConnectionState.Idle,
@@ -100,6 +83,9 @@ export class WseClient {
   #stopWatching: (() => void) | undefined;
   readonly #waiters = new Set<Waiter>();
   readonly #requests = new Map<number, { resolve(result: SubscriptionResult): void; reject(error: WseError): void }>();
+  readonly #questions = new Map<number, { resolve(answer: WseMessage): void; reject(error: WseError): void }>();
+  /** What the engine's diagnostics were when they were last read. */
+  #diagnosed = "";
   readonly #messageHandlers = new Map<string, Set<MessageHandler<unknown>>>();
   readonly #eventHandlers = new Set<EventHandler>();
   readonly #streams = new Set<{ push(event: WseEvent): void; finish(error?: WseError): void }>();
@@ -164,8 +150,9 @@ export class WseClient {
     this.#loading = undefined;
     engine?.free();
     const closed = new WseError("CONNECTION_CLOSED", "the client was closed");
-    for (const request of this.#requests.values()) request.reject(closed);
+    for (const request of [...this.#requests.values(), ...this.#questions.values()]) request.reject(closed);
     this.#requests.clear();
+    this.#questions.clear();
   }
 
   /** As {@link WseClient.free}, for `using`. */
@@ -219,6 +206,29 @@ export class WseClient {
   /** Gives up topics, for everyone who uses this client. Unknown ones are no error. Else as {@link WseClient.subscribe}. */
   unsubscribe(topics: readonly string[]): Promise<SubscriptionResult> {
     return this.#request((engine) => engine.unsubscribe([...topics]));
+  }
+
+  /**
+   * Asks the server something, once, and gives the payload of its answer. `type` is a question of the protocol (PROTOCOL.md
+   * §11), or one that the server's application answers with this message's id as `correlationId`.
+   *
+   * @throws {WseError} `NOT_CONNECTED`; `TIMEOUT`; `CONNECTION_CLOSED` when the connection ended first, and the server may
+   * have acted all the same; the server's own code when it refused; `QUEUE_FULL`, `MESSAGE_TOO_LARGE`, `INVALID_REQUEST`.
+   */
+  request<K extends keyof WseRequests>(type: K, payload?: unknown): Promise<WseRequests[K]>;
+  request<T = unknown>(type: string, payload?: unknown): Promise<T>;
+  async request(type: string, payload?: unknown): Promise<unknown> {
+    const text = toJson(payload);
+    const engine = this.#engine;
+    if (!engine) throw new WseError("NOT_CONNECTED", `not connected (state ${this.connectionState})`);
+    let number: number;
+    try {
+      number = engine.request(type, text);
+    } catch (error) {
+      throw asWseError(error);
+    }
+    const answer = new Promise<WseMessage>((resolve, reject) => this.#questions.set(number, { resolve, reject }));
+    return (await answer).payload;
   }
 
   /** Replaces the token for the next attempt; a client that failed for its token starts again. */
@@ -331,8 +341,8 @@ export class WseClient {
   }
 
   /** Counters and figures of this moment. */
-  get metrics(): WseMetrics {
-    return this.#engine?.metrics() ?? NO_METRICS;
+  get metrics(): Readonly<WseMetrics> {
+    return this.#engine ? readFigures<WseMetrics>(this.#engine.metrics()) : NO_METRICS;
   }
 
   get diagnostics(): Readonly<WseDiagnostics> | null {
@@ -378,7 +388,7 @@ export class WseClient {
         VERSION,
         this.#provider !== undefined,
         () => this.#drainSoon(),
-        (renew: boolean) => this.#fetchToken(renew),
+        (request: number, renew: boolean) => this.#fetchToken(request, renew),
       );
       return this.#engine;
     }));
@@ -388,7 +398,7 @@ export class WseClient {
     });
   }
 
-  #fetchToken(renew: boolean): void {
+  #fetchToken(request: number, renew: boolean): void {
     const engine = this.#engine;
     const answer = (run: (engine: WasmClient) => void) => {
       if (engine && engine === this.#engine) run(engine);
@@ -397,11 +407,11 @@ export class WseClient {
     void Promise.resolve()
       .then(() => this.#provider?.({ renew }))
       .then((token) => {
-        if (token === null || token === undefined) answer((engine) => engine.provideToken(undefined));
-        else if (typeof token === "string") answer((engine) => engine.provideToken(token));
+        if (token === null || token === undefined) answer((engine) => engine.provideToken(request, undefined));
+        else if (typeof token === "string") answer((engine) => engine.provideToken(request, token));
         else throw new TypeError(`the token provider gave ${typeof token}, not a string`);
       })
-      .catch((error: unknown) => answer((engine) => engine.refuseToken(asWseError(error).message)));
+      .catch((error: unknown) => answer((engine) => engine.refuseToken(request, asWseError(error).message)));
   }
 
   async #request(start: (engine: WasmClient) => number): Promise<SubscriptionResult> {
@@ -456,23 +466,23 @@ export class WseClient {
   }
 
   #changes(received: readonly Received[], engine: WasmClient): Partial<WseSnapshot> {
-    const metrics = Object.freeze(engine.metrics());
-    const server = engine.server();
-    const changes: Partial<WseSnapshot> = { connectionState: engine.state(), metrics, server };
-    const seen: Partial<WseDiagnostics> = {
-      online: isOnline(),
-      endpoint: server?.endpoint,
-      encrypted: server?.encrypted ?? false,
-      latencyMs: metrics.latencyMs,
-      failedAttempts: metrics.failedAttempts,
-    };
+    const metrics = readFigures<WseMetrics>(engine.metrics());
+    const changes: Partial<WseSnapshot> = { connectionState: engine.state(), metrics, server: engine.server() };
+    const seen: Partial<WseDiagnostics> = { ...this.#readDiagnostics(engine), online: isOnline() };
     for (const { event } of received) {
       if (event.type === "message") changes.lastMessage = event.message;
-      if (event.type === "disconnected") seen.lastDisconnect = event.disconnect;
       seen.lastError = errorIn(event) ?? seen.lastError;
     }
     if (seen.lastError === undefined) delete seen.lastError;
     return { ...changes, ...this.#diagnose(seen) };
+  }
+
+  /** Nothing when all is as it was. */
+  #readDiagnostics(engine: WasmClient): Partial<EngineDiagnostics> {
+    const text = this.diagnostics === null ? this.#diagnosed : engine.diagnostics();
+    if (text === this.#diagnosed) return {};
+    this.#diagnosed = text;
+    return readFigures<EngineDiagnostics>(text);
   }
 
   /** Keeps the old object when nothing changed. */
@@ -494,6 +504,12 @@ export class WseClient {
     if (event.type === "subscribed" && request !== undefined) {
       this.#requests.get(request)?.resolve(event);
       this.#requests.delete(request);
+    }
+    if (event.type === "response" && request !== undefined) {
+      const question = this.#questions.get(request);
+      this.#questions.delete(request);
+      if (event.error) question?.reject(event.error);
+      else question?.resolve(event.answer);
     }
     if (event.type === "message") this.#deliverMessage(event.message);
     for (const handler of [...this.#eventHandlers]) call(handler, event);

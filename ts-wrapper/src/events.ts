@@ -1,4 +1,5 @@
-import type { WireDisconnect, WireEvent, WireMetrics, WireServer } from "../wasm/wse.js";
+import type { WireDisconnect, WireEvent, WireServer } from "../wasm/wse.js";
+import { WseError } from "./errors.js";
 import { WseMessage } from "./message.js";
 
 /** Where a connection stands. PROTOCOL.md §8. */
@@ -56,30 +57,6 @@ export interface SubscriptionResult {
   confirmed: boolean;
 }
 
-/** Counters since the client was made, and present figures. */
-export interface WseMetrics {
-  messagesReceived: number;
-  messagesSent: number;
-  bytesReceived: number;
-  bytesSent: number;
-  /** Frames of the server that were refused. */
-  framesRejected: number;
-  /** Messages the server said it dropped. */
-  messagesLost: number;
-  /** Messages of the application that were refused because the queue was full, or dropped after they were accepted. */
-  messagesDropped: number;
-  /** Messages of the application that wait for a connection, or for their turn. */
-  messagesWaiting: number;
-  /** Times a connection became ready. */
-  connections: number;
-  /** Consecutive failed attempts. */
-  failedAttempts: number;
-  /** The last round trip in milliseconds. */
-  latencyMs?: number;
-  /** How long the present connection has been ready, in milliseconds. */
-  connectedForMs?: number;
-}
-
 /** Everything a client tells, by `type`. */
 export type WseEvent =
   | { type: "message"; message: WseMessage }
@@ -96,6 +73,9 @@ export type WseEvent =
   | { type: "lost"; topic: string | undefined; count: number | undefined; epoch?: string | undefined; from?: number | undefined; to?: number | undefined }
   /** A message that `send` had accepted will not be sent. */
   | { type: "dropped"; id: string; priority: number; reason: string }
+  /** A request ended: with the answer, or with what went wrong. `request()` tells it, too. */
+  | { type: "response"; answer: WseMessage; error?: undefined }
+  | { type: "response"; answer?: undefined; error: WseError }
   | { type: "latency"; ms: number };
 
 /** @internal A wire event with the number of the request that it ends, if it ends one. */
@@ -135,23 +115,15 @@ export function fromWire(wire: WireEvent): Received | undefined {
       return { event: { type: "recovery", topic: wire[1], outcome: wire[2], count: wire[3] } };
     case "dropped":
       return { event: { type: "dropped", id: wire[1], priority: wire[2], reason: wire[3] } };
+    case "answered":
+      return { request: wire[1], event: { type: "response", answer: new WseMessage(wire[2]) } };
+    case "unanswered": {
+      const [, request, code, message, retryable] = wire;
+      return { request, event: { type: "response", error: new WseError(code, message, { retryable }) } };
+    }
     case "latency":
       return { event: { type: "latency", ms: wire[1] } };
     default:
       return undefined;
   }
 }
-
-/** @internal */
-export const NO_METRICS: WseMetrics = Object.freeze({
-  messagesReceived: 0,
-  messagesSent: 0,
-  bytesReceived: 0,
-  bytesSent: 0,
-  framesRejected: 0,
-  messagesLost: 0,
-  messagesDropped: 0,
-  messagesWaiting: 0,
-  connections: 0,
-  failedAttempts: 0,
-} satisfies WireMetrics);

@@ -13,10 +13,31 @@ export {
   type ServerInfo,
   type SubscriptionResult,
   type WseEvent,
-  type WseMetrics,
 } from "./events.js";
+export { WseMessage, type OutgoingMessage, type WseCategory, type WseNotice } from "./message.js";
+export type {
+  DisconnectMetrics,
+  DropMetrics,
+  EndpointMetrics,
+  EngineDiagnostics,
+  LevelMetrics,
+  NetworkQuality,
+  QueueMetrics,
+  SequenceMetrics,
+  WseMetrics,
+} from "./metrics.js";
+export type {
+  BatchReport,
+  ConfigReport,
+  ConnectionReport,
+  HealthReport,
+  PresenceReport,
+  SequenceReport,
+  SnapshotReport,
+  SystemReport,
+  WseRequests,
+} from "./requests.js";
 export type { NetworkHint } from "./host.js";
-export { WseMessage, type OutgoingMessage, type WseCategory } from "./message.js";
 export { sharedClient, SharedClient } from "./shared.js";
 export type { ReadableStore } from "./store.js";
 export type { StreamOptions } from "./stream.js";

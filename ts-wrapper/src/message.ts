@@ -3,6 +3,19 @@ import type { WireMessage } from "../wasm/wse.js";
 /** `WSE`: the protocol's own messages; `S`: a snapshot, the whole state of something; `U`: an update. */
 export type WseCategory = "WSE" | "S" | "U";
 
+/** Messages of the server with a known meaning. PROTOCOL.md §11.3. */
+export type WseNotice =
+  | "snapshot"
+  | "snapshot_complete"
+  | "presence_join"
+  | "presence_leave"
+  | "presence_update"
+  | "connection_quality"
+  | "server_state"
+  | "config"
+  | "config_update"
+  | "system_status";
+
 /** One message from the server. The payload is parsed when it is first looked at, once. */
 export class WseMessage<T = unknown> {
   /** What kind of message it is, for example `chat_message`. Never empty. */
@@ -23,6 +36,8 @@ export class WseMessage<T = unknown> {
   readonly priority: number | undefined;
   /** The id of the message that this one answers. */
   readonly correlationId: string | undefined;
+  /** What the server tells unasked, where that is known. A message of category `S` is a `snapshot`. */
+  readonly notice: WseNotice | undefined;
   #payload: { value: T } | undefined;
 
   /** @internal */
@@ -38,6 +53,7 @@ export class WseMessage<T = unknown> {
       this.priority,
       this.correlationId,
     ] = wire;
+    this.notice = wire[9] as WseNotice | undefined;
   }
 
   /** The payload: the same object at every look, shared by all who got this message. `{}` when there was none. */

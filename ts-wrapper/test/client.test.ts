@@ -145,11 +145,11 @@ describe("a client of the real server", () => {
     await server.stop();
     await until("noticed", () => !keeps.isConnected && !refuses.isConnected);
     keeps.send({ type: "kept" });
-    expect(keeps.metrics.messagesWaiting).toBe(1);
+    expect(keeps.metrics.messagesQueued).toBe(1);
     expect(() => refuses.send({ type: "x" })).toThrowError(expect.objectContaining({ code: "NOT_CONNECTED" }));
     const again = await startServer([], server.port);
     try {
-      await until("sent", () => keeps.metrics.messagesWaiting === 0 && keeps.metrics.messagesSent === 1);
+      await until("sent", () => keeps.metrics.messagesQueued === 0 && keeps.metrics.messagesSent === 1);
     } finally {
       await again.stop();
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use js_sys::{Array, Function, JsString};
 use wasm_bindgen::prelude::*;
 use wse_client_core::{
-    client::{Client, Input, NetworkHint, Outgoing, RequestId},
+    client::{Casing, Client, Input, NetworkHint, Outgoing, Request, RequestId, figures_to_json},
     error::Code,
     io::Close,
     security::Secret,
@@ -28,7 +28,7 @@ impl WasmClient {
     /// A client that has not dialled yet.
     ///
     /// `options` are pairs as in `wasm/src/config.rs`, `version` is told to the server, `asks` says that tokens come from
-    /// `fetch_token`. `wake()` is called when events wait; it must not call back at once. `fetch_token(renew)` is called
+    /// `fetch_token`. `wake()` is called when events wait; it must not call back at once. `fetch_token(request, renew)` is called
     /// when a token is wanted; answer with `provideToken`.
     #[wasm_bindgen(constructor)]
     pub fn new(
@@ -98,6 +98,7 @@ impl WasmClient {
         priority: Option<i32>,
     ) -> Result<String, JsValue> {
         if self.driver.buffered_bytes() > MAX_BUFFERED {
+            self.driver.turn(|client, _| client.note_refused());
             let message = format!("more than {MAX_BUFFERED} bytes wait for the network");
             return Err(error::error(Code::QueueFull, &message));
         }
@@ -128,16 +129,16 @@ impl WasmClient {
         self.driver.turn(|client, now| client.set_token(token.map(Secret::new), now));
     }
 
-    /// Answers `fetch_token` with a token, or with none.
+    /// Answers the `fetch_token` of this number with a token, or with none. An answer to an earlier one is dropped.
     #[wasm_bindgen(js_name = provideToken)]
-    pub fn provide_token(&self, token: Option<String>) {
-        self.driver.turn(|client, now| client.handle(Input::Token(Ok(token.map(Secret::new))), now));
+    pub fn provide_token(&self, request: f64, token: Option<String>) {
+        self.answer(request, Ok(token.map(Secret::new)));
     }
 
-    /// Answers `fetch_token` with a failure in the application's words.
+    /// Answers the `fetch_token` of this number with a failure in the application's words.
     #[wasm_bindgen(js_name = refuseToken)]
-    pub fn refuse_token(&self, reason: String) {
-        self.driver.turn(|client, now| client.handle(Input::Token(Err(reason)), now));
+    pub fn refuse_token(&self, request: f64, reason: String) {
+        self.answer(request, Err(reason));
     }
 
     /// The events since the last call, oldest first.
@@ -163,10 +164,22 @@ impl WasmClient {
         self.driver.look(|client| client.server().map_or(JsValue::UNDEFINED, convert::server))
     }
 
-    /// Counters and present figures.
-    #[wasm_bindgen(unchecked_return_type = "WireMetrics")]
-    pub fn metrics(&self) -> JsValue {
-        self.driver.look(|client| convert::metrics(&client.metrics(global::now())))
+    /// Asks the server something; the payload is JSON text. The number names the request in the event that ends it.
+    pub fn request(&self, kind: String, payload: String) -> Result<f64, JsValue> {
+        let payload = Payload::from_json(payload).map_err(|refused| error::from_payload(&refused))?;
+        let question = Request::Named { kind, payload };
+        let request = self.driver.turn(|client, now| client.request(&question, now));
+        request.map(number).map_err(|refused| error::error(refused.code(), &refused.to_string()))
+    }
+
+    /// How much, as JSON text: the engine's `Metrics`.
+    pub fn metrics(&self) -> String {
+        self.driver.look(|client| figures_to_json(&client.metrics(global::now()), Casing::Camel))
+    }
+
+    /// How and why, as JSON text: the engine's `Diagnostics`.
+    pub fn diagnostics(&self) -> String {
+        self.driver.look(|client| figures_to_json(&client.diagnostics(global::now()), Casing::Camel))
     }
 }
 
@@ -177,7 +190,14 @@ impl Drop for WasmClient {
     }
 }
 
+impl WasmClient {
+    fn answer(&self, request: f64, answer: Result<Option<Secret>, String>) {
+        let request = RequestId(request as u64);
+        self.driver.turn(|client, now| client.handle(Input::Token(request, answer), now));
+    }
+}
+
 /// Request numbers stay far below 2^53.
-fn number(request: RequestId) -> f64 {
+pub(crate) fn number(request: RequestId) -> f64 {
     request.0 as f64
 }

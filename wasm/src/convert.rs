@@ -5,7 +5,8 @@ use std::time::Duration;
 use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
 use wse_client_core::{
-    client::{Disconnect, Event, Metrics, ServerError, ServerInfo, SubscriptionOutcome},
+    client::{Disconnect, Event, NoticeKind, RequestId, RequestOutcome, ServerError, ServerInfo, SubscriptionOutcome},
+    error::Code,
     wire::Message,
 };
 
@@ -18,14 +19,10 @@ export interface WireServer {
 export interface WireDisconnect {
   code: string; retryable: boolean; closeCode?: number; closeReason?: string; detail: string; retryInMs?: number;
 }
-export interface WireMetrics {
-  messagesReceived: number; messagesSent: number; bytesReceived: number; bytesSent: number; framesRejected: number;
-  messagesLost: number; messagesDropped: number; messagesWaiting: number; connections: number; failedAttempts: number; latencyMs?: number; connectedForMs?: number;
-}
-/** Type, payload as JSON text, id, sequence, timestamp, topic, category, priority, correlation id. */
+/** Type, payload as JSON text, id, sequence, timestamp, topic, category, priority, correlation id, notice. */
 export type WireMessage = [
   type: string, payload: string, id?: string, sequence?: number, timestamp?: string, topic?: string,
-  category?: "WSE" | "S" | "U", priority?: number, correlationId?: string,
+  category?: "WSE" | "S" | "U", priority?: number, correlationId?: string, notice?: string,
 ];
 export type WireEvent =
   | ["message", WireMessage]
@@ -39,14 +36,17 @@ export type WireEvent =
   | ["recovery", topic: string, outcome: "recovered" | "partial" | "lost", count: number]
   | ["lost", topic: string | undefined, count: number | undefined, epoch?: string, from?: number, to?: number]
   | ["dropped", id: string, priority: number, reason: string]
+  | ["answered", request: number, answer: WireMessage]
+  | ["unanswered", request: number, code: string, message: string, retryable: boolean]
   | ["latency", ms: number];
 "#;
 
 /// One event as an array whose first element names it.
 pub(crate) fn event(event: &Event) -> JsValue {
     match event {
-        Event::Message(message) => tuple([text("message"), self::message(message)]),
-        Event::Notice(notice) => tuple([text("message"), message(&notice.source)]),
+        Event::Message(message) => tuple([text("message"), self::message(message, None)]),
+        Event::Notice(notice) => tuple([text("message"), message(&notice.source, Some(notice.kind))]),
+        Event::Response { request, outcome } => response(*request, outcome),
         Event::StateChanged { from, to } => tuple([text("stateChanged"), text(from.as_str()), text(to.as_str())]),
         Event::Connected(info) => tuple([text("connected"), server(info)]),
         Event::Disconnected(end) => tuple([text("disconnected"), disconnect(end)]),
@@ -73,7 +73,7 @@ pub(crate) fn event(event: &Event) -> JsValue {
     }
 }
 
-fn message(message: &Message) -> JsValue {
+fn message(message: &Message, notice: Option<NoticeKind>) -> JsValue {
     tuple([
         text(message.kind()),
         text(&message.payload().to_json()),
@@ -84,6 +84,7 @@ fn message(message: &Message) -> JsValue {
         optional_text(message.category().map(|category| category.as_str())),
         optional(message.priority().map(|priority| priority.as_number().into())),
         optional_text(message.correlation_id()),
+        optional_text(notice.map(NoticeKind::as_str)),
     ])
 }
 
@@ -98,13 +99,28 @@ fn subscribed(outcome: &SubscriptionOutcome) -> JsValue {
     ])
 }
 
+fn response(request: RequestId, outcome: &RequestOutcome) -> JsValue {
+    let request = JsValue::from(request.0 as f64);
+    let failed = |code: &str, words: &str, retryable: bool| {
+        tuple([text("unanswered"), request.clone(), text(code), text(words), retryable.into()])
+    };
+    let ours = |code: Code, words| failed(code.as_str(), words, code.is_retryable());
+    match outcome {
+        RequestOutcome::Answered(answer) => tuple([text("answered"), request, message(answer, None)]),
+        RequestOutcome::Refused(error) => failed(&error.code, &error.message, error.recoverable),
+        RequestOutcome::TimedOut => ours(Code::Timeout, "the server did not answer in time"),
+        // What a later engine may add is no answer either.
+        _ => ours(Code::ConnectionClosed, "the connection ended before the answer came"),
+    }
+}
+
 fn server_error(failure: &ServerError) -> JsValue {
     tuple([
         text("serverError"),
         text(&failure.code),
         text(&failure.message),
         failure.recoverable.into(),
-        message(&failure.source),
+        message(&failure.source, None),
     ])
 }
 
@@ -127,24 +143,6 @@ fn disconnect(end: &Disconnect) -> JsValue {
         ("closeReason", optional_text(end.close.as_ref().map(|close| close.reason.as_str()))),
         ("detail", text(&end.detail)),
         ("retryInMs", end.retry_in.map_or(JsValue::UNDEFINED, millis)),
-    ])
-}
-
-/// Counters and present figures.
-pub(crate) fn metrics(metrics: &Metrics) -> JsValue {
-    object([
-        ("messagesReceived", count(metrics.messages_received)),
-        ("messagesSent", count(metrics.messages_sent)),
-        ("bytesReceived", count(metrics.bytes_received)),
-        ("bytesSent", count(metrics.bytes_sent)),
-        ("framesRejected", count(metrics.frames_rejected)),
-        ("messagesLost", count(metrics.messages_lost)),
-        ("messagesDropped", count(metrics.messages_dropped)),
-        ("messagesWaiting", count(metrics.queue.waiting as u64)),
-        ("connections", count(metrics.connections)),
-        ("failedAttempts", metrics.failed_attempts.into()),
-        ("latencyMs", metrics.latency.map_or(JsValue::UNDEFINED, millis)),
-        ("connectedForMs", metrics.connected_for.map_or(JsValue::UNDEFINED, millis)),
     ])
 }
 

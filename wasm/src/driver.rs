@@ -15,6 +15,7 @@ use wse_client_core::{
 };
 
 use crate::{
+    client::number,
     global::{self, Timer},
     socket::Socket,
 };
@@ -59,6 +60,8 @@ impl Driver {
         let now = global::now();
         let (answer, actions, deadline) = {
             let mut core = self.core.borrow_mut();
+            // Hosts differ in whether their monotonic clock counts the sleep of the machine.
+            core.set_clock(global::wall(), now);
             let answer = change(&mut core, now);
             let (actions, deadline) = self.drain(&mut core);
             (answer, actions, deadline)
@@ -102,8 +105,8 @@ impl Driver {
 
     fn act(&self, action: Action) {
         match action {
-            Action::FetchToken { renew } => {
-                let _ = self.fetch_token.call1(&JsValue::UNDEFINED, &renew.into());
+            Action::FetchToken { request, renew } => {
+                let _ = self.fetch_token.call2(&JsValue::UNDEFINED, &number(request).into(), &renew.into());
             }
             Action::Open { socket, url, .. } => self.open(socket, &url),
             Action::Send { socket, frame } => self.with_socket(socket, |open| open.send(&frame)),

@@ -322,7 +322,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<S> {
     }
 
     fn now(&self) -> Moment {
-        Moment::ORIGIN + self.origin.elapsed()
+        Moment::from_millis(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     fn read(&mut self, message: Option<WsMessage>) {

@@ -64,6 +64,7 @@ impl Client {
             return;
         }
         self.metrics.messages_received += 1;
+        self.rates.note(1, 0, now);
         self.hand_over(message, now);
     }
 
@@ -87,17 +88,22 @@ impl Client {
             }
             Verdict::Gap { ask } => {
                 let name = name.to_owned();
+                self.metrics.messages_deferred += 1;
                 if ask {
+                    self.metrics.gaps += 1;
                     self.ask_about_gap(&name, now);
                 }
                 self.arm_recovery();
                 false
             }
-            Verdict::NewEpoch(lost) => {
+            Verdict::NewEpoch { lost, is_first } => {
                 let name = name.to_owned();
                 self.arm_recovery();
-                self.tell_recovery(name, Outcome { count: 0, lost });
-                true
+                self.tell_recovery(name.clone(), Outcome { count: 0, lost: vec![lost] });
+                if !is_first {
+                    self.ask_about_gap(&name, now);
+                }
+                is_first
             }
         }
     }
@@ -156,14 +162,31 @@ impl Client {
     }
 
     /// The server dropped publications of a topic for this client: tells the application what of them it has not seen.
-    pub(super) fn on_dropped(&mut self, name: String, dropped: LostRange) {
+    pub(super) fn on_dropped(&mut self, name: String, dropped: LostRange, now: Moment) {
         let tracked = self.config.delivery.recovery
             && dropped.to.is_some()
             && (self.positions.knows(&name) || self.subscriptions.covers(&name));
+        if tracked && self.positions.misses_before(&name, &dropped.epoch, dropped.from) {
+            return self.on_early_loss(&name, &dropped, now);
+        }
         let lost = if tracked { self.positions.skip(&name, dropped) } else { vec![dropped] };
         self.arm_recovery();
         for range in lost {
             self.tell_lost(Some(name.clone()), range.count(), Some(range));
+        }
+    }
+
+    /// What is missing before a loss may still be had: the answer to the question will say what becomes of all of it.
+    fn on_early_loss(&mut self, name: &str, dropped: &LostRange, now: Moment) {
+        let verdict = self.positions.check(name, &dropped.epoch, dropped.to.unwrap_or(dropped.from), now);
+        self.arm_recovery();
+        match verdict {
+            Verdict::Gap { ask: true } => self.ask_about_gap(name, now),
+            Verdict::NewEpoch { lost, .. } => {
+                self.tell_recovery(name.to_owned(), Outcome { count: 0, lost: vec![lost] });
+                self.ask_about_gap(name, now);
+            }
+            Verdict::Gap { ask: false } | Verdict::Deliver | Verdict::Recovered | Verdict::Duplicate => {}
         }
     }
 

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::Message;
+use crate::wire::{Category, Message};
 
 /// Answer to [`Request::Health`](super::Request::Health): `health_check_response`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +127,46 @@ pub struct SnapshotReport {
     pub snapshots_sent: Vec<String>,
 }
 
+/// Answer to [`Request::Presence`](super::Request::Presence): `presence_response`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PresenceReport {
+    /// The topic.
+    pub topic: String,
+    /// How many are present; more than are listed where the server lists only some.
+    pub total: u64,
+    /// Who.
+    pub members: Vec<PresenceChange>,
+}
+
+/// Answer to [`Request::Batch`](super::Request::Batch): `batch_message_result`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BatchReport {
+    /// Messages in the batch.
+    pub total: u64,
+    /// Messages that were read. Whether a publication was allowed is told apart from this, by an `error` as ever.
+    pub successful: u64,
+    /// Messages that were not.
+    pub failed: u64,
+    /// One for each message, in order.
+    pub results: Vec<BatchItemReport>,
+}
+
+/// What became of one message of a batch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BatchItemReport {
+    /// Its id, if it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Whether it was read.
+    pub success: bool,
+    /// Why not, as a stable code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 /// A change of presence: `presence_join`, `presence_leave`, `presence_update`. The topic is that of the message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -181,6 +221,10 @@ pub enum NoticeKind {
     Config,
     /// `system_status`; reads as [`SystemReport`].
     SystemStatus,
+    /// `config_update`: the server wishes for other settings; reads as [`ConfigUpdate`](super::ConfigUpdate).
+    ConfigUpdate,
+    /// A message of category `S`: the state of something as a whole. What its payload is, its type tells.
+    Snapshot,
 }
 
 impl NoticeKind {
@@ -195,8 +239,31 @@ impl NoticeKind {
             "connection_state_change" => Self::ServerState,
             "config_response" => Self::Config,
             "system_status" | "system_status_response" => Self::SystemStatus,
+            "config_update" => Self::ConfigUpdate,
             _ => return None,
         })
+    }
+
+    /// The same for a whole message: beside its type, its category tells.
+    pub fn of_message(message: &Message) -> Option<Self> {
+        let snapshot = message.category() == Some(Category::Snapshot);
+        Self::of(message.kind()).or(snapshot.then_some(Self::Snapshot))
+    }
+
+    /// The lower-case name, the same in every language.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PresenceJoin => "presence_join",
+            Self::PresenceLeave => "presence_leave",
+            Self::PresenceUpdate => "presence_update",
+            Self::SnapshotComplete => "snapshot_complete",
+            Self::ConnectionQuality => "connection_quality",
+            Self::ServerState => "server_state",
+            Self::Config => "config",
+            Self::SystemStatus => "system_status",
+            Self::ConfigUpdate => "config_update",
+            Self::Snapshot => "snapshot",
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    Action, Client, Disconnect, Event, Fault, Input, Output, ServerInfo, Timer,
+    Action, Client, Disconnect, Event, Fault, Input, Output, RequestId, ServerInfo, Timer,
     lifecycle::{Cause, Phase, Rest},
 };
 
@@ -42,9 +42,14 @@ pub(super) struct Link {
     pub(super) recovery: bool,
     /// The server reads `batch`.
     pub(super) batching: bool,
+    /// Most topics that the server takes in one request, if it said so.
+    pub(super) max_topics: Option<usize>,
+    /// Until the server's half came.
     key_pair: Option<KeyPair>,
     /// When the present key came into force.
     pub(super) keyed_at: Moment,
+    /// When the server was asked to renew it, while it has not answered.
+    pub(super) asked_for_keys: Option<Moment>,
     alive: bool,
     said_ready: bool,
     grace_over: bool,
@@ -52,19 +57,30 @@ pub(super) struct Link {
     pub(super) last_error: Option<(String, String)>,
     /// When the server wants to see us again, if it said so.
     pub(super) return_window: Option<ReturnWindow>,
+    /// The end of the pause that the server named in a refusal: whoever is sent away for that comes back after it.
+    pub(super) refused_until: Option<Moment>,
 }
 
 impl Link {
+    /// The server said how it calls this connection, if it did.
+    fn know_name(&mut self, name: Option<String>) {
+        if let Some(name) = name {
+            self.channel.bind_signatures(&name);
+            self.info.connection_id = Some(name);
+        }
+    }
+
     /// What decides how this connection goes on, in one line for a checker.
     pub(super) fn flags(&self) -> String {
         format!(
-            "key={} sealed={} full={} alive={} ready={} grace={}",
+            "key={} sealed={} full={} alive={} ready={} grace={} window={}",
             self.key_pair.is_some(),
             self.channel.is_encrypted(),
             self.full_duplex,
             self.alive,
             self.said_ready,
             self.grace_over,
+            self.return_window.is_some(),
         )
     }
 }
@@ -75,6 +91,7 @@ struct ServerHello {
     connection_id: Option<String>,
     encryption_public_key: Option<String>,
     features: ServerFeatures,
+    max_topics: Option<usize>,
 }
 
 impl ServerHello {
@@ -84,6 +101,7 @@ impl ServerHello {
             connection_id: payload.optional("connection_id", Value::text)?,
             encryption_public_key: payload.optional("encryption_public_key", Value::text)?,
             features: payload.optional("features", ServerFeatures::read)?.unwrap_or_default(),
+            max_topics: max_topics(payload),
         })
     }
 }
@@ -94,6 +112,7 @@ struct ServerFeatures {
     recovery: bool,
     bound_keys: bool,
     batching: bool,
+    message_signing: bool,
 }
 
 impl ServerFeatures {
@@ -105,6 +124,7 @@ impl ServerFeatures {
             recovery: has("recovery")?,
             bound_keys: has("bound_keys")?,
             batching: has("batching")?,
+            message_signing: has("message_signing")?,
         })
     }
 }
@@ -115,6 +135,7 @@ struct ServerReady {
     connection_id: Option<String>,
     user_id: Option<String>,
     features: ServerFeatures,
+    max_topics: Option<usize>,
 }
 
 impl ServerReady {
@@ -129,6 +150,7 @@ impl ServerReady {
             connection_id: object.optional("connection_id", Value::text)?,
             user_id: object.optional("user_id", Value::text)?,
             features: object.optional("features", ServerFeatures::read)?.unwrap_or_default(),
+            max_topics: max_topics(object),
         })
     }
 }
@@ -141,7 +163,7 @@ impl Client {
         let cause = match self.phase() {
             Phase::Resting(_) => Cause::Connect,
             // A token that was set comes before the answer of the provider.
-            Phase::FetchingToken => Cause::TokenGiven,
+            Phase::FetchingToken { .. } => Cause::TokenGiven,
             Phase::Opening { .. } | Phase::Greeting | Phase::Ready { .. } | Phase::Waiting => Cause::PauseOver,
         };
         match &self.config.credentials {
@@ -155,15 +177,16 @@ impl Client {
                 self.dial(token, cause, now);
             }
             Credentials::Provider => {
-                self.enter(Phase::FetchingToken, cause);
+                let request = self.subscriptions.next_request();
+                self.enter(Phase::FetchingToken { request }, cause);
                 let renew = std::mem::take(&mut self.renew_token);
-                self.outputs.push_back(Output::Act(Action::FetchToken { renew }));
+                self.outputs.push_back(Output::Act(Action::FetchToken { request, renew }));
             }
         }
     }
 
-    pub(super) fn on_token(&mut self, answer: Result<Option<Secret>, String>, now: Moment) {
-        if !matches!(self.phase(), Phase::FetchingToken) {
+    pub(super) fn on_token(&mut self, request: RequestId, answer: Result<Option<Secret>, String>, now: Moment) {
+        if !matches!(self.phase(), Phase::FetchingToken { request: current } if current == request) {
             return;
         }
         match answer {
@@ -219,8 +242,7 @@ impl Client {
         self.timers.set(Timer::Grace, now + LEGACY_GRACE);
         self.enter(Phase::Greeting, Cause::Opened);
         let key_pair = self.config.security.encryption.then(|| KeyPair::generate(&mut self.rng));
-        let signing = self.config.security.signing.as_ref();
-        let signing = signing.map(|config| (config.begin)(config, Role::Client, &mut self.rng));
+        let signing = self.signing.take();
         self.link = Some(Link {
             socket,
             // Until the server says that it reads more, JSON text is what every server reads.
@@ -229,13 +251,16 @@ impl Client {
             full_duplex: false,
             recovery: false,
             batching: false,
+            max_topics: None,
             key_pair,
             keyed_at: now,
+            asked_for_keys: None,
             alive: false,
             said_ready: false,
             grace_over: false,
             last_error: None,
             return_window: None,
+            refused_until: None,
         });
         // The ping goes first: after a hello with a key, plaintext is over.
         self.ping(now);
@@ -264,17 +289,19 @@ impl Client {
 
     /// Whether a control message may go out: not between a hello with a key and the answer to it.
     pub(super) fn may_send_control(&self) -> bool {
-        self.link.as_ref().is_some_and(|link| link.key_pair.is_none() || link.channel.is_encrypted())
+        self.link.as_ref().is_some_and(|link| link.key_pair.is_none())
     }
 
     pub(super) fn on_server_ready(&mut self, message: &Message, now: Moment) {
         let (outer, inner) = message.payload().read_control(ServerReady::read).unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
-        link.info.connection_id = outer.connection_id.or(inner.connection_id).or(link.info.connection_id.take());
+        link.know_name(outer.connection_id.or(inner.connection_id));
         link.info.user_id = outer.user_id.or(inner.user_id);
         link.recovery |= outer.features.recovery || inner.features.recovery;
         link.batching |= outer.features.batching || inner.features.batching;
+        link.info.signing |= outer.features.message_signing || inner.features.message_signing;
+        link.max_topics = outer.max_topics.or(inner.max_topics).or(link.max_topics);
         if outer.features.full_duplex || inner.features.full_duplex {
             self.speak_fully();
         }
@@ -285,9 +312,11 @@ impl Client {
         let hello = message.payload().read_control(ServerHello::read).unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
-        link.info.connection_id = hello.connection_id.clone().or(link.info.connection_id.take());
+        link.know_name(hello.connection_id.clone());
         link.recovery |= hello.features.recovery;
         link.batching |= hello.features.batching;
+        link.info.signing |= hello.features.message_signing;
+        link.max_topics = hello.max_topics.or(link.max_topics);
         if hello.features.full_duplex {
             self.speak_fully();
         }
@@ -309,16 +338,14 @@ impl Client {
         link.channel.compression = self.config.performance.compression;
         let adaptation = self.adaptive.adaptation();
         if adaptation != Adaptation::NONE {
-            self.adapt(adaptation);
+            self.apply(adaptation);
         }
     }
 
     fn agree_on_key(&mut self, hello: &ServerHello, now: Moment) -> Result<(), Code> {
         let Some(link) = &mut self.link else { return Ok(()) };
-        let Some(pair) = &link.key_pair else { return Ok(()) };
-        if link.channel.is_encrypted() {
-            return Ok(());
-        }
+        // Used once, and wiped; a second hello does not change the key.
+        let Some(pair) = link.key_pair.take() else { return Ok(()) };
         let server_key = hello.encryption_public_key.as_deref().ok_or(Code::KeyExchangeFailed)?;
         let old = hello.server_version.as_deref().is_some_and(|version| version.starts_with("1."));
         let dialect = match link.full_duplex {
@@ -360,6 +387,7 @@ impl Client {
         self.timers.clear(Timer::Grace);
         self.timers.set(Timer::Stable, now + STABLE_AFTER);
         self.enter(Phase::Ready { since: now }, cause);
+        self.wants_token = false;
         self.metrics.connections += 1;
         let latency = self.network.report().latency.map(|mean| u32::try_from(mean.as_millis()).unwrap_or(u32::MAX));
         self.pool.succeeded(latency, now);
@@ -384,7 +412,7 @@ impl Client {
     pub(super) fn on_dial_timeout(&mut self, now: Moment) {
         let timeout = self.config.timeouts.connect;
         match self.phase() {
-            Phase::FetchingToken => {
+            Phase::FetchingToken { .. } => {
                 let detail = format!("the token provider did not answer within {timeout:?}");
                 self.attempt_failed(Cause::TimedOut, Code::TokenProviderFailed, None, detail, now);
             }
@@ -430,7 +458,10 @@ impl Client {
                 self.attempt_failed(Cause::SocketClosed, code, Some(close), detail, now);
             }
             Reaction::Stop => {
-                self.wants_token = is_about_token(code);
+                self.wants_token |= is_about_token(code);
+                if is_about_token(code) {
+                    self.pool.refused();
+                }
                 self.give_up(Cause::Refused, code, Some(close), detail);
             }
         }
@@ -446,12 +477,14 @@ impl Client {
     }
 
     fn attempt_failed(&mut self, cause: Cause, code: Code, close: Option<Close>, detail: String, now: Moment) {
-        let wanted = self.return_window(code);
+        let wanted = self.return_window(code, now);
         self.forget_link();
-        self.wants_token = is_about_token(code);
-        // Refused credentials say nothing about the endpoint.
-        if !self.wants_token {
-            self.pool.failed(now);
+        self.wants_token |= is_about_token(code);
+        match code {
+            // No endpoint was asked.
+            Code::TokenProviderFailed => {}
+            _ if is_about_token(code) => self.pool.refused(),
+            _ => self.pool.failed(now),
         }
         let Some(pause) = self.backoff.next_pause(wanted, &mut self.rng) else {
             self.give_up(Cause::RetriesExhausted, Code::RetriesExhausted, close, format!("gave up: {detail}"));
@@ -464,11 +497,20 @@ impl Client {
     }
 
     /// When the server wants us back; where we are forbidden to come in, we ask again slowly.
-    fn return_window(&self, code: Code) -> Option<ReturnWindow> {
+    fn return_window(&self, code: Code, now: Moment) -> Option<ReturnWindow> {
         let longest = self.config.reconnect.max_delay;
-        match code {
-            Code::Forbidden => Some(ReturnWindow { retry_after: longest, window: longest }),
-            _ => self.link.as_ref()?.return_window,
+        if code == Code::Forbidden {
+            return Some(ReturnWindow { retry_after: longest, window: longest });
+        }
+        let link = self.link.as_ref()?;
+        let sent_away = matches!(code, Code::RateLimited | Code::ServerFull | Code::SlowConsumer);
+        let refused = link.refused_until.filter(|until| sent_away && *until > now);
+        let refused = refused.map(|until| ReturnWindow { retry_after: until.since(now), window: Duration::ZERO });
+        match (link.return_window, refused) {
+            (Some(drain), Some(refused)) => {
+                Some(ReturnWindow { retry_after: drain.retry_after.max(refused.retry_after), ..drain })
+            }
+            (drain, refused) => drain.or(refused),
         }
     }
 
@@ -479,14 +521,18 @@ impl Client {
     }
 
     pub(super) fn tell_disconnected(&mut self, end: Disconnect) {
+        self.metrics.auth_failures += u64::from(is_about_token(end.code));
         self.last_disconnect = Some(end.clone());
         self.emit(Event::Disconnected(end));
     }
 
     /// Everything that belongs to the old socket goes; requests wait for the next one.
     pub(super) fn forget_link(&mut self) {
-        self.link = None;
+        if let Some(link) = self.link.take() {
+            self.signing = link.channel.into_signing();
+        }
         self.ping_sent = None;
+        self.last_frame = None;
         self.reads_paused = false;
         self.note_life();
         for timer in [Timer::Dial, Timer::Ready, Timer::Grace, Timer::Ping, Timer::Stable, Timer::Rotation] {
@@ -526,12 +572,19 @@ impl Client {
             Input::Frame(socket, frame) => self.on_frame(socket, &frame, now),
             Input::Closed(socket, close) => self.on_closed(socket, close, now),
             Input::Failed(socket, fault) => self.on_failed(socket, fault, now),
-            Input::Token(answer) => self.on_token(answer, now),
+            Input::Token(request, answer) => self.on_token(request, answer, now),
             Input::Network(hint) => self.on_hint(hint, now),
             Input::ReadsPaused(paused) => self.on_reads_paused(paused, now),
             Input::Wake => {}
         }
     }
+}
+
+/// The limit on topics in one request, of a greeting. Published servers write limits of their own, so it is taken only
+/// if it is a number.
+fn max_topics(greeting: Value<'_>) -> Option<usize> {
+    let most = greeting.member("limits")?.member("max_topics")?.unsigned()?;
+    Some(usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 /// Whether a fresh token may be what is missing.

@@ -56,9 +56,15 @@ impl Client {
     }
 
     pub(super) fn on_reads_paused(&mut self, paused: bool, now: Moment) {
+        // Said of the present socket: without one there is nothing that is not read.
+        if self.link.is_none() {
+            return;
+        }
         self.reads_paused = paused;
+        // A ping whose answer was not read in time says nothing about the network.
+        self.ping_sent = None;
         self.note_life();
-        if !paused && self.link.is_some() && self.may_send_control() {
+        if !paused && self.may_send_control() {
             self.ping(now);
         }
     }
@@ -76,13 +82,17 @@ impl Client {
         self.send_control("PONG", pong, now);
     }
 
-    pub(super) fn on_pong(&mut self, now: Moment) {
-        if let Some(sent) = self.ping_sent.take() {
-            let latency = now.since(sent);
-            self.metrics.latency = Some(latency);
-            self.emit(Event::Latency(latency));
-            self.network.answered(latency);
-            self.judge_network();
-        }
+    pub(super) fn on_pong(&mut self, message: &Message, now: Moment) {
+        let stamp = message.payload().read_control(|payload| payload.member("client_timestamp")?.unsigned());
+        // A server that repeats no stamp answers the last ping.
+        let answered = stamp.filter(|stamp| *stamp != 0);
+        let is_last = |sent: &Moment| answered.is_none_or(|stamp| stamp == self.wall.at(*sent).as_unix_ms());
+        let Some(sent) = self.ping_sent.filter(is_last) else { return };
+        self.ping_sent = None;
+        let latency = now.since(sent);
+        self.metrics.last_latency_ms = Some(latency.as_secs_f64() * 1000.0);
+        self.emit(Event::Latency(latency));
+        self.network.answered(latency);
+        self.judge_network();
     }
 }

@@ -66,8 +66,14 @@ impl LostPayload {
 impl Client {
     pub(super) fn on_frame(&mut self, socket: SocketId, frame: &Frame, now: Moment) {
         let limits = self.config.limits;
-        let Some(link) = self.link.as_mut().filter(|link| link.socket == socket) else { return };
+        let Some(link) = self.link.as_mut().filter(|link| link.socket == socket) else {
+            self.metrics.frames_stale += 1;
+            return;
+        };
+        self.metrics.frames_received += 1;
         self.metrics.bytes_received += frame.len() as u64;
+        self.rates.note(0, frame.len() as u64, now);
+        self.last_frame = Some(now);
         let wall = self.wall.at(now);
         let decoded = self.recorder.decoded(|| link.channel.decode(frame, &limits, now, wall));
         self.note_life();
@@ -92,14 +98,14 @@ impl Client {
             "server_ready" => self.on_server_ready(&message, now),
             "server_hello" => self.on_server_hello(&message, now),
             "ping" | "PING" => self.on_ping(&message, now),
-            "pong" | "PONG" => self.on_pong(now),
+            "pong" | "PONG" => self.on_pong(&message, now),
             "subscription_update" => self.on_subscription_answer(&message, now),
             "error" => self.on_server_error(message, now),
-            "lost" => self.on_lost(&message),
+            "lost" => self.on_lost(&message, now),
             "draining" => self.on_draining(&message),
             "key_rotation_request" => self.on_rotation_request(&message, now),
             "key_rotation_response" => self.on_rotation_response(&message, now),
-            "heartbeat" => {}
+            "heartbeat" => self.metrics.heartbeats_received += 1,
             batch::KIND => self.on_batch(&message, now),
             "rate_limit_warning" => {
                 self.on_rate_limit_warning(&message, now);
@@ -127,31 +133,37 @@ impl Client {
         }
     }
 
-    /// After a key was agreed nothing may come in the clear. A server that seals its control messages too
-    /// has been tampered with if it does; older servers send control in the clear, and only that is taken.
+    /// A client that asked for encryption takes control in the clear, and nothing else, until the key is agreed.
+    /// After that a server that seals its control messages too has been tampered with if it speaks in the clear;
+    /// older servers go on to send control like that.
     fn accepts_plaintext(&mut self, message: &Message, now: Moment) -> bool {
         let Some(link) = &self.link else { return false };
-        if !link.channel.is_encrypted() || message.is_encrypted() {
+        let agreed = link.channel.is_encrypted();
+        if message.is_encrypted() || (!agreed && self.may_send_control()) {
             return true;
         }
-        if link.full_duplex {
+        if agreed && link.full_duplex {
+            self.metrics.frames_rejected += 1;
             self.drop_link(Code::EncryptionRequired, "plaintext after encryption was agreed", now);
             return false;
         }
         let control = message.topic().is_none()
-            && matches!(
-                message.kind(),
-                "server_ready" | "server_hello" | "ping" | "PING" | "pong" | "PONG" | "error" | "heartbeat"
-            );
+            && match message.kind() {
+                "server_ready" | "server_hello" | "ping" | "PING" | "pong" | "PONG" | "error" | "heartbeat" => true,
+                // A server that goes away while the key is still to come says when to come back.
+                "draining" => !agreed,
+                _ => false,
+            };
         if !control {
-            let detail = "plaintext after encryption was agreed".to_owned();
-            self.reject(DecodeError { code: Code::EncryptionRequired, detail });
+            let detail = if agreed { "plaintext after encryption was agreed" } else { "plaintext before the key" };
+            self.reject(DecodeError { code: Code::EncryptionRequired, detail: detail.to_owned() });
         }
         control
     }
 
     fn on_server_error(&mut self, message: Message, now: Moment) {
         let payload = message.payload().read_control(ErrorPayload::read).unwrap_or_default();
+        self.note_retry_after(&message, now);
         if payload.code == Code::RateLimited.as_str() {
             self.on_rate_limited(&message, now);
         }
@@ -164,7 +176,8 @@ impl Client {
             recoverable: payload.recoverable.unwrap_or(true),
             source: message,
         };
-        if let Some(error) = self.end_refused_request(error) {
+        let error = self.end_refused_request(error).and_then(|error| self.end_refused_subscription(error));
+        if let Some(error) = error {
             self.emit(Event::ServerError(error));
         }
     }
@@ -177,13 +190,13 @@ impl Client {
         }
     }
 
-    fn on_lost(&mut self, message: &Message) {
+    fn on_lost(&mut self, message: &Message, now: Moment) {
         let lost = message.payload().read_control(LostPayload::read).unwrap_or_default();
         match (lost.topic, lost.epoch, lost.to) {
             (Some(name), Some(epoch), Some(to)) => {
                 let first = || lost.count.map_or(to, |count| to.saturating_sub(count.saturating_sub(1)));
                 let from = lost.from.unwrap_or_else(first).min(to);
-                self.on_dropped(name, LostRange { epoch, from, to: Some(to) });
+                self.on_dropped(name, LostRange { epoch, from, to: Some(to) }, now);
             }
             (name, _, _) => self.tell_lost(name, lost.count, None),
         }

@@ -7,7 +7,7 @@
 
 use crate::{error::Code, io::SocketId, time::Moment};
 
-use super::{Client, ConnectionState, Event, Timer, connect::Link};
+use super::{Client, ConnectionState, Event, RequestId, Timer, connect::Link};
 
 /// Where a connection stands, finer than [`ConnectionState`]: one stage for each thing that can be waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -44,10 +44,18 @@ impl Stage {
     ];
 
     /// What the application sees of this stage, when it saw `before` until now: an attempt is `connecting`
-    /// until the first failure or loss, and `reconnecting` from there on.
+    /// until the first failure or loss, and `reconnecting` from there on. So is one that waits for the network.
     pub const fn state(self, before: ConnectionState) -> ConnectionState {
         match self {
             Self::Idle => ConnectionState::Idle,
+            Self::Waiting => match before {
+                ConnectionState::Connecting | ConnectionState::Connected | ConnectionState::Reconnecting => {
+                    ConnectionState::Reconnecting
+                }
+                ConnectionState::Idle | ConnectionState::Failed | ConnectionState::Closed => {
+                    ConnectionState::Connecting
+                }
+            },
             Self::FetchingToken | Self::Opening | Self::Greeting => match before {
                 ConnectionState::Connected | ConnectionState::Reconnecting => ConnectionState::Reconnecting,
                 ConnectionState::Idle
@@ -56,7 +64,6 @@ impl Stage {
                 | ConnectionState::Closed => ConnectionState::Connecting,
             },
             Self::Ready => ConnectionState::Connected,
-            Self::Waiting => ConnectionState::Reconnecting,
             Self::Failed => ConnectionState::Failed,
             Self::Closed => ConnectionState::Closed,
         }
@@ -160,7 +167,7 @@ const fn row(from: Stage, cause: Cause, to: Stage) -> Transition {
     Transition { from, cause, to }
 }
 
-const ROWS: usize = 44;
+const ROWS: usize = 47;
 
 /// Every transition there is.
 pub const TABLE: [Transition; ROWS] = {
@@ -168,6 +175,8 @@ pub const TABLE: [Transition; ROWS] = {
     [
         row(S::Idle, C::Connect, S::FetchingToken),
         row(S::Idle, C::Connect, S::Opening),
+        // The host is offline.
+        row(S::Idle, C::Connect, S::Waiting),
         row(S::Idle, C::Close, S::Closed),
         row(S::FetchingToken, C::TokenGiven, S::Opening),
         row(S::FetchingToken, C::TokenFailed, S::Waiting),
@@ -208,9 +217,11 @@ pub const TABLE: [Transition; ROWS] = {
         row(S::Waiting, C::Close, S::Closed),
         row(S::Failed, C::Connect, S::FetchingToken),
         row(S::Failed, C::Connect, S::Opening),
+        row(S::Failed, C::Connect, S::Waiting),
         row(S::Failed, C::Close, S::Closed),
         row(S::Closed, C::Connect, S::FetchingToken),
         row(S::Closed, C::Connect, S::Opening),
+        row(S::Closed, C::Connect, S::Waiting),
     ]
 };
 
@@ -220,7 +231,7 @@ pub(super) enum Phase {
     /// Nothing; `connect()` starts anew.
     Resting(Rest),
     /// The application was asked for a token.
-    FetchingToken,
+    FetchingToken { request: RequestId },
     /// A socket is being opened.
     Opening { socket: SocketId },
     /// The socket is open, the server is not ready yet.
@@ -245,7 +256,7 @@ impl Phase {
             Self::Resting(Rest::Idle) => Stage::Idle,
             Self::Resting(Rest::Failed) => Stage::Failed,
             Self::Resting(Rest::Closed) => Stage::Closed,
-            Self::FetchingToken => Stage::FetchingToken,
+            Self::FetchingToken { .. } => Stage::FetchingToken,
             Self::Opening { .. } => Stage::Opening,
             Self::Greeting => Stage::Greeting,
             Self::Ready { .. } => Stage::Ready,
@@ -359,6 +370,8 @@ impl Client {
         let link = self.link.as_ref().map(Link::flags);
         let for_token = !self.is_ready() && self.wants_token;
         let cut_off = (self.offline_since.is_some(), self.asleep_since.is_some());
-        format!("{link:?} token={for_token} cut={cut_off:?} life={} paused={}", self.awaiting_life, self.reads_paused)
+        let named = matches!(self.phase(), Phase::Waiting) && self.retry_is_named;
+        let (life, paused) = (self.awaiting_life, self.reads_paused);
+        format!("{link:?} token={for_token} cut={cut_off:?} life={life} paused={paused} named={named}")
     }
 }

@@ -11,25 +11,34 @@
 //! pacing.rs         sending no faster than the server takes
 //! subscriptions.rs  wanted topics and requests under way
 //! network.rs        what the host says about the network, and how well it does
+//! held.rs           what is in memory, and the bounds of it
 //! rotation.rs       fresh keys in mid-session
 //! heartbeat.rs      pings, and the decision that the server went silent
+//! metrics.rs        how it all goes, by names that are the same in every language
+//! rates.rs          messages and bytes a second
 //! ```
 
 mod arrivals;
 mod catalogue;
 mod connect;
 mod heartbeat;
+mod held;
 mod inbound;
 pub mod lifecycle;
+mod metrics;
 mod network;
 mod outbound;
 mod pacing;
+mod rates;
 mod requests;
 mod rotation;
 mod subscriptions;
 mod types;
 
 pub use catalogue::*;
+pub use held::Held;
+pub use metrics::*;
+pub use outbound::Store;
 pub use requests::{ConfigUpdate, Request, RequestError, RequestOutcome, SyncRequest};
 pub use types::*;
 
@@ -37,13 +46,13 @@ use std::collections::VecDeque;
 
 use crate::{
     config::{ClientConfig, ConfigError, Credentials},
-    delivery::{DedupWindow, Positions, ReorderWindow},
+    delivery::{DedupWindow, MemoryStore, Positions, ReorderWindow},
     error::Code,
     io::Close,
     record::{Recorder, Recording, What},
     resilience::{AdaptiveQuality, Backoff, EndpointPool, NetworkMonitor, Quality},
     rng::{Rng, Seed},
-    security::{RotateError, Secret},
+    security::{Role, RotateError, Secret, Signing},
     time::{Moment, Timers, WallClock, WallTime},
     wire::Message,
 };
@@ -51,6 +60,7 @@ use crate::{
 use connect::Link;
 use lifecycle::{Cause, Lifecycle, Phase, Rest};
 use outbound::Outbox;
+use rates::Rates;
 use requests::Requests;
 use subscriptions::Subscriptions;
 
@@ -111,6 +121,8 @@ pub struct Client {
     rng: Rng,
     lifecycle: Lifecycle,
     link: Option<Link>,
+    /// While there is no link: what signed on the last one.
+    signing: Option<Signing>,
     last_socket: u64,
     pool: EndpointPool,
     network: NetworkMonitor,
@@ -119,7 +131,7 @@ pub struct Client {
     offline_since: Option<Moment>,
     /// The server named the time of the next attempt: hints of the host do not bring it forward.
     retry_is_named: bool,
-    /// The last attempt failed for want of a good token.
+    /// An attempt failed for want of a good token, and none worked since.
     wants_token: bool,
     asleep_since: Option<Moment>,
     renew_token: bool,
@@ -137,6 +149,10 @@ pub struct Client {
     timers: Timers<Timer, 13>,
     outputs: VecDeque<Output>,
     metrics: Metrics,
+    rates: Rates,
+    made: Moment,
+    /// When the present socket was last heard.
+    last_frame: Option<Moment>,
     last_disconnect: Option<Disconnect>,
     ping_sent: Option<Moment>,
     awaiting_life: bool,
@@ -150,13 +166,32 @@ impl Client {
     /// # Errors
     /// A setting that cannot be used.
     pub fn new(config: ClientConfig, seed: Seed, now: Moment, wall: WallTime) -> Result<Self, ConfigError> {
+        Self::with_store(config, Box::new(MemoryStore::default()), seed, now, wall)
+    }
+
+    /// The same with a store for messages that wait, which may hold some of an earlier run: they are sent after the
+    /// next connect, as far as `offline` has room and they are not too old; the others are told as
+    /// [`Event::Dropped`]. What was written to a connection, dropped or given up by [`Client::close`] is taken out of
+    /// the store. A recording knows nothing of what an earlier run left.
+    ///
+    /// # Errors
+    /// A setting that cannot be used.
+    pub fn with_store(
+        config: ClientConfig,
+        store: Store,
+        seed: Seed,
+        now: Moment,
+        wall: WallTime,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
         let mut rng = Rng::new(seed);
-        Ok(Self {
+        let (outbox, no_room) = Outbox::new(&config, store, now);
+        let mut client = Self {
             wall: WallClock::new(wall, now),
             recorder: Recorder::new(&config, rng.choices_seed(), now, wall),
             lifecycle: Lifecycle::new(),
             link: None,
+            signing: config.security.signing.clone().map(|signing| Signing::new(signing, Role::Client, &mut rng)),
             last_socket: 0,
             pool: EndpointPool::new(&config.endpoints, config.pool.clone()),
             network: NetworkMonitor::default(),
@@ -171,7 +206,7 @@ impl Client {
             backoff: Backoff::new(config.reconnect.clone()),
             subscriptions: Subscriptions::new(&config.topics),
             requests: Requests::default(),
-            outbox: Outbox::new(&config, now),
+            outbox,
             positions: Positions::new(Positions::DEFAULT_CAPACITY.max(config.limits.max_topics)),
             seen: DedupWindow::new(config.delivery.dedup_window, rng.bytes()),
             reorder: ReorderWindow::new(config.delivery.reorder),
@@ -180,12 +215,18 @@ impl Client {
             timers: Timers::new(TIMERS),
             outputs: VecDeque::new(),
             metrics: Metrics::default(),
+            rates: Rates::new(now),
+            made: now,
+            last_frame: None,
             last_disconnect: None,
             ping_sent: None,
             awaiting_life: false,
             reads_paused: false,
             config,
-        })
+        };
+        client.tell_dropped(no_room, DropReason::QueueFull);
+        client.flush(now);
+        Ok(client)
     }
 
     /// A client that draws pauses, choices and ids as a recorded one did.
@@ -201,6 +242,8 @@ impl Client {
     }
 
     /// Starts to connect; does nothing while connected or connecting. After a failure or a close it starts anew.
+    ///
+    /// While the host says that it is offline, the attempt waits until it says otherwise, `reconnect.max_delay` at most.
     pub fn connect(&mut self, now: Moment) {
         self.recorder.note(now, &self.outputs, || What::Connect);
         self.start_anew(now);
@@ -209,7 +252,11 @@ impl Client {
     fn start_anew(&mut self, now: Moment) {
         if matches!(self.phase(), Phase::Resting(_)) {
             self.backoff.reset();
-            self.start_attempt(now);
+            if self.offline_since.is_some() {
+                self.wait_for_network(now);
+            } else {
+                self.start_attempt(now);
+            }
         }
     }
 
@@ -226,6 +273,12 @@ impl Client {
         let sent = self.send_message(message, now);
         self.recorder.refused(sent.as_ref().err().map(SendError::code), &self.outputs);
         sent
+    }
+
+    /// The driver refused a message that the application wanted to send, before the client saw it: its own buffer is
+    /// full. Counted in [`Metrics::messages_refused`].
+    pub const fn note_refused(&mut self) {
+        self.metrics.messages_refused += 1;
     }
 
     /// Asks for topics (exact names, or patterns with `*` and `?`), now and after every reconnect.
@@ -258,12 +311,16 @@ impl Client {
     /// # Errors
     /// [`RequestError`]; nothing was sent then.
     pub fn request(&mut self, request: &Request, now: Moment) -> Result<RequestId, RequestError> {
-        self.send_typed_request(request, now)
+        let id = self.send_typed_request(request, now);
+        self.recorder.refused(id.as_ref().err().map(RequestError::code), &self.outputs);
+        id
     }
 
     /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.
     ///
-    /// [`Event::KeysRotated`] follows. It happens by itself too, as `security.rotate_after` says.
+    /// [`Event::KeysRotated`] follows; or an [`Event::ServerError`] with [`Code::KeyExchangeFailed`] when the server
+    /// refuses, and the keys stay; or the end of the connection with that code, when it does not answer within 90 s.
+    /// Rotation happens by itself too, as `security.rotate_after` says.
     ///
     /// # Errors
     /// [`RotateError`]; nothing changed then.
@@ -278,7 +335,10 @@ impl Client {
     /// # Errors
     /// [`SubscribeError`] when the topic is not valid, or there are more tokens than topics allowed.
     pub fn set_channel_token(&mut self, topic: &str, token: Option<Secret>) -> Result<(), SubscribeError> {
-        self.keep_channel_token(topic, token)
+        self.recorder.note_timeless(&self.outputs, || What::set_channel_token(topic, token.as_ref()));
+        let kept = self.keep_channel_token(topic, token);
+        self.recorder.refused(kept.as_ref().err().map(SubscribeError::code), &self.outputs);
+        kept
     }
 
     /// Replaces the token for the next attempt. A client that waits or failed for its token tries at once, one that
@@ -287,7 +347,7 @@ impl Client {
         self.recorder.note(now, &self.outputs, || What::set_token(token.as_ref()));
         if matches!(self.config.credentials, Credentials::Provider) {
             self.token_once = token;
-            if self.token_once.is_some() && matches!(self.phase(), Phase::FetchingToken) {
+            if self.token_once.is_some() && matches!(self.phase(), Phase::FetchingToken { .. }) {
                 // What the provider still answers is older than this.
                 self.start_attempt(now);
                 return;
@@ -301,7 +361,8 @@ impl Client {
         }
     }
 
-    /// Drops the present connection or attempt and dials at once.
+    /// Drops the present connection or attempt and dials at once, whatever the host says. Where there is none, it is
+    /// [`Client::connect`].
     pub fn reconnect(&mut self, now: Moment) {
         self.recorder.note(now, &self.outputs, || What::Reconnect);
         self.dial_anew(now);
@@ -355,6 +416,15 @@ impl Client {
         self.fire_timers(now);
     }
 
+    /// Tells what the host's civil clock shows: stamps and signatures depend on it. A driver calls it before each input
+    /// and each command that it hands in, since the clock behind `now` may have stood still while the machine slept,
+    /// and the civil one may have been set. What differs by less than a second from what is known changes nothing.
+    pub fn set_clock(&mut self, wall: WallTime, now: Moment) {
+        if self.wall.set(wall, now) {
+            self.recorder.note(now, &self.outputs, || What::Clock { wall: wall.as_unix_ms() });
+        }
+    }
+
     /// The next thing to do. Call until it answers [`Output::Wait`].
     pub fn poll(&mut self) -> Output {
         self.recorder.polled(&self.outputs);
@@ -381,18 +451,9 @@ impl Client {
         self.last_disconnect.as_ref()
     }
 
-    /// Counters and present figures.
-    pub fn metrics(&self, now: Moment) -> Metrics {
-        let connected_for = match self.phase() {
-            Phase::Ready { since } => Some(now.since(since)),
-            Phase::Resting(_) | Phase::FetchingToken | Phase::Opening { .. } | Phase::Greeting | Phase::Waiting => None,
-        };
-        Metrics {
-            failed_attempts: self.backoff.failures(),
-            connected_for,
-            queue: self.outbox.metrics(),
-            ..self.metrics.clone()
-        }
+    /// Consecutive failed attempts.
+    pub const fn failed_attempts(&self) -> u32 {
+        self.backoff.failures()
     }
 
     /// What happened so far, without payloads and secrets; `None` unless `diagnostics.record` is set.
@@ -402,16 +463,6 @@ impl Client {
 
     pub(crate) const fn recorder(&mut self) -> &mut Recorder {
         &mut self.recorder
-    }
-
-    /// How the network and the endpoints do.
-    pub fn diagnostics(&self, now: Moment) -> Diagnostics {
-        Diagnostics {
-            network: self.network.report(),
-            breaker: self.pool.breaker(now),
-            endpoints: self.pool.report(now),
-            sequence: self.reorder.stats(),
-        }
     }
 
     fn fire_timers(&mut self, now: Moment) {

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use crate::{
+    delivery::BatchConfig,
     resilience::{Adaptation, Quality},
     time::Moment,
 };
 
-use super::{Client, Event, NetworkHint, Timer, lifecycle::Phase};
+use super::{
+    Client, Event, NetworkHint, Timer,
+    lifecycle::{Cause, Phase},
+};
 
 /// How long a server may take to prove that it is there, once there is a reason to doubt it.
 const PROOF: Duration = Duration::from_secs(5);
@@ -66,6 +70,13 @@ impl Client {
         }
     }
 
+    /// A first attempt is put off as a later one is.
+    pub(super) fn wait_for_network(&mut self, now: Moment) {
+        self.retry_is_named = false;
+        self.timers.set(Timer::Retry, now + self.config.reconnect.max_delay);
+        self.enter(Phase::Waiting, Cause::Connect);
+    }
+
     /// Something happened to the network: a connection has to prove itself, a pause is over.
     fn doubt(&mut self, now: Moment) {
         match self.phase() {
@@ -82,7 +93,7 @@ impl Client {
                 self.timers.set(Timer::Silence, now + PROOF);
             }
             Phase::Resting(_)
-            | Phase::FetchingToken
+            | Phase::FetchingToken { .. }
             | Phase::Opening { .. }
             | Phase::Greeting
             | Phase::Ready { .. }
@@ -105,8 +116,15 @@ impl Client {
         }
     }
 
+    fn adapt(&mut self, adaptation: Adaptation) {
+        self.apply(adaptation);
+        self.emit(Event::Adapted(adaptation));
+    }
+
     /// Writes the way that suits the network.
-    pub(super) fn adapt(&mut self, adaptation: Adaptation) {
+    pub(super) fn apply(&mut self, adaptation: Adaptation) {
+        let batching = self.config.performance.batch;
+        self.outbox.set_batching(adaptation.batch.map_or(batching, |larger| Some(enlarge(batching, larger))));
         let configured = self.config.performance.compression;
         if let Some(link) = self.link.as_mut().filter(|link| link.full_duplex) {
             link.channel.compression = configured.map(|mut compression| {
@@ -114,7 +132,6 @@ impl Client {
                 compression
             });
         }
-        self.emit(Event::Adapted(adaptation));
     }
 
     pub(super) fn ping_interval(&self) -> Duration {
@@ -122,4 +139,11 @@ impl Client {
         let stretched = configured.mul_f64(self.adaptive.adaptation().heartbeat);
         stretched.min(RAREST_PING).max(configured)
     }
+}
+
+/// Batches of at least this size and wait.
+fn enlarge(configured: Option<BatchConfig>, (size, timeout): (usize, Duration)) -> BatchConfig {
+    let BatchConfig { max_bytes, .. } = configured.unwrap_or_default();
+    let least = configured.map_or((0, Duration::ZERO), |batch| (batch.size, batch.timeout));
+    BatchConfig { size: size.max(least.0), timeout: timeout.max(least.1), max_bytes }
 }

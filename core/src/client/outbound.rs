@@ -2,28 +2,31 @@
 //! Source: PROTOCOL.md §7.3, §7.4.
 
 use crate::{
-    channel::check_outgoing,
+    channel::{UNSIGNABLE, check_outgoing},
     config::ClientConfig,
     delivery::{
-        Batcher, LevelCounters, MemoryStore, NotQueued, OfflineQueue, QueueLimits, Refused, TokenBucket, Waiting,
+        BatchConfig, Batcher, NotQueued, OfflineQueue, OfflineStore, QueueLimits, Refused, TokenBucket, Waiting,
     },
     error::Code,
     io::Frame,
     time::Moment,
-    wire::{Head, Priority, batch, control::Object},
+    wire::{Head, Payload, Priority, batch, control::Object},
 };
 
 use super::{
-    Action, Client, ConnectionState, DropReason, Event, Outgoing, Output, QueueMetrics, SendError, Timer,
+    Action, Client, ConnectionState, DropReason, Event, LevelMetrics, Outgoing, Output, QueueMetrics, SendError, Timer,
     connect::Link, lifecycle::Phase,
 };
 
 /// Bytes that a queued message counts for beside its payload, id, type and topic.
 const OVERHEAD: usize = 128;
 
+/// Where a client keeps the messages that wait. Default: a [`MemoryStore`](crate::delivery::MemoryStore).
+pub type Store = Box<dyn OfflineStore<Message = Outgoing> + Send>;
+
 /// Messages that wait, and what holds them back.
 pub(super) struct Outbox {
-    waiting: OfflineQueue<MemoryStore<Outgoing>>,
+    waiting: OfflineQueue<Store>,
     pub(super) pacer: Option<TokenBucket>,
     /// Until when the word of a server about its limits counts.
     pub(super) paced_until: Option<Moment>,
@@ -31,22 +34,53 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new(config: &ClientConfig, now: Moment) -> Self {
+    /// The second part of the answer are messages of an earlier run for which there is no room.
+    pub(super) fn new(config: &ClientConfig, store: Store, now: Moment) -> (Self, Vec<Waiting<Outgoing>>) {
         let limits = QueueLimits { max_items: config.offline.max_size, max_bytes: config.offline.max_bytes };
-        let (waiting, _) = OfflineQueue::open(MemoryStore::default(), limits, config.offline.max_age);
-        Self {
+        let (waiting, dropped) = OfflineQueue::open(store, limits, config.offline.max_age);
+        let outbox = Self {
             waiting,
             pacer: config.performance.rate_limit.map(|limit| TokenBucket::new(limit, now)),
             paced_until: None,
             batcher: config.performance.batch.map(Batcher::new),
-        }
+        };
+        (outbox, dropped)
     }
 
-    pub(super) fn metrics(&self) -> QueueMetrics {
-        let level = |priority| -> LevelCounters { self.waiting.counters(priority) };
+    /// Joins messages by these bounds from here on; `None`: each goes at once.
+    pub(super) fn set_batching(&mut self, config: Option<BatchConfig>) {
+        self.batcher = config.map(|config| match self.batcher.take() {
+            Some(mut batcher) => {
+                batcher.set_config(config);
+                batcher
+            }
+            None => Batcher::new(config),
+        });
+    }
+
+    /// Messages that wait, and the bytes that they count for.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.waiting.len(), self.waiting.bytes())
+    }
+
+    pub(super) fn metrics(&self, now: Moment) -> QueueMetrics {
+        let level = |priority| {
+            let counters = self.waiting.counters(priority);
+            LevelMetrics {
+                waiting: counters.queued - counters.sent - counters.dropped,
+                queued: counters.queued,
+                sent: counters.sent,
+                dropped: counters.dropped,
+                refused: counters.refused,
+            }
+        };
+        let limits = self.waiting.limits();
         QueueMetrics {
-            waiting: self.waiting.len(),
-            bytes: self.waiting.bytes(),
+            waiting: self.waiting.len() as u64,
+            capacity: limits.max_items as u64,
+            bytes: self.waiting.bytes() as u64,
+            byte_capacity: limits.max_bytes as u64,
+            oldest_ms: self.waiting.oldest().map(|since| now.since(since).as_millis() as u64),
             background: level(Priority::Background),
             low: level(Priority::Low),
             normal: level(Priority::Normal),
@@ -72,7 +106,7 @@ enum Unwritten {
     TooLarge {
         size: usize,
     },
-    /// The payload nests too deep to be signed.
+    /// The payload cannot be signed.
     TooDeep,
     KeyUsedUp(Code),
 }
@@ -83,18 +117,26 @@ impl Client {
     }
 
     pub(super) fn send_message(&mut self, message: Outgoing, now: Moment) -> Result<String, SendError> {
+        let sent = self.try_send_message(message, now);
+        self.metrics.messages_refused += u64::from(sent.is_err());
+        sent
+    }
+
+    fn try_send_message(&mut self, message: Outgoing, now: Moment) -> Result<String, SendError> {
         check_outgoing(&message, &self.config.limits)?;
         self.check_accepting()?;
         let id = message.id.clone().unwrap_or_else(|| self.rng.message_id(self.wall.at(now)));
         if self.is_ready() && self.outbox.waiting.is_empty() && !self.batches() && self.take_token(now) {
             match self.write_message(&message, &id, now, now) {
-                Ok(()) => return Ok(id),
+                Ok(()) => {
+                    self.metrics.messages_accepted += 1;
+                    return Ok(id);
+                }
                 Err(Unwritten::TooLarge { size }) => {
                     return Err(SendError::TooLarge { size, limit: self.config.limits.max_frame });
                 }
                 Err(Unwritten::TooDeep) => {
-                    let why = "its payload nests too deep to be signed";
-                    return Err(SendError::InvalidKind { kind: message.kind, why });
+                    return Err(SendError::InvalidKind { kind: message.kind, why: UNSIGNABLE });
                 }
                 Err(Unwritten::KeyUsedUp(code)) => self.drop_link(code, "the key of this connection is used up", now),
                 Err(Unwritten::NoLink) => {}
@@ -123,11 +165,13 @@ impl Client {
         let topic = message.topic.as_ref().map_or(0, String::len);
         let size = payload + message.kind.len() + id.len() + topic + OVERHEAD;
         match self.outbox.waiting.push(Waiting { id, priority: message.priority, size, since: now, message }) {
-            Ok(dropped) => self.tell_dropped(dropped, DropReason::QueueFull),
+            Ok(dropped) => {
+                self.metrics.messages_accepted += 1;
+                self.tell_dropped(dropped, DropReason::QueueFull);
+            }
             // It waits already and will be sent once, which is what was asked for.
             Err(NotQueued::Duplicate(_)) => {}
             Err(NotQueued::Full(Refused { item, limits })) => {
-                self.metrics.messages_dropped += 1;
                 return Err(SendError::QueueFull { limit: limits.max_items, priority: item.priority });
             }
         }
@@ -182,7 +226,7 @@ impl Client {
         if let Some(batcher) = &mut self.outbox.batcher {
             batcher.sent(now);
         }
-        if count > 1 && self.write_batch(count) {
+        if count > 1 && self.write_batch(count, now) {
             return;
         }
         for _ in 0..count {
@@ -223,12 +267,12 @@ impl Client {
         link.channel.advance();
         self.metrics.messages_sent += 1;
         self.recorder.says(&message.kind, &self.outputs);
-        self.write(frame);
+        self.write(frame, now);
         Ok(())
     }
 
     /// Writes the first messages as one batch; `false`, and nothing happened, when they do not fit into one.
-    fn write_batch(&mut self, count: usize) -> bool {
+    fn write_batch(&mut self, count: usize, now: Moment) -> bool {
         let Some(link) = &mut self.link else { return false };
         let deepest = self.config.limits.max_depth.saturating_sub(batch::NESTING);
         let front: Vec<_> = self.outbox.waiting.iter().take(count).collect();
@@ -251,7 +295,7 @@ impl Client {
         }
         self.metrics.messages_sent += count as u64;
         self.recorder.says(batch::KIND, &self.outputs);
-        self.write(frame);
+        self.write(frame, now);
         true
     }
 
@@ -269,9 +313,10 @@ impl Client {
         self.timers.clear(Timer::Outbound);
     }
 
-    fn tell_dropped(&mut self, dropped: Vec<Waiting<Outgoing>>, reason: DropReason) {
+    pub(super) fn tell_dropped(&mut self, dropped: Vec<Waiting<Outgoing>>, reason: DropReason) {
         for Waiting { id, priority, .. } in dropped {
             self.metrics.messages_dropped += 1;
+            self.metrics.drops.count(reason);
             self.emit(Event::Dropped { id, priority, reason });
         }
     }
@@ -283,16 +328,20 @@ impl Client {
 
     /// The same, as the answer to the message with this id.
     pub(super) fn send_answer(&mut self, kind: &str, payload: Object, answers: Option<&str>, now: Moment) -> String {
+        self.send_payload(kind, &payload.into_payload(), answers, now)
+    }
+
+    /// The same with a payload that is made already.
+    pub(super) fn send_payload(&mut self, kind: &str, payload: &Payload, answers: Option<&str>, now: Moment) -> String {
         let id = self.rng.message_id(self.wall.at(now));
         let timestamp = self.wall.at(now).to_string();
-        let payload = payload.into_payload();
         let head =
             Head { kind, id: Some(&id), timestamp: Some(&timestamp), correlation_id: answers, ..Head::default() };
         if let Some(link) = &mut self.link {
-            match link.channel.control(&head, &payload) {
+            match link.channel.control(&head, payload) {
                 Ok(frame) => {
                     self.recorder.says(kind, &self.outputs);
-                    self.write(frame);
+                    self.write(frame, now);
                 }
                 Err(code) => self.drop_link(code, "the key of this connection is used up", now),
             }
@@ -300,8 +349,10 @@ impl Client {
         id
     }
 
-    fn write(&mut self, frame: Frame) {
+    fn write(&mut self, frame: Frame, now: Moment) {
         if let Some(link) = &self.link {
+            self.rates.note(0, frame.len() as u64, now);
+            self.metrics.frames_sent += 1;
             self.metrics.bytes_sent += frame.len() as u64;
             self.outputs.push_back(Output::Act(Action::Send { socket: link.socket, frame }));
         }

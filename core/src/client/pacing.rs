@@ -20,7 +20,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 const MEMORY: Duration = Duration::from_secs(60);
 
 /// What servers say of their limits; published ones differ, so each member is taken only if it is a number.
-#[derive(Default)]
 struct Words {
     /// Seconds.
     retry_after: Option<f64>,
@@ -31,15 +30,30 @@ struct Words {
 }
 
 impl Words {
-    fn read(payload: Value<'_>) -> Self {
+    fn of(message: &Message) -> Self {
+        let text = message.payload().to_json();
+        let payload = Value::new(&text);
         let positive = |name| payload.member(name)?.number().filter(|number| *number > 0.0);
         Self { retry_after: positive("retry_after"), limit: positive("limit"), window: positive("window") }
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        self.retry_after.map(|seconds| Duration::from_secs_f64(seconds.min(LONGEST_PAUSE.as_secs_f64())))
     }
 }
 
 impl Client {
+    /// Notes the pause that the server named in an `error` of any code, or a warning: a close that follows keeps us
+    /// away for as long.
+    pub(super) fn note_retry_after(&mut self, message: &Message, now: Moment) {
+        if let (Some(pause), Some(link)) = (Words::of(message).pause(), &mut self.link) {
+            link.refused_until = link.refused_until.max(Some(now + pause));
+        }
+    }
+
     /// The server warns (`rate_limit_warning`).
     pub(super) fn on_rate_limit_warning(&mut self, message: &Message, now: Moment) {
+        self.note_retry_after(message, now);
         self.pace(message, None, now);
     }
 
@@ -49,15 +63,12 @@ impl Client {
     }
 
     fn pace(&mut self, message: &Message, least: Option<Duration>, now: Moment) {
-        let words = message.payload().read_control(|payload| Some(Words::read(payload))).unwrap_or_default();
+        let words = Words::of(message);
         let named = words.limit.map(|limit| RateLimit {
             capacity: limit.min(f64::from(u32::MAX)) as u32,
             refill: limit / words.window.unwrap_or(1.0),
         });
-        let pause = words
-            .retry_after
-            .map(|seconds| Duration::from_secs_f64(seconds.min(LONGEST_PAUSE.as_secs_f64())))
-            .or(least);
+        let pause = words.pause().or(least);
         if named.is_none() && pause.is_none() {
             return;
         }

@@ -2,23 +2,47 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
+    channel,
     error::Code,
-    io::Frame,
+    record::What,
     time::Moment,
-    wire::{
-        self, Message,
-        control::{Object, Value},
-    },
+    wire::{Encoding, Head, Message, Payload, batch, control::Object},
 };
 
-use super::{Client, ConnectionState, Event, Notice, NoticeKind, RequestId, ServerError, Timer};
+use super::{
+    Casing, Client, ConnectionState, Event, Notice, NoticeKind, Outgoing, RequestId, SendError, ServerError, Timer,
+    metrics::{millis, written},
+};
 
 /// Requests that may be under way at the same time.
 const MAX_PENDING: usize = 64;
 
+/// Bytes that an envelope and its sealing add to a payload at most, beside its type.
+const OVERHEAD: usize = 512;
+
+/// Questions and the answers by which they are known when those do not name them.
+const ANSWERS: &[(&str, &str)] = &[
+    ("health_check", "health_check_response"),
+    ("health_check_request", "health_check_response"),
+    ("metrics_request", "metrics_response"),
+    ("config_request", "config_response"),
+    ("config_update", "config_update_response"),
+    ("debug_request", "debug_response"),
+    ("debug_handlers", "debug_handlers_response"),
+    ("sequence_stats_request", "sequence_stats_response"),
+    ("system_status_request", "system_status_response"),
+    ("connection_state_request", "connection_state_response"),
+    ("sync_request", "snapshot_complete"),
+    ("encryption_request", "encryption_response"),
+    ("presence_request", "presence_response"),
+    ("batch_message", "batch_message_result"),
+];
+
 /// A question to the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Request {
     /// How is the connection? Answer: [`HealthReport`](super::HealthReport).
@@ -43,18 +67,38 @@ pub enum Request {
     Sync(SyncRequest),
     /// Is this connection encrypted? Answer: [`EncryptionReport`](super::EncryptionReport).
     Encryption,
+    /// Who is present at a topic? Answer: [`PresenceReport`](super::PresenceReport).
+    Presence {
+        /// The topic.
+        topic: String,
+    },
+    /// Several messages at once, with word of what became of them; an id is written only where one was given. Answer: [`BatchReport`](super::BatchReport).
+    Batch(Vec<Outgoing>),
+    /// A question by its type, for instance one that only the server's application knows. Where the type is one of
+    /// the above the answer is known by its type, too; otherwise only by `cid`.
+    Named {
+        /// The type, `t`.
+        kind: String,
+        /// The payload, `p`.
+        payload: Payload,
+    },
 }
 
 /// Settings to change; what is `None` stays. A server may ignore any of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ConfigUpdate {
     /// Whether large messages are compressed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub compression_enabled: Option<bool>,
     /// Size in bytes above which they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub compression_threshold: Option<u64>,
     /// Messages in one batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_size: Option<u64>,
     /// Bound of the server's queue for this client, in messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_queue_size: Option<u64>,
 }
 
@@ -96,7 +140,7 @@ impl SyncRequest {
 
 impl Request {
     /// The message type of the question.
-    pub const fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &str {
         match self {
             Self::Health => "health_check",
             Self::Metrics => "metrics_request",
@@ -109,40 +153,15 @@ impl Request {
             Self::ConnectionState => "connection_state_request",
             Self::Sync(_) => "sync_request",
             Self::Encryption => "encryption_request",
+            Self::Presence { .. } => "presence_request",
+            Self::Batch(_) => "batch_message",
+            Self::Named { kind, .. } => kind,
         }
     }
 
-    /// The message type of the answer, by which it is known when it does not name the question.
-    pub const fn answer_kind(&self) -> &'static str {
-        match self {
-            Self::Health => "health_check_response",
-            Self::Metrics => "metrics_response",
-            Self::ServerConfig => "config_response",
-            Self::UpdateConfig(_) => "config_update_response",
-            Self::Debug => "debug_response",
-            Self::Handlers => "debug_handlers_response",
-            Self::SequenceStats => "sequence_stats_response",
-            Self::SystemStatus => "system_status_response",
-            Self::ConnectionState => "connection_state_response",
-            Self::Sync(_) => "snapshot_complete",
-            Self::Encryption => "encryption_response",
-        }
-    }
-
-    fn payload(&self) -> Object {
-        match self {
-            Self::UpdateConfig(update) => update.written(),
-            Self::Sync(sync) => sync.written(),
-            Self::Encryption => Object::new().text("action", "status"),
-            Self::Health
-            | Self::Metrics
-            | Self::ServerConfig
-            | Self::Debug
-            | Self::Handlers
-            | Self::SequenceStats
-            | Self::SystemStatus
-            | Self::ConnectionState => Object::new(),
-        }
+    /// The message type of the answer, by which it is known when it does not name the question. `None`: it must.
+    pub fn answer_kind(&self) -> Option<&'static str> {
+        ANSWERS.iter().find(|(question, _)| *question == self.kind()).map(|(_, answer)| *answer)
     }
 }
 
@@ -162,6 +181,20 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
+    /// The question is larger than a frame may be.
+    #[error("a request of {size} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// Size of its payload and type in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The type of the question, or of a message in it, cannot be sent.
+    #[error("a request cannot be made of this: {0}")]
+    Unusable(#[from] SendError),
+    /// Messages in a batch would go unsigned, and this client signs.
+    #[error("a batch cannot be signed")]
+    Unsigned,
 }
 
 impl RequestError {
@@ -170,6 +203,9 @@ impl RequestError {
         match self {
             Self::NotConnected { .. } => Code::NotConnected,
             Self::TooMany { .. } => Code::QueueFull,
+            Self::TooLarge { .. } => Code::MessageTooLarge,
+            Self::Unusable(error) => error.code(),
+            Self::Unsigned => Code::InvalidRequest,
         }
     }
 }
@@ -202,7 +238,7 @@ impl RequestOutcome {
 
 struct Pending {
     request: RequestId,
-    answer_kind: &'static str,
+    answer_kind: Option<&'static str>,
     /// The id of the message that asks.
     sent_as: String,
     deadline: Moment,
@@ -213,14 +249,22 @@ struct Pending {
 pub(super) struct Requests(VecDeque<Pending>);
 
 impl Requests {
+    pub(super) fn pending(&self) -> usize {
+        self.0.len()
+    }
+
     /// Takes out the question that a message of this type answers. One that names another question, or a question
     /// that is over, answers none.
     fn answered(&mut self, kind: &str, correlation_id: Option<&str>) -> Option<RequestId> {
         let index = match correlation_id {
             Some(id) => self.0.iter().position(|pending| pending.sent_as == id)?,
-            None => self.0.iter().position(|pending| pending.answer_kind == kind)?,
+            None => self.0.iter().position(|pending| pending.answer_kind == Some(kind))?,
         };
         self.0.remove(index).map(|pending| pending.request)
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.0.len()
     }
 
     fn refused(&mut self, correlation_id: Option<&str>) -> Option<RequestId> {
@@ -231,6 +275,19 @@ impl Requests {
 
 impl Client {
     pub(super) fn send_typed_request(&mut self, request: &Request, now: Moment) -> Result<RequestId, RequestError> {
+        let payload = self.question(request, now)?;
+        let (size, limit) = (payload.bytes().len() + request.kind().len(), self.config.limits.max_frame);
+        if size + OVERHEAD > limit {
+            return Err(RequestError::TooLarge { size, limit });
+        }
+        // From here on it can be told again without the payload.
+        self.recorder.note(now, &self.outputs, || What::request(request.kind(), payload.bytes().len()));
+        let asked = self.ask(request, &payload, now);
+        self.recorder.refused(asked.as_ref().err().map(RequestError::code), &self.outputs);
+        asked
+    }
+
+    fn ask(&mut self, request: &Request, payload: &Payload, now: Moment) -> Result<RequestId, RequestError> {
         if !self.is_ready() || !self.may_send_control() {
             return Err(RequestError::NotConnected { state: self.state() });
         }
@@ -238,7 +295,7 @@ impl Client {
             return Err(RequestError::TooMany { limit: MAX_PENDING });
         }
         let id = self.subscriptions.next_request();
-        let sent_as = self.send_control(request.kind(), request.payload(), now);
+        let sent_as = self.send_payload(request.kind(), payload, None, now);
         let deadline = now + self.config.timeouts.request;
         self.requests.0.push_back(Pending { request: id, answer_kind: request.answer_kind(), sent_as, deadline });
         if self.link.is_none() {
@@ -247,6 +304,48 @@ impl Client {
         }
         self.arm_request_timer();
         Ok(id)
+    }
+
+    /// The payload of a question, or why it cannot be asked.
+    fn question(&self, request: &Request, now: Moment) -> Result<Payload, RequestError> {
+        let plain = match request {
+            Request::UpdateConfig(update) => update.written(),
+            Request::Sync(sync) => sync.written(),
+            Request::Encryption => Object::new().text("action", "status"),
+            Request::Presence { topic } => Object::new().text("topic", topic),
+            Request::Batch(messages) => return self.batch_question(messages, now),
+            Request::Named { kind, payload } => {
+                channel::check_outgoing(&Outgoing::new(kind.as_str(), Payload::EMPTY), &self.config.limits)?;
+                return Ok(payload.clone());
+            }
+            Request::Health
+            | Request::Metrics
+            | Request::ServerConfig
+            | Request::Debug
+            | Request::Handlers
+            | Request::SequenceStats
+            | Request::SystemStatus
+            | Request::ConnectionState => return Ok(Payload::EMPTY),
+        };
+        Ok(plain.into_payload())
+    }
+
+    fn batch_question(&self, messages: &[Outgoing], now: Moment) -> Result<Payload, RequestError> {
+        if self.config.security.signing.is_some() {
+            return Err(RequestError::Unsigned);
+        }
+        if messages.len() > self.config.limits.max_batch {
+            return Err(RequestError::TooMany { limit: self.config.limits.max_batch });
+        }
+        for message in messages {
+            channel::check_outgoing(message, &self.config.limits)?;
+        }
+        let timestamp = self.wall.at(now).to_string();
+        let items: Vec<(Head<'_>, &Payload)> = messages
+            .iter()
+            .map(|message| (channel::head_of(message, message.id.as_deref(), &timestamp), &message.payload))
+            .collect();
+        Ok(batch::join(&items, Encoding::Text))
     }
 
     /// Hands a message to the application as what it is: an answer, a notice, or just a message.
@@ -265,13 +364,13 @@ impl Client {
                 self.answer_server(&message, now);
             }
             "priority_message" => {
-                let inner = self.unwrap_priority(message);
+                let inner = batch::unwrap_priority(message, &self.config.limits);
                 self.emit(Event::Message(inner));
                 return;
             }
             _ => {}
         }
-        match NoticeKind::of(message.kind()) {
+        match NoticeKind::of_message(&message) {
             Some(kind) => self.emit(Event::Notice(Notice { kind, source: message })),
             None => self.emit(Event::Message(message)),
         }
@@ -304,6 +403,7 @@ impl Client {
     }
 
     fn end_request(&mut self, request: RequestId, outcome: RequestOutcome) {
+        self.metrics.requests_failed += u64::from(outcome.code().is_some());
         self.emit(Event::Response { request, outcome });
         self.arm_request_timer();
     }
@@ -320,35 +420,20 @@ impl Client {
         if !self.is_ready() || !self.may_send_control() || question.topic().is_some() {
             return;
         }
-        let metrics = self.metrics(now);
-        let figures =
-            Object::new().unsigned("bytes_received", metrics.bytes_received).unsigned("bytes_sent", metrics.bytes_sent);
-        let figures = match metrics.latency {
-            Some(latency) => figures.unsigned("latency_ms", latency.as_millis() as u64),
-            None => figures.json("latency_ms", "null"),
-        };
-        let figures = figures
-            .unsigned("messages_lost", metrics.messages_lost)
-            .unsigned("messages_received", metrics.messages_received)
-            .unsigned("messages_sent", metrics.messages_sent);
         let (kind, payload) = match question.kind() {
-            "metrics_request" => ("metrics_response", figures),
+            "metrics_request" => ("metrics_response", written(&self.metrics(now), Casing::Snake)),
             "sync_request" => ("sync_response", Object::new().texts("topics", self.topics())),
-            _ => ("health_check_response", Object::new().object("diagnostics", figures).text("status", "healthy")),
+            _ => {
+                let network = self.network.report();
+                let diagnostics = Object::new()
+                    .number("jitter_ms", network.jitter.map(millis))
+                    .number("latency_ms", network.latency.map(millis))
+                    .number("packet_loss", Some(network.loss * 100.0))
+                    .text("quality", network.quality.as_str());
+                ("health_check_response", Object::new().object("diagnostics", diagnostics).text("status", "healthy"))
+            }
         };
         self.send_answer(kind, payload, question.id(), now);
-    }
-
-    /// The message inside a `priority_message`, or the message itself when there is none.
-    fn unwrap_priority(&self, outer: Message) -> Message {
-        let inner = outer.payload().read_control(|payload| {
-            let text = payload.member("message").and_then(Value::object)?.as_json().to_owned();
-            wire::decode(&Frame::Text(text.into()), &self.config.limits, None).ok()
-        });
-        match inner {
-            Some(inner) => inner.arrived_with(&outer),
-            None => outer,
-        }
     }
 }
 
@@ -358,9 +443,10 @@ mod tests {
     use crate::{
         client::{Action, Input, Output},
         config::ClientConfig,
-        io::SocketId,
+        io::{Frame, SocketId},
         rng::Seed,
         time::WallTime,
+        wire,
     };
 
     const NOW: Moment = Moment::from_millis(5);

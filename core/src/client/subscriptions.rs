@@ -1,9 +1,10 @@
 //! Topics that are wanted, and the requests about them that are under way. Source: PROTOCOL.md §6.1.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     delivery::{Position, TopicRecovery},
+    error::Code,
     security::Secret,
     time::Moment,
     topic,
@@ -13,10 +14,20 @@ use crate::{
     },
 };
 
-use super::{Client, Event, RequestId, SubscribeError, SubscriptionAction, SubscriptionOutcome, Timer};
+use super::{Client, Event, RequestId, ServerError, SubscribeError, SubscriptionAction, SubscriptionOutcome, Timer};
 
 /// The request of a client that asks again for all its topics after a reconnect.
 const RESUBSCRIPTION: RequestId = RequestId(0);
+
+/// What a server says about a request that it would say again: the topics are not asked for any more.
+const FINAL: [Code; 6] = [
+    Code::InvalidSubscription,
+    Code::InvalidAction,
+    Code::InvalidTopic,
+    Code::TopicDenied,
+    Code::TooManyTopics,
+    Code::InvalidRequest,
+];
 
 /// Wanted topics and pending requests.
 #[derive(Default)]
@@ -25,6 +36,9 @@ pub(super) struct Subscriptions {
     /// Tokens for single topics, sent with each request about them.
     tokens: BTreeMap<String, Secret>,
     pending: VecDeque<Pending>,
+    /// Topics of requests on the present connection that got no answer in time, with the message that asked. An
+    /// answer may still come; each topic is wanted, which bounds them.
+    overdue: BTreeMap<String, String>,
     last_request: u64,
 }
 
@@ -32,9 +46,22 @@ struct Pending {
     request: RequestId,
     action: SubscriptionAction,
     topics: Vec<String>,
-    /// The message that carries the request on the present connection.
-    sent_as: Option<String>,
+    /// The messages that carry the request on the present connection and have no answer yet.
+    asked: Vec<Part>,
+    /// What earlier answers refused.
+    refused: Vec<(String, String)>,
+    /// No part of it ended without an answer.
+    confirmed: bool,
+    /// Every part has its answer.
+    settled: bool,
     deadline: Moment,
+}
+
+/// As many topics of a request as the server takes in one message.
+struct Part {
+    /// The message.
+    id: String,
+    topics: Vec<String>,
 }
 
 /// The answer to a request.
@@ -92,6 +119,11 @@ impl Subscriptions {
         &self.wanted
     }
 
+    /// Tokens that are kept, and requests under way.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.tokens.len(), self.pending.len())
+    }
+
     /// Whether a topic is wanted, by its name or by a pattern.
     pub(super) fn covers(&self, name: &str) -> bool {
         self.wanted.iter().any(|wanted| wanted == name || (topic::is_pattern(wanted) && topic::matches(wanted, name)))
@@ -107,6 +139,7 @@ impl Subscriptions {
 
     fn give_up(&mut self, topics: &[String]) {
         self.wanted.retain(|name| !topics.contains(name));
+        self.overdue.retain(|name, _| !topics.contains(name));
     }
 
     /// A name for the next request, of any sort.
@@ -116,9 +149,10 @@ impl Subscriptions {
     }
 
     pub(super) fn disconnected(&mut self) {
+        self.overdue.clear();
         self.pending.retain(|pending| pending.request != RESUBSCRIPTION);
         for pending in &mut self.pending {
-            pending.sent_as = None;
+            pending.start_over(Vec::new());
         }
     }
 
@@ -126,33 +160,106 @@ impl Subscriptions {
         self.pending.iter().map(|pending| pending.deadline).min()
     }
 
-    /// Takes out the requests that one answer ends: those sent as the message it names, or else the oldest
-    /// sent request of that kind and what was sent along with it. With `exact`, a name that is not known ends none.
-    fn answered(&mut self, id: Option<&str>, action: Option<&str>, exact: bool) -> Vec<Pending> {
-        let known = id.filter(|id| self.pending.iter().any(|pending| pending.sent_as.as_deref() == Some(id)));
-        let id = known.map(str::to_owned).or_else(|| {
+    /// The message that an answer belongs to: the one that it names, or else that of the oldest sent request of its
+    /// kind. With `exact`, a name that is not known belongs to none.
+    fn answered(&self, id: Option<&str>, action: Option<&str>, exact: bool) -> Option<String> {
+        let known = id.filter(|id| self.pending.iter().any(|pending| pending.is_asked_by(id)));
+        known.map(str::to_owned).or_else(|| {
             if exact && id.is_some() {
                 return None;
             }
             let oldest = self.pending.iter().find(|pending| {
-                pending.sent_as.is_some() && action.is_none_or(|action| action == pending.action.as_str())
+                !pending.asked.is_empty() && action.is_none_or(|action| action == pending.action.as_str())
             });
-            oldest.and_then(|pending| pending.sent_as.clone())
-        });
-        let Some(id) = id else { return Vec::new() };
-        self.take(|pending| pending.sent_as.as_deref() == Some(&id))
+            oldest.and_then(|pending| pending.asked.first()).map(|part| part.id.clone())
+        })
     }
 
-    fn take(&mut self, mut wanted: impl FnMut(&Pending) -> bool) -> Vec<Pending> {
+    /// Notes the answer to one message, and takes out the requests that wait for no other.
+    fn settle(
+        &mut self,
+        id: &str,
+        confirmed: bool,
+        refused: impl Fn(&Part) -> Vec<(String, String)>,
+    ) -> VecDeque<Pending> {
+        for pending in self.pending.iter_mut().filter(|pending| pending.is_asked_by(id)) {
+            let (answered, open) = std::mem::take(&mut pending.asked).into_iter().partition(|part| part.id == id);
+            let answered: Vec<Part> = answered;
+            pending.refused.extend(answered.iter().flat_map(&refused));
+            pending.confirmed &= confirmed;
+            pending.asked = open;
+            pending.settled = pending.asked.is_empty();
+        }
+        self.take(|pending| pending.settled)
+    }
+
+    /// A request got no answer in time.
+    fn note_overdue(&mut self, pending: &Pending) {
+        if pending.action == SubscriptionAction::Subscribe {
+            for part in &pending.asked {
+                for name in part.topics.iter().filter(|name| self.wanted.contains(name)) {
+                    self.overdue.insert(name.clone(), part.id.clone());
+                }
+            }
+        }
+    }
+
+    /// Takes out what an answer to this message, or to no named one, refuses after its time.
+    fn refused_late(&mut self, id: Option<&str>, refused: &[(String, String)]) -> Vec<(String, String)> {
+        let is_late = |name: &String| self.overdue.get(name).is_some_and(|asked| id.is_none_or(|id| id == asked));
+        refused.iter().filter(|(name, _)| is_late(name)).cloned().collect()
+    }
+
+    fn take(&mut self, mut wanted: impl FnMut(&Pending) -> bool) -> VecDeque<Pending> {
         let (taken, kept): (VecDeque<_>, _) =
             std::mem::take(&mut self.pending).into_iter().partition(|pending| wanted(pending));
         self.pending = kept;
-        taken.into()
+        taken
     }
 }
 
 impl Pending {
-    fn outcome(self, refused: &[(String, String)], confirmed: bool) -> SubscriptionOutcome {
+    const fn new(request: RequestId, action: SubscriptionAction, topics: Vec<String>, deadline: Moment) -> Self {
+        Self {
+            request,
+            action,
+            topics,
+            asked: Vec::new(),
+            refused: Vec::new(),
+            confirmed: true,
+            settled: false,
+            deadline,
+        }
+    }
+
+    /// It is carried by these messages from here on.
+    fn start_over(&mut self, asked: Vec<Part>) {
+        self.asked = asked;
+        self.refused.clear();
+        self.confirmed = true;
+    }
+
+    fn is_asked_by(&self, id: &str) -> bool {
+        self.asked.iter().any(|part| part.id == id)
+    }
+
+    /// Those of the messages for all topics that carry this request too.
+    fn share_of(&self, parts: &[Part]) -> Vec<Part> {
+        let own: BTreeSet<&String> = self.topics.iter().collect();
+        let share = |part: &Part| Part {
+            id: part.id.clone(),
+            topics: part.topics.iter().filter(|name| own.contains(name)).cloned().collect(),
+        };
+        let mut shares: Vec<Part> = parts.iter().map(share).collect();
+        // One whose topics are not wanted any more ends with the first answer.
+        let first = shares.iter().position(|part| !part.topics.is_empty()).unwrap_or(0);
+        let mut at = 0..;
+        shares.retain(|part| at.next() == Some(first) || !part.topics.is_empty());
+        shares
+    }
+
+    fn outcome(self, confirmed: bool) -> SubscriptionOutcome {
+        let (refused, confirmed) = (&self.refused, confirmed && self.confirmed);
         let (refused_here, accepted): (Vec<_>, Vec<_>) =
             self.topics.into_iter().partition(|name| refused.iter().any(|(refused, _)| refused == name));
         let refused = refused.iter().filter(|(name, _)| refused_here.contains(name)).cloned().collect();
@@ -175,10 +282,14 @@ impl Client {
                 self.forget_unwanted(&topics);
             }
         }
+        self.subscriptions.overdue.retain(|name, _| !topics.contains(name));
         let request = self.subscriptions.next_request();
-        let sent_as = self.is_ready().then(|| self.send_request(action, &topics, now));
         let deadline = now + self.config.timeouts.subscribe;
-        self.subscriptions.pending.push_back(Pending { request, action, topics, sent_as, deadline });
+        let mut pending = Pending::new(request, action, topics, deadline);
+        if self.is_ready() {
+            pending.start_over(self.send_request(action, &pending.topics, now));
+        }
+        self.subscriptions.pending.push_back(pending);
         self.arm_subscription_timer();
         Ok(request)
     }
@@ -218,12 +329,19 @@ impl Client {
         Ok(())
     }
 
-    fn send_request(&mut self, action: SubscriptionAction, topics: &[String], now: Moment) -> String {
-        let positions = match action {
-            SubscriptionAction::Subscribe => self.positions_for(topics),
-            SubscriptionAction::Unsubscribe => Vec::new(),
-        };
-        self.send_topics(action.as_str(), topics, &positions, now)
+    /// Asks in as many messages as the server's limit makes necessary.
+    fn send_request(&mut self, action: SubscriptionAction, topics: &[String], now: Moment) -> Vec<Part> {
+        let most = self.link.as_ref().and_then(|link| link.max_topics).unwrap_or(usize::MAX);
+        let mut parts = Vec::new();
+        for topics in topics.chunks(most.max(1)) {
+            let positions = match action {
+                SubscriptionAction::Subscribe => self.positions_for(topics),
+                SubscriptionAction::Unsubscribe => Vec::new(),
+            };
+            let id = self.send_topics(action.as_str(), topics, &positions, now);
+            parts.push(Part { id, topics: topics.to_vec() });
+        }
+        parts
     }
 
     /// Writes a request about topics, with the positions from which a server with a history is to go on.
@@ -258,25 +376,21 @@ impl Client {
         // The server of a fresh connection knows no topics, so there is nothing to take back.
         let withdrawn = self.subscriptions.take(|pending| pending.action == SubscriptionAction::Unsubscribe);
         for pending in withdrawn {
-            self.emit(Event::Subscribed(pending.outcome(&[], true)));
+            self.emit(Event::Subscribed(pending.outcome(true)));
         }
         if self.subscriptions.wanted.is_empty() {
             self.arm_subscription_timer();
             return;
         }
         let topics = self.subscriptions.wanted.clone();
-        let id = self.send_request(SubscriptionAction::Subscribe, &topics, now);
+        let parts = self.send_request(SubscriptionAction::Subscribe, &topics, now);
         for pending in &mut self.subscriptions.pending {
-            pending.sent_as = Some(id.clone());
+            pending.start_over(pending.share_of(&parts));
         }
         let deadline = now + self.config.timeouts.subscribe;
-        self.subscriptions.pending.push_back(Pending {
-            request: RESUBSCRIPTION,
-            action: SubscriptionAction::Subscribe,
-            topics,
-            sent_as: Some(id),
-            deadline,
-        });
+        let mut all = Pending::new(RESUBSCRIPTION, SubscriptionAction::Subscribe, topics, deadline);
+        all.start_over(parts);
+        self.subscriptions.pending.push_back(all);
         self.arm_subscription_timer();
     }
 
@@ -285,30 +399,80 @@ impl Client {
         let refused = answer.failed_topics;
         self.on_recovery_answers(&answer.recovery, now);
         let exact = self.link.as_ref().is_some_and(|link| link.full_duplex);
-        let ended = self.subscriptions.answered(message.correlation_id(), answer.action.as_deref(), exact);
-        for pending in ended {
-            if pending.action == SubscriptionAction::Subscribe {
-                let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
-                self.subscriptions.give_up(&names);
-                if !names.is_empty() {
-                    self.forget_unwanted(&names);
-                }
-            }
-            self.emit(Event::Subscribed(pending.outcome(&refused, true)));
+        let asked = self.subscriptions.answered(message.correlation_id(), answer.action.as_deref(), exact);
+        if let Some(id) = asked {
+            self.on_answer(&id, true, |_| refused.clone());
         }
+        self.on_late_refusal(message.correlation_id(), &refused);
         self.arm_subscription_timer();
+    }
+
+    /// An `error` that names a subscription request is the answer to all of it. Gives back one that names none, and one
+    /// that may not be the last word: the topics stay wanted then.
+    pub(super) fn end_refused_subscription(&mut self, error: ServerError) -> Option<ServerError> {
+        let Some(id) = error.source.correlation_id() else { return Some(error) };
+        let is_final = FINAL.iter().any(|code| code.as_str() == error.code);
+        let refuse = |topics: &[String]| -> Vec<(String, String)> {
+            topics.iter().filter(|_| is_final).map(|name| (name.clone(), error.code.clone())).collect()
+        };
+        let mut told = self.on_answer(id, is_final, |part| refuse(&part.topics)) && is_final;
+        let late: Vec<String> = self.subscriptions.overdue.keys().cloned().collect();
+        told |= self.on_late_refusal(Some(id), &refuse(&late));
+        self.arm_subscription_timer();
+        if told { None } else { Some(error) }
+    }
+
+    /// One message has its answer. Says whether it was a request that waited for one.
+    fn on_answer(&mut self, id: &str, confirmed: bool, refused: impl Fn(&Part) -> Vec<(String, String)>) -> bool {
+        let asked = self.subscriptions.pending.iter().filter(|pending| pending.is_asked_by(id));
+        let is_known = asked.clone().next().is_some();
+        let wanted = asked.filter(|pending| pending.action == SubscriptionAction::Subscribe);
+        let parts = wanted.flat_map(|pending| &pending.asked).filter(|part| part.id == id);
+        let given_up: Vec<(String, String)> = parts.flat_map(&refused).collect();
+        self.give_up_refused(&given_up);
+        for pending in self.subscriptions.settle(id, confirmed, refused) {
+            self.emit(Event::Subscribed(pending.outcome(true)));
+        }
+        is_known
+    }
+
+    fn give_up_refused(&mut self, refused: &[(String, String)]) {
+        let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
+        if !names.is_empty() {
+            self.subscriptions.give_up(&names);
+            self.forget_unwanted(&names);
+        }
+    }
+
+    /// Topics of a request that came to its end without an answer are refused after all: they would be asked for at
+    /// each connection, in vain. Says whether there were any.
+    fn on_late_refusal(&mut self, id: Option<&str>, refused: &[(String, String)]) -> bool {
+        let late = self.subscriptions.refused_late(id, refused);
+        if late.is_empty() {
+            return false;
+        }
+        self.give_up_refused(&late);
+        self.emit(Event::Subscribed(SubscriptionOutcome {
+            request: RESUBSCRIPTION,
+            action: SubscriptionAction::Subscribe,
+            accepted: Vec::new(),
+            refused: late,
+            confirmed: true,
+        }));
+        true
     }
 
     pub(super) fn on_subscription_timeout(&mut self, now: Moment) {
         for pending in self.subscriptions.take(|pending| pending.deadline <= now) {
-            self.emit(Event::Subscribed(pending.outcome(&[], false)));
+            self.subscriptions.note_overdue(&pending);
+            self.emit(Event::Subscribed(pending.outcome(false)));
         }
         self.arm_subscription_timer();
     }
 
     pub(super) fn end_requests(&mut self) {
         for pending in self.subscriptions.take(|_| true) {
-            self.emit(Event::Subscribed(pending.outcome(&[], false)));
+            self.emit(Event::Subscribed(pending.outcome(false)));
         }
         self.arm_subscription_timer();
     }

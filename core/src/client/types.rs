@@ -1,16 +1,16 @@
 //! What goes into a [`Client`](super::Client) and what comes out.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{
     config::ConfigError,
-    delivery::{LevelCounters, LostRange, SequenceStats},
+    delivery::LostRange,
     error::Code,
     io::{Close, Frame, SocketId},
-    resilience::{Adaptation, BreakerState, EndpointReport, NetworkReport, Quality},
+    resilience::{Adaptation, Quality},
     security::Secret,
     time::Moment,
-    wire::{DecodeError, Message, Payload, Priority},
+    wire::{DecodeError, Message, Payload, Priority, batch},
 };
 
 use super::{Notice, RequestOutcome};
@@ -26,12 +26,14 @@ pub enum Input {
     Closed(SocketId, Close),
     /// The socket could not be opened, or broke.
     Failed(SocketId, Fault),
-    /// The answer to [`Action::FetchToken`]: a token, none, or a failure in the application's words.
-    Token(Result<Option<Secret>, String>),
+    /// The answer to the [`Action::FetchToken`] of this name: a token, none, or a failure in the application's words.
+    /// One to a question that is over is dropped.
+    Token(RequestId, Result<Option<Secret>, String>),
     /// What the host says about the network or about itself.
     Network(NetworkHint),
     /// The driver stopped reading because the application is slow (`true`), or reads again (`false`).
-    /// While it does not read, silence of the server proves nothing.
+    /// While it does not read, silence of the server proves nothing. It counts for the present open socket, and is
+    /// said again of the next one; without one it means nothing.
     ReadsPaused(bool),
     /// The time given by [`Output::Wait`] has come. Early calls are harmless.
     Wake,
@@ -100,11 +102,12 @@ pub enum Output {
     Wait(Option<Moment>),
 }
 
-/// What the driver must do.
-#[derive(Debug)]
+/// What the driver must do. `Debug` shows no token, whichever way it travels.
 pub enum Action {
     /// Ask the application for a token and hand in [`Input::Token`].
     FetchToken {
+        /// The name of this question, to be repeated in the answer.
+        request: RequestId,
         /// The last token was refused, so a cached one will not do.
         renew: bool,
     },
@@ -131,6 +134,28 @@ pub enum Action {
         /// Code and reason for the close frame.
         close: Close,
     },
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FetchToken { request, renew } => {
+                f.debug_struct("FetchToken").field("request", request).field("renew", renew).finish()
+            }
+            Self::Open { socket, url, token } => f
+                .debug_struct("Open")
+                .field("socket", socket)
+                .field("url", &crate::config::shown(url))
+                .field("token", token)
+                .finish(),
+            Self::Send { socket, frame } => {
+                f.debug_struct("Send").field("socket", socket).field("frame", frame).finish()
+            }
+            Self::Close { socket, close } => {
+                f.debug_struct("Close").field("socket", socket).field("close", close).finish()
+            }
+        }
+    }
 }
 
 /// What the application is told.
@@ -273,9 +298,10 @@ impl RecoveryOutcome {
 }
 
 /// Where a connection stands. Source: PROTOCOL.md §8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ConnectionState {
     /// `connect()` was not called yet.
+    #[default]
     Idle,
     /// The first attempt is under way.
     Connecting,
@@ -314,6 +340,9 @@ pub struct ServerInfo {
     pub server_version: Option<String>,
     /// Whether messages are encrypted.
     pub encrypted: bool,
+    /// Whether the server announced a key for signatures. Where it did not, nobody checks what this client signs, and
+    /// what it requires to be signed will not come signed. Source: PROTOCOL.md §5.3.
+    pub signing: bool,
     /// The endpoint in use.
     pub endpoint: String,
 }
@@ -331,8 +360,8 @@ pub struct Disconnect {
     pub retry_in: Option<Duration>,
 }
 
-/// Names one subscription request, so that its outcome can be told. `RequestId(0)` is the client's own
-/// request for all its topics after each (re)connect.
+/// Names one request, so that its outcome can be told. `RequestId(0)` is the client's own request for all its topics
+/// after each (re)connect; topics that are refused after their request timed out are told under it, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
@@ -405,6 +434,21 @@ impl Outgoing {
     /// A message of this type with this payload, and defaults for the rest.
     pub fn new(kind: impl Into<String>, payload: Payload) -> Self {
         Self { kind: kind.into(), payload, topic: None, id: None, correlation_id: None, priority: Priority::default() }
+    }
+
+    /// The same inside a `priority_message`, for servers that route by that type; both ends of this crate open it
+    /// again. Its priority is that of this message. Source: PROTOCOL.md §11.4.
+    #[must_use]
+    pub fn wrapped(self) -> Self {
+        let head = crate::wire::Head {
+            kind: &self.kind,
+            id: self.id.as_deref(),
+            correlation_id: self.correlation_id.as_deref(),
+            topic: self.topic.as_deref(),
+            ..crate::wire::Head::default()
+        };
+        let payload = batch::wrap_priority(&head, &self.payload, self.priority);
+        Self { priority: self.priority, ..Self::new(batch::PRIORITY_KIND, payload) }
     }
 
     /// Checks type and topic, as [`super::Client::send`] and a server's publish do.
@@ -509,69 +553,4 @@ impl SubscribeError {
             Self::Empty => Code::InvalidSubscription,
         }
     }
-}
-
-/// How the network and the endpoints do. Names are the same in every language.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Diagnostics {
-    /// What the last round trips say.
-    pub network: NetworkReport,
-    /// The circuit breaker of the endpoint in use.
-    pub breaker: BreakerState,
-    /// Each endpoint, in the order of the configuration.
-    pub endpoints: Vec<EndpointReport>,
-    /// What the sequence numbers of the present connection tell.
-    pub sequence: SequenceStats,
-}
-
-/// The queue of messages that could not be sent at once, and what became of them by priority.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct QueueMetrics {
-    /// Messages that wait at present.
-    pub waiting: usize,
-    /// Bytes that they count for.
-    pub bytes: usize,
-    /// Priority 1.
-    pub background: LevelCounters,
-    /// Priority 3.
-    pub low: LevelCounters,
-    /// Priority 5.
-    pub normal: LevelCounters,
-    /// Priority 8.
-    pub high: LevelCounters,
-    /// Priority 10.
-    pub critical: LevelCounters,
-}
-
-/// Counters since the client was made, and the present state. Names are the same in every language.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Metrics {
-    /// Application messages received and handed over.
-    pub messages_received: u64,
-    /// Application messages written to a connection.
-    pub messages_sent: u64,
-    /// Application messages refused because the queue was full, or dropped after they were accepted.
-    pub messages_dropped: u64,
-    /// Messages that wait, and what became of those that did.
-    pub queue: QueueMetrics,
-    /// Bytes of all frames received.
-    pub bytes_received: u64,
-    /// Bytes of all frames sent.
-    pub bytes_sent: u64,
-    /// Frames of the server that were refused.
-    pub frames_rejected: u64,
-    /// Messages that will never come, as far as they were counted.
-    pub messages_lost: u64,
-    /// Messages that came again and were dropped.
-    pub messages_duplicate: u64,
-    /// Missed publications that the server sent after all.
-    pub messages_recovered: u64,
-    /// Times a connection became ready.
-    pub connections: u64,
-    /// Consecutive failed attempts.
-    pub failed_attempts: u32,
-    /// The last round trip.
-    pub latency: Option<Duration>,
-    /// How long the present connection has been ready.
-    pub connected_for: Option<Duration>,
 }

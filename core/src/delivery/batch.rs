@@ -39,6 +39,11 @@ impl Batcher {
         Self { config, hold_until: Moment::ORIGIN }
     }
 
+    /// Goes on with other bounds; what waits is held no longer than it would have been.
+    pub const fn set_config(&mut self, config: BatchConfig) {
+        self.config = config;
+    }
+
     /// How many of the waiting messages make up the next frame, in their order; 0: they wait until
     /// [`Batcher::next_at`]. `sizes` are the bytes of those that wait, `urgent` says that the first must not be held.
     pub fn next_frame(&self, sizes: impl IntoIterator<Item = usize>, urgent: bool, now: Moment) -> usize {

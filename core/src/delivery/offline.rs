@@ -44,6 +44,26 @@ pub trait OfflineStore {
     fn left_behind(&self) -> Vec<(u64, &Waiting<Self::Message>)>;
 }
 
+impl<S: OfflineStore + ?Sized> OfflineStore for Box<S> {
+    type Message = S::Message;
+
+    fn put(&mut self, key: u64, waiting: Waiting<S::Message>) {
+        (**self).put(key, waiting);
+    }
+
+    fn get(&self, key: u64) -> Option<&Waiting<S::Message>> {
+        (**self).get(key)
+    }
+
+    fn take(&mut self, key: u64) -> Option<Waiting<S::Message>> {
+        (**self).take(key)
+    }
+
+    fn left_behind(&self) -> Vec<(u64, &Waiting<S::Message>)> {
+        (**self).left_behind()
+    }
+}
+
 /// Keeps messages in memory.
 #[derive(Debug)]
 pub struct MemoryStore<T>(BTreeMap<u64, Waiting<T>>);
@@ -186,6 +206,16 @@ impl<S: OfflineStore> OfflineQueue<S> {
         self.order.oldest().map(|place| place.since + self.max_age).min()
     }
 
+    /// Since when the oldest message waits.
+    pub fn oldest(&self) -> Option<Moment> {
+        self.order.oldest().map(|place| place.since).min()
+    }
+
+    /// The bounds.
+    pub const fn limits(&self) -> QueueLimits {
+        self.order.limits()
+    }
+
     /// Messages that wait.
     pub fn len(&self) -> usize {
         self.order.len()
@@ -281,6 +311,15 @@ mod tests {
         assert_eq!(ids(&queue.expire(Moment::from_millis(61_000))), ["a"]);
         assert_eq!(queue.next_expiry(), Some(Moment::from_millis(62_000)));
         assert_eq!(ids(&queue.expire(Moment::from_millis(90_000))), ["b"]);
+    }
+
+    #[test]
+    fn what_is_due_is_given_up_whatever_the_age() {
+        let max_age = Duration::from_micros(5500);
+        let mut queue = OfflineQueue::open(MemoryStore::default(), LIMITS, max_age).0;
+        queue.push(waiting("a", Priority::Normal, 1000)).expect("room");
+        let due = queue.next_expiry().expect("one waits");
+        assert_eq!(ids(&queue.expire(due)), ["a"], "or its timer would fire for ever");
     }
 
     #[test]

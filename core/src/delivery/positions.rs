@@ -3,7 +3,10 @@
 //! A publication of a recoverable topic carries an epoch (one life of the topic's history) and an offset that counts
 //! from 0 within it. Source: PROTOCOL.md §6.6.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +17,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Times a gap is asked about before it is given up as lost.
 const MAX_ASKED: u32 = 5;
+
+/// Epochs that ended on a connection and are remembered, for each topic.
+const MAX_FORMER: usize = 4;
 
 /// Longest epoch that is tracked, in bytes. Servers write 8 to 16.
 const MAX_EPOCH: usize = 64;
@@ -60,9 +66,9 @@ pub struct LostRange {
 }
 
 impl LostRange {
-    /// How many; `None` when that is not known.
+    /// How many; `None` when that is not known. None at all when the last comes before the first.
     pub fn count(&self) -> Option<u64> {
-        self.to.map(|to| (to - self.from).saturating_add(1))
+        self.to.map(|to| to.checked_sub(self.from).map_or(0, |further| further.saturating_add(1)))
     }
 }
 
@@ -81,8 +87,13 @@ pub enum Verdict {
         /// The gap is new.
         ask: bool,
     },
-    /// A new epoch began: deliver it. What was left of the old one, and what the new one had before it, is lost.
-    NewEpoch(Vec<LostRange>),
+    /// A new epoch began, and what was left of the old one is lost.
+    NewEpoch {
+        /// The rest of the old one.
+        lost: LostRange,
+        /// The new one begins with this publication: deliver it. Else drop it, and ask for what comes before it.
+        is_first: bool,
+    },
 }
 
 /// How the recovery of a topic ended.
@@ -106,6 +117,9 @@ pub enum Overdue {
 #[derive(Debug)]
 struct Track {
     epoch: String,
+    /// The last epochs that ended on this connection. Their rest was told to be lost: whatever of it was still under
+    /// way is too late. On another connection one can be the right one again, where servers share no history.
+    former: VecDeque<String>,
     next: u64,
     used: u64,
 }
@@ -154,10 +168,17 @@ impl Positions {
         };
         track.used = clock;
         if track.epoch != epoch {
-            let lost = jump(track, epoch, offset);
-            track.next = offset.saturating_add(1);
+            if track.is_over(epoch) {
+                return Verdict::Duplicate;
+            }
+            let lost = track.begin(epoch);
+            let is_first = offset == 0;
+            track.next = u64::from(is_first);
             self.gaps.remove(topic);
-            return Verdict::NewEpoch(lost);
+            if !is_first {
+                self.note_gap(topic, offset, now);
+            }
+            return Verdict::NewEpoch { lost, is_first };
         }
         if offset < track.next {
             return Verdict::Duplicate;
@@ -185,6 +206,9 @@ impl Positions {
             return None;
         };
         track.used = self.clock;
+        if track.is_over(epoch) {
+            return None;
+        }
         let missed = track.next;
         if track.epoch == epoch && (recovered || first <= missed) {
             // An answer without a count says that all is well, and the replay shows it.
@@ -211,6 +235,9 @@ impl Positions {
             self.track(topic, &dropped.epoch, next);
             return vec![dropped];
         };
+        if track.is_over(&dropped.epoch) {
+            return Vec::new();
+        }
         if track.epoch != dropped.epoch {
             self.gaps.remove(topic);
             let lost = jump(track, &dropped.epoch, next);
@@ -223,6 +250,14 @@ impl Positions {
         let from = std::mem::replace(&mut track.next, next);
         self.pass(topic, to);
         vec![LostRange { from, ..dropped }]
+    }
+
+    /// Whether something that comes before `offset` of this epoch was not seen.
+    pub fn misses_before(&self, topic: &str, epoch: &str, offset: u64) -> bool {
+        self.tracks.get(topic).is_some_and(|track| {
+            let next = if track.epoch == epoch { track.next } else { 0 };
+            next < offset && !track.is_over(epoch)
+        })
     }
 
     /// What to do about gaps whose time has come; call until it answers `None`.
@@ -253,6 +288,9 @@ impl Positions {
     /// Forgets gaps: the connection is over, and the next one starts with a question about everything.
     pub fn disconnected(&mut self) {
         self.gaps.clear();
+        for track in self.tracks.values_mut() {
+            track.former.clear();
+        }
     }
 
     /// Positions that were forgotten to make room: what is missed there afterwards goes unnoticed.
@@ -275,6 +313,11 @@ impl Positions {
         self.tracks.iter().map(|(topic, track)| (topic.as_str(), track.position()))
     }
 
+    /// Topics tracked, and gaps among them.
+    pub fn held(&self) -> (usize, usize) {
+        (self.tracks.len(), self.gaps.len())
+    }
+
     /// Forgets the topics for which `keep` is false.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.tracks.retain(|topic, _| keep(topic));
@@ -288,7 +331,10 @@ impl Positions {
         if self.tracks.len() >= self.capacity {
             self.make_room();
         }
-        self.tracks.insert(topic.to_owned(), Track { epoch: epoch.to_owned(), next, used: self.clock });
+        self.tracks.insert(
+            topic.to_owned(),
+            Track { epoch: epoch.to_owned(), former: VecDeque::new(), next, used: self.clock },
+        );
     }
 
     /// Forgets the eighth that was not used for longest: room for many at once.
@@ -366,6 +412,21 @@ impl Positions {
 }
 
 impl Track {
+    /// Whether an epoch ended on this connection.
+    fn is_over(&self, epoch: &str) -> bool {
+        self.former.iter().any(|former| former == epoch)
+    }
+
+    /// Goes over to another epoch. Gives what is left of the old one.
+    fn begin(&mut self, epoch: &str) -> LostRange {
+        let old = std::mem::replace(&mut self.epoch, epoch.to_owned());
+        if self.former.len() == MAX_FORMER {
+            self.former.pop_front();
+        }
+        self.former.push_back(old.clone());
+        LostRange { epoch: old, from: self.next, to: None }
+    }
+
     fn position(&self) -> Position {
         Position { epoch: self.epoch.clone(), offset: self.next.checked_sub(1) }
     }
@@ -373,8 +434,7 @@ impl Track {
 
 /// Goes over to another epoch, of which `first` is the first publication that comes. Gives what is lost by it.
 fn jump(track: &mut Track, epoch: &str, first: u64) -> Vec<LostRange> {
-    let old = std::mem::replace(&mut track.epoch, epoch.to_owned());
-    let mut lost = vec![LostRange { epoch: old, from: track.next, to: None }];
+    let mut lost = vec![track.begin(epoch)];
     if let Some(last) = first.checked_sub(1) {
         lost.push(LostRange { epoch: epoch.to_owned(), from: 0, to: Some(last) });
     }
@@ -511,8 +571,35 @@ mod tests {
     #[test]
     fn a_new_epoch_in_the_stream_is_a_new_start() {
         let mut positions = at(4);
-        assert_eq!(positions.check("t", "b", 0, NOW), Verdict::NewEpoch(vec![lost("a", 5, None)]));
+        assert_eq!(positions.check("t", "b", 0, NOW), Verdict::NewEpoch { lost: lost("a", 5, None), is_first: true });
         assert_eq!(positions.check("t", "b", 1, NOW), Verdict::Deliver);
+    }
+
+    #[test]
+    fn what_is_late_of_an_epoch_that_is_over_changes_nothing() {
+        let mut positions = at(4);
+        positions.check("t", "b", 0, NOW);
+        assert_eq!(positions.check("t", "a", 5, NOW), Verdict::Duplicate);
+        assert_eq!(positions.answer("t", &answer("a", 6, true, 2), NOW), None);
+        assert_eq!(positions.check("t", "b", 1, NOW), Verdict::Deliver);
+        positions.disconnected();
+        assert_eq!(
+            positions.check("t", "a", 0, NOW),
+            Verdict::NewEpoch { lost: lost("b", 2, None), is_first: true },
+            "another server has its own history"
+        );
+    }
+
+    #[test]
+    fn a_new_epoch_whose_start_is_missing_is_asked_about() {
+        let mut positions = at(4);
+        assert_eq!(positions.check("t", "b", 2, NOW), Verdict::NewEpoch { lost: lost("a", 5, None), is_first: false });
+        assert_eq!(positions.position("t"), Some(Position { epoch: "b".into(), offset: None }));
+        assert!(positions.next_deadline().is_some(), "it is asked again");
+        for offset in 0..=2 {
+            assert_eq!(positions.check("t", "b", offset, NOW), Verdict::Recovered);
+        }
+        assert_eq!(positions.next_deadline(), None, "the gap is filled");
     }
 
     #[test]
@@ -543,7 +630,7 @@ mod tests {
         let mut positions = at(u64::MAX);
         assert_eq!(
             positions.check("t", "b", u64::MAX, NOW),
-            Verdict::NewEpoch(vec![lost("a", u64::MAX, None), lost("b", 0, Some(u64::MAX - 1)),])
+            Verdict::NewEpoch { lost: lost("a", u64::MAX, None), is_first: false }
         );
         assert_eq!(lost("a", 0, Some(u64::MAX)).count(), Some(u64::MAX));
         positions.check("t", &"e".repeat(100), 1, NOW);

@@ -156,6 +156,11 @@ impl<T> PriorityQueue<T> {
         self.levels.iter().all(VecDeque::is_empty)
     }
 
+    /// The bounds.
+    pub const fn limits(&self) -> QueueLimits {
+        self.limits
+    }
+
     /// Bytes queued.
     pub const fn bytes(&self) -> usize {
         self.bytes

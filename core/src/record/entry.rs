@@ -70,12 +70,26 @@ pub enum What {
     },
     /// `rotate_keys()`.
     RotateKeys,
-    /// A command that this version has no entry for.
-    OtherCommand {
-        /// Its name.
-        name: String,
+    /// `request()`.
+    Request {
+        /// The type of the question.
+        kind: String,
+        /// Bytes of the payload.
+        len: usize,
+    },
+    /// `set_channel_token()`.
+    SetChannelToken {
+        /// The topic.
+        topic: String,
+        /// Whether there was a token.
+        given: bool,
     },
 
+    /// The host's civil clock was set, or went on while the machine slept.
+    Clock {
+        /// What it shows, in Unix milliseconds.
+        wall: u64,
+    },
     /// The socket is open.
     Opened {
         /// The socket.
@@ -108,6 +122,8 @@ pub enum What {
     },
     /// The token provider answered.
     Token {
+        /// The name of the question.
+        request: u64,
         /// How.
         answer: TokenAnswer,
     },
@@ -137,6 +153,8 @@ pub enum What {
 
     /// The token provider is asked.
     FetchToken {
+        /// The name of the question.
+        request: u64,
         /// For a fresh token.
         renew: bool,
     },
@@ -296,12 +314,20 @@ impl What {
         Self::Send { head, len: message.payload.bytes().len(), msgpack }
     }
 
+    pub(crate) fn request(kind: &str, len: usize) -> Self {
+        Self::Request { kind: kind.to_owned(), len }
+    }
+
     pub(crate) const fn close(close: &Close) -> Self {
         Self::CloseCommand { code: close.code }
     }
 
     pub(crate) const fn set_token(token: Option<&Secret>) -> Self {
         Self::SetToken { given: token.is_some() }
+    }
+
+    pub(crate) fn set_channel_token(topic: &str, token: Option<&Secret>) -> Self {
+        Self::SetChannelToken { topic: topic.to_owned(), given: token.is_some() }
     }
 
     pub(crate) fn subscribe<T: AsRef<str>>(topics: &[T]) -> Self {
@@ -320,9 +346,14 @@ impl What {
             }
             Input::Closed(SocketId(socket), close) => Self::Closed { socket: *socket, code: close.code },
             Input::Failed(SocketId(socket), fault) => Self::Failed { socket: *socket, status: fault.http_status },
-            Input::Token(Ok(Some(_))) => Self::Token { answer: TokenAnswer::Given },
-            Input::Token(Ok(None)) => Self::Token { answer: TokenAnswer::None },
-            Input::Token(Err(_)) => Self::Token { answer: TokenAnswer::Failed },
+            Input::Token(request, answer) => Self::Token {
+                request: request.0,
+                answer: match answer {
+                    Ok(Some(_)) => TokenAnswer::Given,
+                    Ok(None) => TokenAnswer::None,
+                    Err(_) => TokenAnswer::Failed,
+                },
+            },
             Input::ReadsPaused(paused) => Self::ReadsPaused { paused: *paused },
             Input::Network(hint) => Self::Network { hint: hint.as_str().to_owned() },
             Input::Wake => Self::Woke,
@@ -345,7 +376,7 @@ impl What {
 
     fn of_action(action: &Action, said: Option<&str>, limits: &Limits) -> Self {
         match action {
-            Action::FetchToken { renew } => Self::FetchToken { renew: *renew },
+            Action::FetchToken { request, renew } => Self::FetchToken { request: request.0, renew: *renew },
             Action::Open { socket, url, token } => {
                 Self::Open { socket: socket.0, url: redact::without_query(url).to_owned(), token: token.is_some() }
             }
@@ -373,6 +404,8 @@ impl What {
                 head.heap() + control.as_ref().map_or(0, redact::heap)
             }
             Self::Open { url, .. } => url.len(),
+            Self::SetChannelToken { topic, .. } => topic.len(),
+            Self::Request { kind, .. } => kind.len(),
             Self::Event { facts, .. } => facts.iter().map(|(name, value)| name.len() + value.len() + 64).sum(),
             _ => 16,
         }

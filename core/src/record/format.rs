@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{ClientConfig, Credentials, TokenTransport},
-    delivery::ReorderConfig,
+    config::{ClientConfig, Credentials, OfflineConfig, TokenTransport},
+    delivery::{BatchConfig, RateLimit, ReorderConfig},
     resilience::{BackoffStrategy, BalanceStrategy},
     security::Secret,
     time::{Moment, WallTime},
@@ -19,7 +19,7 @@ use super::{Entry, redact, why};
 pub const FORMAT: &str = "wse-flight";
 
 /// The version this crate writes, and the only one it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The last moment that a file may name, in milliseconds: 285,000 years, so that sums do not overflow.
 const LAST_MOMENT: u64 = 1 << 53;
@@ -112,6 +112,14 @@ pub(super) struct Settings {
     /// Threshold and level.
     compression: Option<(usize, u32)>,
     encoding: EncodingName,
+    /// Messages, longest wait and bytes.
+    batch: Option<(usize, u64, usize)>,
+    /// At once, and in a second.
+    rate_limit: Option<(u32, f64)>,
+    offline: bool,
+    offline_size: usize,
+    offline_bytes: usize,
+    offline_age: u64,
     dedup_window: usize,
     /// Messages held and longest time.
     reorder: Option<(usize, u64)>,
@@ -121,6 +129,7 @@ pub(super) struct Settings {
     connect_timeout: u64,
     ready_timeout: u64,
     subscribe_timeout: u64,
+    request_timeout: u64,
     max_frame: usize,
     max_inflated: usize,
     max_depth: usize,
@@ -207,6 +216,12 @@ impl Settings {
                 Encoding::Binary => EncodingName::Binary,
                 Encoding::Msgpack => EncodingName::Msgpack,
             },
+            batch: config.performance.batch.map(|batch| (batch.size, micros(batch.timeout), batch.max_bytes)),
+            rate_limit: config.performance.rate_limit.map(|limit| (limit.capacity, limit.refill)),
+            offline: config.offline.enabled,
+            offline_size: config.offline.max_size,
+            offline_bytes: config.offline.max_bytes,
+            offline_age: micros(config.offline.max_age),
             dedup_window: config.delivery.dedup_window,
             reorder: config.delivery.reorder.map(|bounds| (bounds.max_held, micros(bounds.max_wait))),
             recovery: config.delivery.recovery,
@@ -215,6 +230,7 @@ impl Settings {
             connect_timeout: micros(config.timeouts.connect),
             ready_timeout: micros(config.timeouts.ready),
             subscribe_timeout: micros(config.timeouts.subscribe),
+            request_timeout: micros(config.timeouts.request),
             max_frame: config.limits.max_frame,
             max_inflated: config.limits.max_inflated,
             max_depth: config.limits.max_depth,
@@ -255,6 +271,18 @@ impl Settings {
             EncodingName::Binary => Encoding::Binary,
             EncodingName::Msgpack => Encoding::Msgpack,
         };
+        config.performance.batch = self.batch.map(|(size, timeout, max_bytes)| BatchConfig {
+            size,
+            timeout: Duration::from_micros(timeout),
+            max_bytes,
+        });
+        config.performance.rate_limit = self.rate_limit.map(|(capacity, refill)| RateLimit { capacity, refill });
+        config.offline = OfflineConfig {
+            enabled: self.offline,
+            max_size: self.offline_size,
+            max_bytes: self.offline_bytes,
+            max_age: Duration::from_micros(self.offline_age),
+        };
         config.delivery.dedup_window = self.dedup_window;
         config.delivery.reorder = self
             .reorder
@@ -265,6 +293,7 @@ impl Settings {
         config.timeouts.connect = Duration::from_micros(self.connect_timeout);
         config.timeouts.ready = Duration::from_micros(self.ready_timeout);
         config.timeouts.subscribe = Duration::from_micros(self.subscribe_timeout);
+        config.timeouts.request = Duration::from_micros(self.request_timeout);
         config.limits = Limits {
             max_frame: self.max_frame,
             max_inflated: self.max_inflated,
@@ -453,8 +482,10 @@ mod tests {
         assert_eq!(refused(""), "not a recording: it is empty");
         assert!(refused("hello").starts_with("not a recording: no header"));
         assert_eq!(refused(r#"{"format":"pcap","version":1}"#), r#"not a recording: the format is "pcap""#);
-        let newer = text.replacen(r#""version":1"#, r#""version":2"#, 1);
-        assert_eq!(refused(&newer), "version 2 of the format; this is for version 1");
+        for other in [1, 3] {
+            let header = text.replacen(r#""version":2"#, &format!(r#""version":{other}"#), 1);
+            assert_eq!(refused(&header), format!("version {other} of the format; this is for version 2"));
+        }
         let broken = text.replace(r#""socket":1"#, r#""socket":"one""#);
         assert!(refused(&broken).starts_with("line 3: "), "{}", refused(&broken));
         let far = text.replace(r#""at":3"#, &format!(r#""at":{}"#, u64::MAX));
@@ -469,6 +500,10 @@ mod tests {
         config.reconnect.max_retries = Some(3);
         config.limits.max_topics = 5;
         config.performance.encoding = Encoding::Msgpack;
+        config.performance.batch = Some(BatchConfig { size: 7, ..BatchConfig::default() });
+        config.performance.rate_limit = Some(RateLimit { capacity: 3, refill: 0.5 });
+        config.offline = OfflineConfig { enabled: false, max_size: 2, max_bytes: 3, max_age: Duration::from_secs(4) };
+        config.timeouts.request = Duration::from_secs(2);
         let settings = Settings::of(&config);
         assert!(settings.covers(&config));
         assert!(!Settings { max_topics: 6, ..settings }.covers(&config));

@@ -35,7 +35,7 @@
 //! - Once the ring has dropped entries, the start is gone, and with it the state that decisions rest on: the file says
 //!   `truncated`, and a replay tells what happened and why, but checks nothing. Choose [`RecordConfig`] large
 //!   enough for what is hunted.
-//! - A command or input that the recorder has no entry for is noted by name; the check ends there, and says so.
+//! - An input that the recorder has no entry for is noted by name; the check ends there, and says so.
 //! - Decisions that rest on the bytes of a payload come out otherwise: one that is too large for a frame only because it
 //!   does not compress, or one that is not joined to a batch because it nests too deep.
 //! - So do decisions that rest on a key: who yields when both ends ask for new keys at once, and whether the other end
@@ -114,6 +114,13 @@ impl Recorder {
         let Some(ring) = self.ring() else { return };
         ring.catch_up(outputs);
         ring.now = now;
+        ring.push(what());
+    }
+
+    /// Notes a command that takes no time along: it counts as given at the moment of the last one.
+    pub(crate) fn note_timeless(&mut self, outputs: &VecDeque<Output>, what: impl FnOnce() -> What) {
+        let Some(ring) = self.ring() else { return };
+        ring.catch_up(outputs);
         ring.push(what());
     }
 

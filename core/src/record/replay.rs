@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    client::{Client, Fault, Input, NetworkHint, Outgoing, Output},
+    client::{Client, Fault, Input, NetworkHint, Outgoing, Output, Request, RequestId},
     config::RecordConfig,
     io::{Close, Frame, SocketId},
     rng::Seed,
@@ -66,7 +66,7 @@ pub fn replay(recording: &Recording) -> Result<Report, RecordingError> {
     let mut end = recording.entries.len();
     let mut client = client(recording)?;
     for (at, entry) in recording.entries.iter().enumerate() {
-        if let What::OtherCommand { name } | What::OtherInput { name } = &entry.what {
+        if let What::OtherInput { name } = &entry.what {
             report.unchecked = Some(format!("entry {}: {name} was recorded by name only", at + 1));
             end = at;
             break;
@@ -114,9 +114,17 @@ fn feed(client: &mut Client, entry: &Entry, next: Option<&What>) -> Result<(), S
         What::Unsubscribe { topics } => {
             let _ = client.unsubscribe(topics, now);
         }
+        What::Request { kind, len } => {
+            let payload = redact::payload(*len, false, false)?;
+            let _ = client.request(&Request::Named { kind: kind.clone(), payload }, now);
+        }
         What::RotateKeys => {
             let _ = client.rotate_keys(now);
         }
+        What::SetChannelToken { topic, given } => {
+            let _ = client.set_channel_token(topic, given.then(format::no_token));
+        }
+        What::Clock { wall } => client.set_clock(WallTime::from_unix_ms(*wall), now),
         input => feed_input(client, input, now)?,
     }
     drain(client);
@@ -140,11 +148,14 @@ fn feed_input(client: &mut Client, input: &What, now: Moment) -> Result<(), Stri
         What::Failed { socket, status } => {
             Input::Failed(SocketId(*socket), Fault { http_status: *status, detail: String::new() })
         }
-        What::Token { answer } => Input::Token(match answer {
-            TokenAnswer::Given => Ok(Some(format::no_token())),
-            TokenAnswer::None => Ok(None),
-            TokenAnswer::Failed => Err(String::new()),
-        }),
+        What::Token { request, answer } => {
+            let answer = match answer {
+                TokenAnswer::Given => Ok(Some(format::no_token())),
+                TokenAnswer::None => Ok(None),
+                TokenAnswer::Failed => Err(String::new()),
+            };
+            Input::Token(RequestId(*request), answer)
+        }
         What::Network { hint } => Input::Network(NetworkHint::named(hint).map_err(|refused| refused.to_string())?),
         What::ReadsPaused { paused } => Input::ReadsPaused(*paused),
         _ => Input::Wake,

@@ -19,7 +19,7 @@ pub(super) fn why(cause: Option<&What>, decision: &What) -> String {
         What::Frame { heard: Some(Heard::Refused(code)), .. } => format!("frame refused: {code}"),
         What::Frame { heard: None, .. } => "frame of a socket given up".into(),
         What::Opened { .. } => "the socket is open".into(),
-        What::Token { answer } => match answer {
+        What::Token { answer, .. } => match answer {
             TokenAnswer::Given => "the provider gave a token".into(),
             TokenAnswer::None => "the provider gave no token".into(),
             TokenAnswer::Failed => "the token provider failed → reconnect".into(),
@@ -28,8 +28,8 @@ pub(super) fn why(cause: Option<&What>, decision: &What) -> String {
         What::ReadsPaused { paused: false } => "reading goes on".into(),
         What::Network { hint } => format!("the host says: {hint}"),
         What::Woke => "the driver woke the client".into(),
+        What::Clock { .. } => "the civil clock was set".into(),
         What::OtherInput { name } => format!("input {name}"),
-        What::OtherCommand { name } => format!("the application asked: {name}"),
         command => format!("the application asked: {}", command_name(command)),
     }
 }
@@ -60,7 +60,6 @@ fn timer(name: &str) -> Option<&'static str> {
         "Reorder" => "a gap in the sequence was waited for long enough",
         "Request" => "no answer to a request",
         "Rotation" => "the age of the key",
-        "Quality" => "the network is judged again",
         "Subscription" => "no answer to a subscription request",
         _ => return None,
     })
@@ -76,6 +75,8 @@ fn command_name(command: &What) -> &'static str {
         What::Send { .. } => "send",
         What::Subscribe { .. } => "subscribe",
         What::Unsubscribe { .. } => "unsubscribe",
+        What::Request { .. } => "request",
+        What::SetChannelToken { .. } => "set_channel_token",
         _ => "something",
     }
 }
@@ -86,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_reason_names_the_cause_and_the_rule() {
-        let ask = What::FetchToken { renew: true };
+        let ask = What::FetchToken { request: 1, renew: true };
         let reason = |cause: &What| why(Some(cause), &ask);
         assert_eq!(reason(&What::Closed { socket: 1, code: 4401 }), "close 4401 → renew the token, reconnect");
         assert_eq!(reason(&What::Timer { name: "Retry".into() }), "timer Retry: the pause is over");

@@ -15,7 +15,7 @@ pub struct Adaptation {
     pub heartbeat: f64,
     /// zlib level of what this client writes; `None`: as configured.
     pub compression_level: Option<u32>,
-    /// Most messages and longest wait of a batch; `None`: as configured.
+    /// Most messages and longest wait of a batch, if it is not configured larger; `None`: as configured.
     pub batch: Option<(usize, Duration)>,
 }
 

@@ -17,8 +17,8 @@ pub enum BackoffStrategy {
     Linear,
     /// `initial_delay` times 1, 1, 2, 3, 5, 8 …
     Fibonacci,
-    /// As exponential, but with as many failures as the last minutes had, not only those in a row: an unstable
-    /// connection is tried less often.
+    /// As exponential, but a connection that works halves the count of failures instead of clearing it: where
+    /// connections never last, the next attempt comes later.
     Adaptive,
 }
 
@@ -70,7 +70,9 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         self.trouble = self.trouble.saturating_add(1);
         let pause = match wanted {
-            Some(ReturnWindow { retry_after, window }) => retry_after + window.max(ceiling).mul_f64(rng.unit()),
+            Some(ReturnWindow { retry_after, window }) => {
+                retry_after.saturating_add(window.max(ceiling).mul_f64(rng.unit()))
+            }
             None => ceiling.mul_f64(rng.unit()),
         };
         Some(pause.max(SHORTEST))
@@ -85,7 +87,7 @@ impl Backoff {
             BackoffStrategy::Linear => initial + f64::from(self.failures),
             BackoffStrategy::Fibonacci => initial * fibonacci(self.failures),
         };
-        Duration::from_secs_f64(grown.min(max_delay.as_secs_f64()))
+        Duration::try_from_secs_f64(grown).map_or(*max_delay, |grown| grown.min(*max_delay))
     }
 }
 
@@ -173,6 +175,21 @@ mod tests {
         assert!(backoff.next_pause(None, &mut rng).is_some());
         assert!(backoff.next_pause(None, &mut rng).is_some());
         assert!(backoff.next_pause(None, &mut rng).is_none());
+    }
+
+    #[test]
+    fn no_length_is_too_long_for_a_pause() {
+        let mut rng = Rng::new(Seed::from_u64(1));
+        let longest = Duration::MAX;
+        let wanted = ReturnWindow { retry_after: longest, window: longest };
+        for initial_delay in [Duration::from_millis(1), longest] {
+            let config = ReconnectConfig { initial_delay, max_delay: longest, multiplier: 10.0, ..Default::default() };
+            let mut backoff = Backoff::new(config);
+            for _ in 0..400 {
+                backoff.next_pause(None, &mut rng).expect("unlimited");
+            }
+            assert_eq!(backoff.next_pause(Some(wanted), &mut rng), Some(longest));
+        }
     }
 
     #[test]

@@ -22,9 +22,10 @@ impl Default for BreakerConfig {
 }
 
 /// Where a breaker stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum BreakerState {
     /// Everything passes.
+    #[default]
     Closed,
     /// Nothing passes before the next probe.
     Open,
@@ -103,11 +104,6 @@ impl CircuitBreaker {
             State::Open { probe_at } if now < probe_at => self.state,
             State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => open,
         };
-    }
-
-    /// Forgets everything: the application asked for a new start.
-    pub fn reset(&mut self) {
-        self.state = State::Closed { failures: 0 };
     }
 }
 

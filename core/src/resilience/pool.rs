@@ -42,6 +42,8 @@ pub struct EndpointReport {
     pub breaker: BreakerState,
     /// Connections that this client made to it.
     pub connections: u64,
+    /// Whether it is the one chosen last.
+    pub active: bool,
 }
 
 /// Endpoints with their health.
@@ -53,7 +55,7 @@ pub struct EndpointPool {
     config: PoolConfig,
     endpoints: Vec<Endpoint>,
     current: Option<usize>,
-    /// The last attempt failed there.
+    /// The last attempt failed there, or was refused.
     just_failed: Option<usize>,
 }
 
@@ -129,15 +131,22 @@ impl EndpointPool {
         endpoint.score = endpoint.score.saturating_sub(penalty).max(WORST);
     }
 
+    /// The endpoint did not take the credentials. That says nothing about its health, but another one may take them,
+    /// so it is not the next one to be tried.
+    pub const fn refused(&mut self) {
+        self.just_failed = self.current;
+    }
+
     /// How each endpoint does, in the order in which they were given.
     pub fn report(&self, now: Moment) -> Vec<EndpointReport> {
-        let report = |endpoint: &Endpoint| EndpointReport {
+        let report = |(index, endpoint): (usize, &Endpoint)| EndpointReport {
             url: endpoint.url.clone(),
             score: endpoint.score,
             breaker: endpoint.breaker.state(now),
             connections: endpoint.connections,
+            active: self.current == Some(index),
         };
-        self.endpoints.iter().map(report).collect()
+        self.endpoints.iter().enumerate().map(report).collect()
     }
 
     /// Where the breaker of the endpoint chosen last stands.

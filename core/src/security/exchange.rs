@@ -27,6 +27,8 @@ impl Dialect {
     /// The keys to seal and to open with, from the X coordinate of the shared point.
     fn derive(self, shared: &[u8], role: Role, own: &[u8], peer: &[u8]) -> Result<Keys, Code> {
         const BOUND: &[u8] = b"wse-encryption/bound/";
+        // Filled in place: a key that is moved leaves a copy behind that nobody wipes.
+        let mut keys = Keys { seal: [0; 32], open: [0; 32] };
         let (salt, info): (Option<&[u8]>, &[u8]) = match self {
             Self::V1 => (Some(b"wse-encryption"), b"aes-gcm-key"),
             Self::V2 => (None, b"wse-encryption/aes-gcm-key"),
@@ -35,18 +37,21 @@ impl Dialect {
                     Role::Client => (own, peer),
                     Role::Server => (peer, own),
                 };
-                let one_way = |from: Role| {
+                let one_way = |from: Role, key: &mut [u8; 32]| {
                     let direction: &[u8] = match from {
                         Role::Client => b"client-to-server/",
                         Role::Server => b"server-to-client/",
                     };
-                    expand(None, shared, &[BOUND, direction, client, server])
+                    hkdf_sha256(None, shared, &[BOUND, direction, client, server], key)
                 };
-                return Ok(Keys { seal: one_way(role)?, open: one_way(role.other())? });
+                one_way(role, &mut keys.seal)?;
+                one_way(role.other(), &mut keys.open)?;
+                return Ok(keys);
             }
         };
-        let key = expand(salt, shared, &[info])?;
-        Ok(Keys { seal: key, open: key })
+        hkdf_sha256(salt, shared, &[info], &mut keys.seal)?;
+        hkdf_sha256(salt, shared, &[info], &mut keys.open)?;
+        Ok(keys)
     }
 }
 
@@ -55,13 +60,6 @@ impl Dialect {
 struct Keys {
     seal: [u8; 32],
     open: [u8; 32],
-}
-
-/// HKDF-SHA256 (RFC 5869) to 32 bytes; the parts of `info` are joined. All parts have fixed lengths.
-fn expand(salt: Option<&[u8]>, secret: &[u8], info: &[&[u8]]) -> Result<[u8; 32], Code> {
-    let mut key = [0; 32];
-    hkdf_sha256(salt, secret, info, &mut key)?;
-    Ok(key)
 }
 
 /// HKDF with SHA-256: fills `out` from a secret. The parts of `info` are joined as they are.
@@ -92,12 +90,13 @@ pub struct KeyPair {
 }
 
 impl KeyPair {
-    /// A fresh pair.
+    /// A fresh pair. The generator cannot make it a second time.
     pub fn generate(rng: &mut Rng) -> Self {
         loop {
             let mut bytes = rng.bytes();
             let pair = Self::from_secret_bytes(&bytes);
             bytes.zeroize();
+            rng.forget();
             // All but one in 2^32 draws are below the order of the curve.
             if let Ok(pair) = pair {
                 return pair;
@@ -231,6 +230,27 @@ mod tests {
         assert_eq!(one.public_base64(), KeyPair::generate(&mut rng(1)).public_base64());
         assert_ne!(one.public_base64(), two.public_base64());
         assert_eq!(one.public_base64().len(), 88);
+    }
+
+    #[test]
+    fn a_generator_does_not_go_on_in_the_stream_that_a_key_came_from() {
+        let (mut kept, mut used) = (rng(1), rng(1));
+        let _ = KeyPair::generate(&mut used);
+        let [_, next, after] = [(); 3].map(|()| kept.bytes::<32>());
+        let drawn = [(); 3].map(|()| used.bytes::<32>());
+        assert!(!drawn.contains(&next) && !drawn.contains(&after));
+    }
+
+    #[test]
+    fn keys_are_wiped() {
+        fn wiped_on_drop<T: ZeroizeOnDrop>(_: &T) {}
+        let (pair, _) = pairs();
+        wiped_on_drop(&pair.secret);
+        wiped_on_drop(&Dialect::V2.derive(&[9; 32], Role::Client, &[4; 65], &[5; 65]).expect("derives"));
+        let (sealer, opener) =
+            pair.agree(&pairs().1.public_base64(), Dialect::V2, Role::Client, &mut rng(3)).expect("agreed");
+        wiped_on_drop(sealer.cipher());
+        wiped_on_drop(opener.cipher());
     }
 
     #[test]

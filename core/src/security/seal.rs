@@ -57,8 +57,11 @@ impl Role {
 
 /// The two halves of a channel over an agreed 32-byte key.
 ///
-/// [`KeyPair::agree`](super::KeyPair::agree) is the usual way; this is for keys from elsewhere. The caller
+/// For test vectors: [`KeyPair::agree`](super::KeyPair::agree) is the way to a channel. **A key is for one call on
+/// each end, ever.** The nonces of each channel count from 0 behind 31 random bits, so that some 50,000 channels
+/// over one key are likely to seal two frames with one nonce, which gives away the key of the tags. The caller
 /// wipes its copy of the key.
+#[doc(hidden)]
 pub fn channel(key: &[u8; 32], role: Role, rng: &mut Rng) -> (Sealer, Opener) {
     one_way_channel(key, key, role, rng)
 }
@@ -112,6 +115,11 @@ impl Sealer {
         Ok(frame.into())
     }
 
+    #[cfg(test)]
+    pub(super) const fn cipher(&self) -> &Aes256Gcm {
+        &self.cipher
+    }
+
     /// Seals with a nonce of the test's choice.
     #[cfg(test)]
     pub(super) fn seal_as(&self, nonce: [u8; NONCE_LEN], plain: &[u8]) -> Bytes {
@@ -128,6 +136,11 @@ pub struct Opener {
 }
 
 impl Opener {
+    #[cfg(test)]
+    pub(super) const fn cipher(&self) -> &Aes256Gcm {
+        &self.key.cipher
+    }
+
     /// Opens an `E:` frame, marker included.
     ///
     /// From a peer that counts, each frame must have a higher counter than the one before. Published peers draw

@@ -60,7 +60,10 @@ pub fn canonical_json(value: &Value) -> String {
 fn write_canonical(value: &Value, out: &mut String) {
     match value {
         Value::Null | Value::Bool(_) => out.push_str(&value.to_string()),
-        Value::Number(number) => write_number(&number.to_string(), out),
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(float) => write_float(float, out),
+            None => out.push_str(&number.to_string()),
+        },
         Value::String(text) => write_string(text, out),
         Value::Array(items) => {
             out.push('[');
@@ -85,14 +88,20 @@ fn write_canonical(value: &Value, out: &mut String) {
     }
 }
 
-/// Python writes the sign of an exponent and at least two digits: `1e+16`, `1e-07`.
-fn write_number(text: &str, out: &mut String) {
-    let Some((mantissa, exponent)) = text.split_once('e') else { return out.push_str(text) };
-    let (sign, digits) = match exponent.strip_prefix('-') {
-        Some(digits) => ('-', digits),
-        None => ('+', exponent.trim_start_matches('+')),
-    };
-    out.push_str(&format!("{mantissa}e{sign}{digits:0>2}"));
+/// As Python's `repr` does: the shortest digits that give the same number, with an exponent from 1e16 on and below
+/// 1e-4. The exponent has a sign and at least two digits: `1e+16`, `1e-07`.
+fn write_float(float: f64, out: &mut String) {
+    let scientific = format!("{float:e}");
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if (-4..16).contains(&exponent) {
+        let plain = float.to_string();
+        out.push_str(&plain);
+        out.push_str(if plain.contains('.') { "" } else { ".0" });
+    } else {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        out.push_str(&format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs()));
+    }
 }
 
 fn write_string(text: &str, out: &mut String) {
@@ -140,6 +149,42 @@ mod tests {
         let expected =
             r#"{"a": "\u00e9\n\"\ud83d\ude00", "b": [1, 2.5, null, true], "c": {"x": -0.0, "y": 1e-07, "z": 1e+16}}"#;
         assert_eq!(canonical_json(&value), expected);
+    }
+
+    /// Written by Python 3.11: `json.dumps(json.loads(text))`.
+    #[test]
+    fn numbers_are_those_of_python() {
+        for (text, expected) in [
+            ("0", "0"),
+            ("-7", "-7"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("0.0", "0.0"),
+            ("-0.0", "-0.0"),
+            ("1.0", "1.0"),
+            ("2.5", "2.5"),
+            ("0.1", "0.1"),
+            ("0.001", "0.001"),
+            ("0.0001", "0.0001"),
+            ("0.00012", "0.00012"),
+            ("0.00001", "1e-05"),
+            ("1.234e-5", "1.234e-05"),
+            ("9.99e-5", "9.99e-05"),
+            ("-0.00001", "-1e-05"),
+            ("1e-7", "1e-07"),
+            ("1e15", "1000000000000000.0"),
+            ("999999999999999.9", "999999999999999.9"),
+            ("1e16", "1e+16"),
+            ("1.5e16", "1.5e+16"),
+            ("12345678901234567890.5", "1.2345678901234567e+19"),
+            ("1e22", "1e+22"),
+            ("1.7976931348623157e308", "1.7976931348623157e+308"),
+            ("5e-324", "5e-324"),
+            ("9007199254740993.0", "9007199254740992.0"),
+            ("1e100", "1e+100"),
+        ] {
+            let value: Value = serde_json::from_str(text).expect("JSON");
+            assert_eq!(canonical_json(&value), expected, "{text}");
+        }
     }
 
     #[test]

@@ -6,17 +6,21 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::Mac as _;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Code, rng::Rng, signed::Signatures, time::WallTime};
+use crate::{error::Code, rng::Rng, time::WallTime};
 
 use super::{
     Role, Secret,
     replay::ReplayWindow,
     sign::{mac, sha256_hex},
-    sign_envelope, verify, verify_envelope,
+    sign_envelope,
+    tokens::MIN_KEY,
+    verify, verify_envelope,
 };
 
-/// Shortest key in bytes. Source: RFC 7518 §3.2.
-const MIN_KEY: usize = 32;
+/// Length of the part of a bound nonce that names the connection, and of the counter behind it. No published end
+/// writes nonces of their sum, so a bound one is known as such, whatever its bearer says of itself.
+const BOUND_TAG: usize = 32;
+const BOUND_COUNTER: usize = 16;
 
 /// The one header that is written and read: HMAC-SHA256 and nothing else.
 const JWT_HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
@@ -59,13 +63,7 @@ pub struct SigningConfig {
     pub verification: Verification,
     /// How far the clocks of both ends may differ. Default 5 min.
     pub max_skew: Duration,
-    /// Begins to sign on a connection. Nothing else leads to the code of signatures, so a program that makes no such
-    /// configuration is built without it.
-    pub(crate) begin: Begin,
 }
-
-/// Gives what signs and checks on one connection.
-pub(crate) type Begin = fn(&SigningConfig, Role, &mut Rng) -> Box<dyn Signatures>;
 
 impl SigningConfig {
     /// The defaults, with this key.
@@ -77,7 +75,6 @@ impl SigningConfig {
             publications: true,
             verification: Verification::default(),
             max_skew: Duration::from_secs(5 * 60),
-            begin: |config, role, rng| Box::new(Signing::new(config.clone(), role, rng)),
         }
     }
 
@@ -104,6 +101,29 @@ pub struct Signing {
     nonce_prefix: u64,
     counter: u64,
     window: ReplayWindow,
+    /// The connection that nonces are bound to, once both ends know its name.
+    binding: Option<Binding>,
+}
+
+/// What nonces of each direction begin with on one connection: the first half of the SHA-256 of direction and name.
+struct Binding {
+    own: String,
+    other: String,
+}
+
+impl Binding {
+    fn new(role: Role, connection: &str) -> Self {
+        let tag = |sender| {
+            let direction = match sender {
+                Role::Client => "client-to-server",
+                Role::Server => "server-to-client",
+            };
+            let mut tag = sha256_hex(&format!("wse-signature/{direction}/{connection}"));
+            tag.truncate(BOUND_TAG);
+            tag
+        };
+        Self { own: tag(role), other: tag(role.other()) }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -117,7 +137,18 @@ impl Signing {
     /// Signing for one connection.
     pub fn new(config: SigningConfig, role: Role, rng: &mut Rng) -> Self {
         let window = ReplayWindow::new(config.max_skew);
-        Self { config, role, nonce_prefix: u64::from_be_bytes(rng.bytes()), counter: 0, window }
+        Self { config, role, nonce_prefix: u64::from_be_bytes(rng.bytes()), counter: 0, window, binding: None }
+    }
+
+    /// Binds signatures to the connection of this name, which must be its alone: what is signed from here on counts
+    /// nowhere else, and what was bound to another connection is refused. The nonces that were seen stay known.
+    pub fn bind(&mut self, connection: &str) {
+        self.binding = Some(Binding::new(self.role, connection));
+    }
+
+    /// Ends the binding: the connection is over, the name of the next one is not known yet.
+    pub fn unbind(&mut self) {
+        self.binding = None;
     }
 
     /// Whether a message of this end is to be signed.
@@ -132,7 +163,13 @@ impl Signing {
 
     /// The member `sig` for a message with this canonical JSON.
     pub fn sign(&mut self, canonical: &str, now: WallTime) -> String {
-        let nonce = format!("{:016x}{:016x}", self.nonce_prefix, self.counter);
+        let nonce = match &self.binding {
+            // From a drawn number on: an end that starts anew under an old name repeats none.
+            Some(Binding { own, .. }) => {
+                format!("{own}{:0BOUND_COUNTER$x}", self.nonce_prefix.wrapping_add(self.counter))
+            }
+            None => format!("{:016x}{:016x}", self.nonce_prefix, self.counter),
+        };
         self.counter += 1;
         let ms = now.as_unix_ms();
         match self.config.form {
@@ -154,8 +191,8 @@ impl Signing {
     /// the text of the payload, which the bare signatures of published clients are made over.
     ///
     /// # Errors
-    /// [`Code::SignatureInvalid`] when the signature is wrong, too old, too new or was seen before, or when there is
-    /// none and one is required.
+    /// [`Code::SignatureInvalid`] when the signature is wrong, too old, too new, was seen before or made for another
+    /// connection, or when there is none and one is required.
     pub fn check(
         &mut self,
         subject: Subject<'_>,
@@ -176,6 +213,7 @@ impl Signing {
                     canonical().is_some_and(|canonical| stamped.is_genuine(self.key(), &canonical, signature));
                 genuine
                     && !self.is_own(&stamped.nonce)
+                    && self.is_for_this_connection(&stamped.nonce)
                     && self.window.accept(stamped.ms, &stamped.nonce, now.as_unix_ms())
             }
             // A bare signature can be repeated for ever, so it is not enough where one is required.
@@ -187,6 +225,12 @@ impl Signing {
     /// Whether this end made the nonce: its own messages must not come back to it.
     fn is_own(&self, nonce: &str) -> bool {
         nonce.get(..16).is_some_and(|prefix| prefix == format!("{:016x}", self.nonce_prefix))
+    }
+
+    /// Whether a nonce is bound to this connection, or to none: published ends bind to none.
+    fn is_for_this_connection(&self, nonce: &str) -> bool {
+        let tag = nonce.get(..BOUND_TAG).filter(|_| nonce.len() == BOUND_TAG + BOUND_COUNTER);
+        tag.is_none_or(|tag| self.binding.as_ref().is_some_and(|binding| binding.other == tag))
     }
 
     fn key(&self) -> &[u8] {
@@ -278,6 +322,26 @@ mod tests {
             assert!(!check(&mut server, PRIORITY, Some(&signature), CANONICAL, at(300_000)), "{form:?}, again");
             assert!(!check(&mut client, PRIORITY, Some(&signature), CANONICAL, at(0)), "{form:?}, sent back");
             assert_ne!(signature, client.sign(CANONICAL, at(0)));
+        }
+    }
+
+    #[test]
+    fn what_was_signed_for_one_connection_counts_on_no_other() {
+        for form in [SigningForm::Hmac, SigningForm::Jwt] {
+            let mut client = end(Role::Client, |config| config.form = form);
+            client.bind("a");
+            let mut ends: Vec<Signing> = (0..4).map(|_| end(Role::Server, |_| {})).collect();
+            ends[1].bind("b");
+            ends[2].bind("a");
+            let signature = client.sign(CANONICAL, at(0));
+            let taken = |end: &mut Signing| check(end, PRIORITY, Some(&signature), CANONICAL, at(0));
+            let taken: Vec<bool> = ends.iter_mut().take(3).map(taken).collect();
+            assert_eq!(taken, [false, false, true], "{form:?}: unbound, another connection, this one");
+            assert!(!check(&mut client, PRIORITY, Some(&signature), CANONICAL, at(0)), "{form:?}, sent back");
+            // A published end binds nothing.
+            client.unbind();
+            let free = client.sign(CANONICAL, at(0));
+            assert!(check(&mut ends[1], PRIORITY, Some(&free), CANONICAL, at(0)), "{form:?}");
         }
     }
 

@@ -16,6 +16,9 @@ pub const SESSION_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a channel token holds, when the issuer says nothing else.
 pub const CHANNEL_LIFE: Duration = Duration::from_secs(60 * 60);
 
+/// Shortest key of a signature or a token, in bytes. Source: RFC 7518 §3.2.
+pub const MIN_KEY: usize = 32;
+
 /// Tokens are no longer than this, in bytes.
 const MAX_TOKEN: usize = 4096;
 

@@ -40,6 +40,7 @@ struct ServerReady<'a> {
 struct ReadyDetails<'a> {
     version: u64,
     features: Features,
+    limits: HelloLimits,
     connection_id: &'a str,
     server_time: &'a str,
     user_id: &'a str,
@@ -93,6 +94,7 @@ impl Peer {
             details: ReadyDetails {
                 version: PROTOCOL_VERSION,
                 features: self.features(),
+                limits: self.limits(),
                 connection_id: &connection_id,
                 server_time: &self.wall.at(now).to_string(),
                 user_id: &identity.user_id,
@@ -134,6 +136,10 @@ impl Peer {
             batching: true,
             recovery: self.config.recovery,
         }
+    }
+
+    fn limits(&self) -> HelloLimits {
+        HelloLimits { max_message_size: self.config.limits.max_frame, max_topics: self.config.limits.max_topics }
     }
 
     pub(super) fn on_hello(&mut self, message: &Message, now: Moment) {
@@ -178,7 +184,7 @@ impl Peer {
             protocol_version: PROTOCOL_VERSION,
             features,
             supported_features: features,
-            limits: HelloLimits { max_message_size: config.limits.max_frame, max_topics: config.limits.max_topics },
+            limits: self.limits(),
             ping_interval: u64::try_from(config.ping_interval.as_millis()).unwrap_or(u64::MAX),
             connection_id: &connection_id,
             server_time: &self.wall.at(now).to_string(),

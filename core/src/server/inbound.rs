@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    channel::is_publishable,
+    channel::{is_publishable, is_reserved},
+    client::{BatchItemReport, BatchReport},
     delivery::Position,
     error::{Code, close},
     io::{Close, Frame},
@@ -70,6 +71,15 @@ impl Default for Topics {
     }
 }
 
+/// A message that is the application's: the protocol's own go alone.
+fn plain(message: Message) -> Result<Message, DecodeError> {
+    if is_reserved(message.kind()) || message.kind() == "batch_message" {
+        let detail = format!("a message of type {} within a batch", message.kind());
+        return Err(DecodeError { code: Code::InvalidRequest, detail });
+    }
+    Ok(message)
+}
+
 impl Peer {
     pub(super) fn on_frame(&mut self, frame: &Frame, now: Moment) {
         self.last_inbound = now;
@@ -125,6 +135,11 @@ impl Peer {
             "key_rotation_response" => self.on_rotation_response(&message, now),
             "subscription" | "subscription_update" => self.on_subscription(&message, now),
             batch::KIND => self.on_batch(&message, now),
+            "batch_message" if message.topic().is_none() => self.on_batch_message(&message, now),
+            batch::PRIORITY_KIND => {
+                let inner = batch::unwrap_priority(message, &self.config.limits);
+                self.on_application_message(inner, now);
+            }
             _ if self.answers(&message, now) => {}
             _ => self.on_application_message(message, now),
         }
@@ -143,6 +158,39 @@ impl Peer {
                 Ok(item) => self.on_message(item, now),
                 Err(error) => self.reject(error, message.id(), now),
             }
+        }
+    }
+
+    /// As a batch, with word of what became of each message in it.
+    fn on_batch_message(&mut self, message: &Message, now: Moment) {
+        let items = match batch::split(message, &self.config.limits) {
+            Ok(items) => items,
+            Err(error) => return self.reject(error, message.id(), now),
+        };
+        let wall = self.wall.at(now);
+        let mut report = BatchReport { total: items.len() as u64, ..BatchReport::default() };
+        for item in items {
+            let checked = item.and_then(|item| self.channel.check(&item, wall).map(|()| item)).and_then(plain);
+            if self.over {
+                return;
+            }
+            report.results.push(match checked {
+                Ok(item) => {
+                    let id = item.id().map(str::to_owned);
+                    self.on_application_message(item, now);
+                    BatchItemReport { id, success: true, error: None }
+                }
+                Err(error) => {
+                    self.rejected += 1;
+                    BatchItemReport { id: None, success: false, error: Some(error.code.as_str().to_owned()) }
+                }
+            });
+        }
+        report.successful = report.results.iter().filter(|result| result.success).count() as u64;
+        report.failed = report.total - report.successful;
+        self.send_control("batch_message_result", &report, message.id(), now);
+        if self.rejected >= self.config.max_rejected {
+            self.close(Close::new(close::POLICY, "too many refused frames"), now);
         }
     }
 

@@ -33,7 +33,7 @@ use crate::{
     error::{Code, close},
     io::{Close, Frame},
     rng::{Rng, Seed},
-    security::{Role, RotateError},
+    security::{Role, RotateError, Signing},
     time::{Moment, Timers, WallClock, WallTime},
     wire::Encoding,
 };
@@ -79,7 +79,8 @@ pub struct Peer {
 impl Peer {
     /// A peer for a WebSocket that was just opened. It sends `server_ready`, or the reason and a close.
     ///
-    /// `connection_id` is the server's name for the connection; `seed` comes from the operating system.
+    /// `connection_id` is the server's name for the connection, never given to another one by any server with the same
+    /// signing key; `seed` comes from the operating system.
     pub fn new(
         config: Arc<PeerConfig>,
         params: UpgradeParams,
@@ -91,9 +92,11 @@ impl Peer {
     ) -> Self {
         let compression = config.compression.filter(|_| params.compression);
         let mut rng = Rng::new(seed);
-        let signing = config.signing.as_ref().map(|config| (config.begin)(config, Role::Server, &mut rng));
+        let signing = config.signing.clone().map(|config| Signing::new(config, Role::Server, &mut rng));
+        let mut channel = Channel::new(params.encoding, compression, signing);
+        channel.bind_signatures(&connection_id);
         let mut peer = Self {
-            channel: Channel::new(params.encoding, compression, signing),
+            channel,
             config,
             params,
             connection_id,
@@ -134,6 +137,12 @@ impl Peer {
             Input::Wake => {}
         }
         self.fire_timers(now);
+    }
+
+    /// Tells what the host's civil clock shows: stamps, signatures and tokens depend on it. A driver calls it before what
+    /// it hands in. What differs by less than a second from what is known changes nothing.
+    pub fn set_clock(&mut self, wall: WallTime, now: Moment) {
+        self.wall.set(wall, now);
     }
 
     /// The next thing to do. Call until it answers [`Output::Wait`].

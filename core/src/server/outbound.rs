@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    channel::check_outgoing,
+    channel::{UNSIGNABLE, check_outgoing},
     client::{ConnectionState, Outgoing, SendError, SubscriptionAction},
     delivery::{LostRange, TopicRecovery},
     error::{Code, close},
@@ -165,9 +165,16 @@ impl Peer {
         let wall = self.wall.at(now);
         let delivery = self.delivery();
         self.channel.encoding = delivery.encoding;
-        let frame = self.channel.application(message, &id, &wall.to_string(), wall).map_err(|code| {
-            self.close(Close::new(close::POLICY, code.as_str()), now);
-            SendError::NotConnected { state: ConnectionState::Closed }
+        if !delivery.compression {
+            self.channel.compression = None;
+        }
+        let frame = self.channel.application(message, &id, &wall.to_string(), wall).map_err(|code| match code {
+            // The message is at fault, not the connection.
+            Code::TooDeep => SendError::InvalidKind { kind: message.kind.clone(), why: UNSIGNABLE },
+            code => {
+                self.close(Close::new(close::POLICY, code.as_str()), now);
+                SendError::NotConnected { state: ConnectionState::Closed }
+            }
         })?;
         let limit = self.config.limits.max_frame;
         if frame.len() > limit {

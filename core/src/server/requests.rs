@@ -26,6 +26,7 @@ const HANDLED: &[&str] = &[
     "system_status_request",
     "debug_handlers",
     "encryption_request",
+    "batch_message",
     "key_rotation_request",
     "key_rotation_response",
 ];

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     client::SubscriptionAction,
+    security::{Dialect, KeyPair, SigningConfig},
     topic::Acl,
     wire::{self, Limits, Message, Payload},
 };
@@ -58,6 +59,18 @@ fn drain(peer: &mut Peer) -> Drained {
 fn say(peer: &mut Peer, text: &str) -> Drained {
     peer.handle(Input::Frame(Frame::Text(Bytes::copy_from_slice(text.as_bytes()))), NOW);
     drain(peer)
+}
+
+#[test]
+fn an_idle_timeout_need_not_be_whole_milliseconds() {
+    let config = Arc::new(PeerConfig { idle_timeout: Duration::from_micros(5500), ..PeerConfig::default() });
+    let admission = Admission::Granted(Identity::default());
+    let wall = WallTime::from_unix_ms(0);
+    let mut peer = Peer::new(config, UpgradeParams::default(), admission, "c".into(), Seed::from_u64(1), NOW, wall);
+    peer.handle(Input::Wake, NOW + Duration::from_millis(5));
+    assert_eq!(drain(&mut peer).closed, None);
+    peer.handle(Input::Wake, NOW + Duration::from_millis(6));
+    assert_eq!(drain(&mut peer).closed, Some(close::GOING_AWAY));
 }
 
 #[test]
@@ -190,12 +203,52 @@ fn an_application_message_is_sent_with_its_sequence() {
 }
 
 #[test]
+fn what_is_sealed_for_a_published_client_is_neither_packed_nor_compressed() {
+    for full_duplex in [false, true] {
+        let mut peer = ready_peer();
+        let mut rng = Rng::new(Seed::from_u64(3));
+        let pair = KeyPair::generate(&mut rng);
+        let payload = serde_json::json!({
+            "features": { "encryption": true, "full_duplex": full_duplex },
+            "encryption_public_key": pair.public_base64(),
+        });
+        let drained = say(&mut peer, &serde_json::json!({ "t": "client_hello", "p": payload }).to_string());
+        let hello: serde_json::Value = drained.sent[0].payload().parse().unwrap();
+        let key = hello["encryption_public_key"].as_str().unwrap();
+        let (_, mut opener) = pair.agree(key, Dialect::V2, Role::Client, &mut rng).unwrap();
+        peer.send(&Outgoing::new("long", Payload::new(&"y".repeat(5000)).unwrap()), NOW).unwrap();
+        let Output::Send(frame) = peer.poll() else { panic!("nothing is sent") };
+        let plain = opener.open(frame.bytes()).unwrap();
+        assert_eq!(plain.starts_with(b"C:"), full_duplex, "{:?}", &plain[..10]);
+        assert_eq!(plain.starts_with(b"U{"), !full_duplex, "{:?}", &plain[..10]);
+    }
+}
+
+#[test]
 fn a_key_that_is_no_point_ends_the_connection() {
     let mut peer = ready_peer();
     let hello = r#"{"t":"client_hello","p":{"features":{"encryption":true},"encryption_public_key":"AAAA"}}"#;
     let drained = say(&mut peer, hello);
     assert_eq!(drained.codes(), ["KEY_EXCHANGE_FAILED"]);
     assert_eq!(drained.closed, Some(1008));
+}
+
+#[test]
+fn a_message_that_cannot_be_signed_is_refused_and_costs_no_connection() {
+    let signing = SigningConfig::new("0123456789abcdef0123456789abcdef".into());
+    let config = Arc::new(PeerConfig { signing: Some(signing), ..PeerConfig::default() });
+    let admission = Admission::Granted(Identity::default());
+    let wall = WallTime::from_unix_ms(0);
+    let mut peer = Peer::new(config, UpgradeParams::default(), admission, "c".into(), Seed::from_u64(1), NOW, wall);
+    drain(&mut peer);
+    let deep = (0..200).fold(serde_json::Value::Null, |inner, _| vec![inner].into());
+    for payload in [Payload::new(&deep).unwrap(), Payload::from_json(r#"{"s":"\ud800"}"#).unwrap()] {
+        let refused = peer.send(&Outgoing::new("priority_message", payload), NOW).expect_err("no signature");
+        assert!(matches!(&refused, SendError::InvalidKind { why, .. } if why.contains("surrogate")), "{refused}");
+        assert!(drain(&mut peer).closed.is_none());
+    }
+    peer.send(&Outgoing::new("priority_message", Payload::EMPTY), NOW).expect("the connection goes on");
+    assert_eq!(drain(&mut peer).sent[0].sequence(), Some(0));
 }
 
 #[test]

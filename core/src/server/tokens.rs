@@ -15,6 +15,9 @@ use super::Peer;
 impl Peer {
     /// A token that names this connection and its user, good for 24 hours. `None` without a token key, or when nobody
     /// was let in.
+    ///
+    /// The server gives it out where it has a use for it, for example to let an HTTP route know the connection. The
+    /// handshake carries none: nothing in the protocol takes one.
     pub fn session_token(&mut self, now: Moment) -> Option<Secret> {
         let purpose = Purpose::Session { connection: self.connection_id.clone() };
         let user = &self.identity.as_ref()?.user_id;

@@ -3,16 +3,17 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
+    config::ConfigError,
     delivery::{Position, TopicRecovery},
     error::Code,
     io::{Close, Frame},
-    security::{Secret, SigningConfig},
+    security::{Secret, SigningConfig, tokens},
     time::Moment,
     topic::Acl,
     wire::{Compression, DecodeError, Encoding, Limits, Message},
 };
 
-/// What every connection of a server shares.
+/// What every connection of a server shares. [`PeerConfig::check`] tells whether it can be used.
 #[derive(Debug, Clone)]
 pub struct PeerConfig {
     /// Announced in `server_hello`.
@@ -25,7 +26,7 @@ pub struct PeerConfig {
     pub encryption: bool,
     /// Signing of messages with a key that clients know. Default none. Source: PROTOCOL.md §5.3.
     pub signing: Option<SigningConfig>,
-    /// The key of session and channel tokens, which only the server knows; 32 bytes of randomness are right.
+    /// The key of session and channel tokens, which only the server knows: at least 32 bytes, of randomness.
     /// Default none: no tokens are given out, and none is taken. Source: PROTOCOL.md §5.6.
     pub token_key: Option<Secret>,
     /// Time between pings of the server. Default 25 s.
@@ -36,6 +37,28 @@ pub struct PeerConfig {
     pub recovery: bool,
     /// Refused frames after which a connection is closed with 1008. Default 100.
     pub max_rejected: u32,
+}
+
+impl PeerConfig {
+    /// Checks what every connection relies on; a server calls it once, before it takes any.
+    ///
+    /// # Errors
+    /// The first setting that cannot be used, by name, with what is allowed.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.signing.as_ref().is_some_and(|signing| !signing.is_usable()) {
+            return Err(ConfigError::new("signing.key", "must have at least 32 bytes"));
+        }
+        if self.token_key.as_ref().is_some_and(|key| key.expose().len() < tokens::MIN_KEY) {
+            return Err(ConfigError::new("token_key", "must have at least 32 bytes"));
+        }
+        if self.ping_interval < Duration::from_millis(1) {
+            return Err(ConfigError::new("ping_interval", "must be at least 1 ms"));
+        }
+        if self.idle_timeout <= self.ping_interval {
+            return Err(ConfigError::new("idle_timeout", "must be longer than ping_interval"));
+        }
+        Ok(())
+    }
 }
 
 impl Default for PeerConfig {

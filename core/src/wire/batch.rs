@@ -1,10 +1,11 @@
 //! Several messages in one: `{"messages":[envelopes],"count":n}`. Source: PROTOCOL.md §7.4.
 
-use crate::error::Code;
+use crate::{error::Code, io::Frame};
 
 use super::{
-    DecodeError, Encoding, Head, Limits, Message, Payload, PayloadEncoding,
-    decode::Incoming,
+    DecodeError, Encoding, Head, Limits, Message, Payload, PayloadEncoding, Priority,
+    control::Value,
+    decode::{Incoming, decode},
     encode::{packed, text},
     json, msgpack,
 };
@@ -91,15 +92,38 @@ pub(crate) fn split(batch: &Message, limits: &Limits) -> Result<Vec<Result<Messa
         .collect())
 }
 
+/// The type of a message that says how urgent another one is.
+pub(crate) const PRIORITY_KIND: &str = "priority_message";
+
+/// The payload of a `priority_message` around another message. Source: PROTOCOL.md §11.4.
+pub(crate) fn wrap_priority(head: &Head<'_>, payload: &Payload, priority: Priority) -> Payload {
+    let category = head.category().as_str();
+    let mut out = b"{\"message\":".to_vec();
+    out.extend_from_slice(&text(head, payload)[category.len()..]);
+    out.extend_from_slice(b",\"priority\":");
+    json::write_unsigned(priority.as_number().into(), &mut out);
+    out.push(b'}');
+    Payload { encoding: PayloadEncoding::Json, bytes: out.into() }
+}
+
+/// The message inside a `priority_message`, or the message itself when there is none. It is opened once.
+pub(crate) fn unwrap_priority(outer: Message, limits: &Limits) -> Message {
+    let inner = outer.payload().read_control(|payload| {
+        let text = payload.member("message").and_then(Value::object)?.as_json().to_owned();
+        decode(&Frame::Text(text.into()), limits, None).ok()
+    });
+    match inner {
+        Some(inner) => inner.arrived_with(&outer),
+        None => outer,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{
-        io::Frame,
-        wire::{Category, decode, encode},
-    };
+    use crate::wire::{Category, encode};
 
     fn batch_of(payload: &Payload, encoding: Encoding) -> Message {
         let frame = encode(&Head { kind: KIND, ..Head::default() }, payload, encoding, None);

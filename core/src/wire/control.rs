@@ -148,12 +148,31 @@ impl Object {
         self
     }
 
-    pub(crate) fn texts(mut self, name: &str, values: &[String]) -> Self {
+    /// Any number; `null` when there is none, or none that JSON has.
+    pub(crate) fn number(mut self, name: &str, value: Option<f64>) -> Self {
+        let Some(value) = value.filter(|value| value.is_finite()) else { return self.json(name, "null") };
+        self.name(name);
+        number::write(value, &mut self.0);
+        self
+    }
+
+    pub(crate) fn texts<T: AsRef<str>>(self, name: &str, values: &[T]) -> Self {
+        self.array(name, values, |value, out| json::write_string(value.as_ref(), out))
+    }
+
+    pub(crate) fn objects(self, name: &str, values: &[Self]) -> Self {
+        self.array(name, values, |value, out| {
+            out.extend_from_slice(&value.0);
+            out.push(b'}');
+        })
+    }
+
+    fn array<T>(mut self, name: &str, values: &[T], write: impl Fn(&T, &mut Vec<u8>)) -> Self {
         self.name(name);
         let mut before = b'[';
         for value in values {
             self.0.push(before);
-            json::write_string(value, &mut self.0);
+            write(value, &mut self.0);
             before = b',';
         }
         self.0.extend_from_slice(if values.is_empty() { b"[]" } else { b"]" });
@@ -179,6 +198,11 @@ impl Object {
     pub(crate) fn into_payload(mut self) -> Payload {
         self.0.push(b'}');
         Payload { encoding: PayloadEncoding::Json, bytes: self.0.into() }
+    }
+
+    /// The same as text.
+    pub(crate) fn into_json(self) -> String {
+        self.into_payload().to_json().into_owned()
     }
 }
 
@@ -230,14 +254,21 @@ mod tests {
         let payload = Object::new()
             .text("a\"b", "\n")
             .truth("t", false)
-            .texts("none", &[])
+            .texts::<&str>("none", &[])
+            .objects("things", &[Object::new().truth("x", true), Object::new()])
+            .number("number", Some(2.5))
+            .number("infinite", Some(f64::INFINITY))
+            .number("absent", None)
             .texts("two", &["x".to_owned(), "y".to_owned()])
             .filled("empty", Object::new())
             .filled("full", inner)
             .optional_text("left out", None)
             .json("raw", "[1]")
             .into_payload();
-        assert_eq!(payload.to_json(), r#"{"a\"b":"\n","t":false,"none":[],"two":["x","y"],"full":{"n":7},"raw":[1]}"#);
+        assert_eq!(
+            payload.to_json(),
+            r#"{"a\"b":"\n","t":false,"none":[],"things":[{"x":true},{}],"number":2.5,"infinite":null,"absent":null,"two":["x","y"],"full":{"n":7},"raw":[1]}"#
+        );
         assert_eq!(Object::new().into_payload(), Payload::EMPTY);
     }
 }

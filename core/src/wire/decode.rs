@@ -45,6 +45,18 @@ pub fn decode(frame: &Frame, limits: &Limits, opener: Option<&mut Opener>) -> Re
     }
 }
 
+/// What [`decode`] does with JSON before it makes a message: checks the whole text, and finds the members of its
+/// envelope. Gives the number of members that mean something. `json` has no prefix.
+///
+/// For measuring this part alone; nothing else needs it.
+///
+/// # Errors
+/// [`DecodeError`], as from [`decode`].
+#[doc(hidden)]
+pub fn scan(json: &[u8], limits: &Limits) -> Result<usize, DecodeError> {
+    json::index(json, limits.max_depth).map(|envelope| envelope.count())
+}
+
 /// What is known of a frame before it is taken apart.
 pub(super) struct Incoming<'a> {
     pub(super) limits: &'a Limits,

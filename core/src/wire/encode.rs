@@ -45,6 +45,17 @@ pub enum Encoding {
     Msgpack,
 }
 
+impl Encoding {
+    /// The lower-case name, the same in every language.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Binary => "binary",
+            Self::Msgpack => "msgpack",
+        }
+    }
+}
+
 /// When JSON is compressed (`C:`). msgpack never is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compression {
@@ -83,6 +94,12 @@ pub fn encode(head: &Head<'_>, payload: &Payload, encoding: Encoding, compressio
     }
 }
 
+/// Where members of an envelope go, in the order they come. One that is `None` is left out.
+trait Members {
+    fn text(&mut self, name: &str, value: Option<&str>);
+    fn number(&mut self, name: &str, value: Option<u64>);
+}
+
 impl Head<'_> {
     pub(super) fn category(&self) -> Category {
         self.category.unwrap_or_else(|| Category::of_kind(self.kind))
@@ -93,6 +110,20 @@ impl Head<'_> {
         let texts =
             [Some(self.kind), self.id, self.timestamp, self.correlation_id, self.topic, self.epoch, self.signature];
         128 + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
+    }
+
+    /// Every member after the payload.
+    fn write_rest(&self, members: &mut impl Members) {
+        members.text("id", self.id);
+        members.number("seq", self.sequence);
+        members.text("ts", self.timestamp);
+        members.number("pri", self.priority.map(|priority| u64::from(priority.as_number())));
+        members.text("cid", self.correlation_id);
+        members.text("tp", self.topic);
+        members.text("e", self.epoch);
+        members.number("o", self.offset);
+        members.text("sig", self.signature);
+        members.number("v", Some(PROTOCOL_VERSION));
     }
 }
 
@@ -117,31 +148,24 @@ pub(super) fn text(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
         PayloadEncoding::Json => out.extend_from_slice(&payload.bytes),
         PayloadEncoding::Msgpack => msgpack::write_json(&payload.bytes, &mut out),
     }
-    let mut members = Members(out);
-    members.text("id", head.id);
-    members.number("seq", head.sequence);
-    members.text("ts", head.timestamp);
-    members.number("pri", head.priority.map(|priority| u64::from(priority.as_number())));
-    members.text("cid", head.correlation_id);
-    members.text("tp", head.topic);
-    members.text("e", head.epoch);
-    members.number("o", head.offset);
-    members.text("sig", head.signature);
-    members.number("v", Some(PROTOCOL_VERSION));
+    let mut members = TextMembers(out);
+    head.write_rest(&mut members);
     members.0.push(b'}');
     members.0
 }
 
 /// JSON text in the middle of an object.
-struct Members(Vec<u8>);
+struct TextMembers(Vec<u8>);
 
-impl Members {
+impl TextMembers {
     fn name(&mut self, name: &str) {
         self.0.extend_from_slice(b",\"");
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b"\":");
     }
+}
 
+impl Members for TextMembers {
     fn text(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.name(name);
@@ -160,10 +184,9 @@ impl Members {
 pub(super) fn packed(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.size_hint() + payload.bytes.len());
     out.extend_from_slice(b"M:");
-    let texts = [head.id, head.timestamp, head.correlation_id, head.topic, head.epoch, head.signature];
-    let numbers = [head.sequence, head.priority.map(|_| 0), head.offset];
-    let optional = texts.iter().flatten().count() + numbers.iter().flatten().count();
-    msgpack::write_map_header(4 + optional, &mut out);
+    let mut count = Count(3);
+    head.write_rest(&mut count);
+    msgpack::write_map_header(count.0, &mut out);
     let mut members = PackedMembers(out);
     members.text("t", Some(head.kind));
     members.text("c", Some(head.category().as_str()));
@@ -172,23 +195,27 @@ pub(super) fn packed(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
         PayloadEncoding::Json => msgpack::write_from_json(&payload.bytes, &mut members.0),
         PayloadEncoding::Msgpack => members.0.extend_from_slice(&payload.bytes),
     }
-    members.text("id", head.id);
-    members.number("seq", head.sequence);
-    members.text("ts", head.timestamp);
-    members.number("pri", head.priority.map(|priority| u64::from(priority.as_number())));
-    members.text("cid", head.correlation_id);
-    members.text("tp", head.topic);
-    members.text("e", head.epoch);
-    members.number("o", head.offset);
-    members.text("sig", head.signature);
-    members.number("v", Some(PROTOCOL_VERSION));
+    head.write_rest(&mut members);
     members.0
+}
+
+/// How many members there are.
+struct Count(usize);
+
+impl Members for Count {
+    fn text(&mut self, _: &str, value: Option<&str>) {
+        self.0 += usize::from(value.is_some());
+    }
+
+    fn number(&mut self, _: &str, value: Option<u64>) {
+        self.0 += usize::from(value.is_some());
+    }
 }
 
 /// A msgpack map whose header is written.
 struct PackedMembers(Vec<u8>);
 
-impl PackedMembers {
+impl Members for PackedMembers {
     fn text(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             msgpack::write_str(name, &mut self.0);

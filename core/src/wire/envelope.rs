@@ -138,6 +138,11 @@ impl Envelope {
         self.0[key as usize]
     }
 
+    /// How many members there are.
+    pub(super) fn count(&self) -> usize {
+        self.0.iter().filter(|value| value.is_present()).count()
+    }
+
     fn either(&self, key: Key, alias: Key) -> Value {
         let value = self.get(key);
         if value.is_present() { value } else { self.get(alias) }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::msgpack;
+use super::{Head, msgpack};
 
 /// Which family a message belongs to. Source: PROTOCOL.md §2.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -334,6 +334,23 @@ impl Message {
     /// `v`: protocol version the sender wrote.
     pub const fn version(&self) -> Option<u64> {
         self.version
+    }
+
+    /// What its envelope says, for writing it again. `v` is not part of it: what is written bears our own.
+    pub fn head(&self) -> Head<'_> {
+        Head {
+            kind: self.kind(),
+            category: self.category(),
+            id: self.id(),
+            sequence: self.sequence(),
+            timestamp: self.timestamp(),
+            priority: self.priority(),
+            correlation_id: self.correlation_id(),
+            topic: self.topic(),
+            epoch: self.epoch(),
+            offset: self.offset(),
+            signature: self.signature(),
+        }
     }
 
     /// `p`: the payload, not parsed yet. [`Payload::EMPTY`] when there was none.

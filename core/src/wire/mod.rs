@@ -20,6 +20,8 @@ mod msgpack;
 mod number;
 
 pub use compress::{compress, inflate};
+#[doc(hidden)]
+pub use decode::scan;
 pub use decode::{DecodeError, decode};
 pub use encode::{Compression, Encoding, Head, encode};
 pub use limits::Limits;

@@ -26,6 +26,7 @@ pub(crate) enum Step {
     OpenedOld,
     FailedPlainly,
     FailedWith401,
+    FailedWith403,
     FailedOld,
     ClosedWith(u16),
     ClosedOld,
@@ -51,10 +52,12 @@ pub(crate) enum Word {
     Application,
     AuthError,
     SubscriptionAnswer,
+    /// Come back after 20 seconds, within 40.
+    Draining,
     Garbage,
 }
 
-pub(crate) const ALPHABET: [Step; 37] = [
+pub(crate) const ALPHABET: [Step; 40] = [
     Step::Connect,
     Step::Close,
     Step::Reconnect,
@@ -68,6 +71,7 @@ pub(crate) const ALPHABET: [Step; 37] = [
     Step::OpenedOld,
     Step::FailedPlainly,
     Step::FailedWith401,
+    Step::FailedWith403,
     Step::FailedOld,
     Step::ClosedWith(1000),
     Step::ClosedWith(4401),
@@ -82,12 +86,14 @@ pub(crate) const ALPHABET: [Step; 37] = [
     Step::Says(Word::Application),
     Step::Says(Word::AuthError),
     Step::Says(Word::SubscriptionAnswer),
+    Step::Says(Word::Draining),
     Step::Says(Word::Garbage),
     Step::SaysOnOld(Word::Ready),
     Step::ReadsPaused(true),
     Step::ReadsPaused(false),
     Step::Hint(NetworkHint::Offline),
     Step::Hint(NetworkHint::Online),
+    Step::Hint(NetworkHint::Sleep),
     Step::Hint(NetworkHint::Wake),
     Step::Hint(NetworkHint::AddressChanged),
     Step::NextDeadline,
@@ -116,6 +122,7 @@ impl Word {
             Self::SubscriptionAnswer => {
                 r#"{"t":"subscription_update","p":{"action":"subscribe","success":true}}"#.to_owned()
             }
+            Self::Draining => r#"{"t":"draining","p":{"retry_after":20000,"window":40000}}"#.to_owned(),
             Self::Garbage => "{]".to_owned(),
         };
         Frame::Text(Bytes::from(text))

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use wse_client_core::{
-    client::{ConnectionState, Event, Fault, Input, NetworkHint},
+    client::{ConnectionState, Event, Fault, Input, NetworkHint, RequestId},
     config::{ClientConfig, Credentials},
     error::Code,
-    io::SocketId,
+    io::{Close, SocketId},
     resilience::{BreakerState, Quality},
 };
 
@@ -16,11 +16,7 @@ use crate::{
 };
 
 fn connected(client: ClientConfig) -> World {
-    let mut world = World::new(WorldConfig { client, ..WorldConfig::default() });
-    world.connect();
-    world.run(SECOND);
-    assert_eq!(world.client.state(), ConnectionState::Connected);
-    world
+    World::connected(WorldConfig { client, ..WorldConfig::default() })
 }
 
 #[test]
@@ -34,6 +30,46 @@ fn a_draining_server_names_when_to_come_back() {
     assert_eq!(end.close.expect("closed").code, 4300);
     world.run(16 * SECOND);
     assert_eq!(world.client.state(), ConnectionState::Connected);
+}
+
+#[test]
+fn a_client_that_was_sent_away_stays_away_for_the_time_that_was_named() {
+    let refusals = [
+        (4429, r#"WSE{"t":"error","p":{"code":"RATE_LIMITED","message":"slow down","retry_after":40}}"#),
+        (1013, r#"WSE{"t":"error","p":{"code":"SERVER_FULL","message":"full","retry_after":40}}"#),
+        (1013, r#"WSE{"t":"rate_limit_warning","p":{"retry_after":40}}"#),
+    ];
+    for (code, said) in refusals {
+        let mut world = connected(config());
+        world.server_writes(said);
+        world.run(2 * SECOND);
+        let attempts = world.attempts();
+        world.server_closes(Close::new(code, ""));
+        let pause = world.client.last_disconnect().expect("told").retry_in.expect("it comes back");
+        assert!((37 * SECOND..=42 * SECOND).contains(&pause), "{said}: {pause:?}");
+        world.hint(NetworkHint::Online);
+        world.run(36 * SECOND);
+        assert_eq!(world.attempts(), attempts, "the server knows better than the host");
+        world.run(6 * SECOND);
+        assert_eq!(world.client.state(), ConnectionState::Connected);
+    }
+}
+
+#[test]
+fn a_named_pause_is_bounded_and_counts_for_its_close_alone() {
+    let said = r#"WSE{"t":"error","p":{"code":"RATE_LIMITED","message":"slow down","retry_after":1e9}}"#;
+    let mut world = connected(config());
+    world.server_writes(said);
+    world.run(SECOND);
+    world.cut();
+    let pause = world.client.last_disconnect().expect("told").retry_in.expect("it comes back");
+    assert!(pause <= SECOND, "a cut link is no refusal: {pause:?}");
+    world.run(2 * SECOND);
+    world.server_writes(said);
+    world.run(SECOND);
+    world.server_closes(Close::new(4429, ""));
+    let pause = world.client.last_disconnect().expect("told").retry_in.expect("it comes back");
+    assert!((299 * SECOND..=302 * SECOND).contains(&pause), "{pause:?}");
 }
 
 #[test]
@@ -61,6 +97,28 @@ fn an_offline_host_is_not_dialled_from_but_never_parked() {
     world.faults = LinkFaults::default();
     world.run(Duration::from_secs(90));
     assert_eq!(world.client.state(), ConnectionState::Connected, "hosts are wrong about it, too");
+}
+
+#[test]
+fn a_first_attempt_waits_for_the_network_but_not_for_ever() {
+    let mut world = World::new(WorldConfig { client: config(), ..WorldConfig::default() });
+    world.hint(NetworkHint::Offline);
+    world.connect();
+    world.run(25 * SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connecting, 0));
+    world.hint(NetworkHint::Online);
+    world.run(SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 1));
+
+    // The host has been wrong about it for long.
+    world.client_closes();
+    world.hint(NetworkHint::Offline);
+    world.run(Duration::from_secs(300));
+    world.connect();
+    world.run(29 * SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connecting, 1));
+    world.run(2 * SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 2));
 }
 
 #[test]
@@ -93,11 +151,11 @@ fn a_machine_that_slept_does_not_call_its_server_silent() {
 #[test]
 fn quality_is_unknown_until_it_is_measured() {
     let mut world = connected(config());
-    assert_eq!(world.client.diagnostics(world.now()).network.quality, Quality::Unknown);
+    assert_eq!(world.client.diagnostics(world.now()).quality, Quality::Unknown);
     world.run(40 * SECOND);
     let diagnostics = world.client.diagnostics(world.now());
-    assert_eq!(diagnostics.network.quality, Quality::Excellent);
-    assert_eq!(diagnostics.breaker, BreakerState::Closed);
+    assert_eq!(diagnostics.quality, Quality::Excellent);
+    assert_eq!(diagnostics.circuit_breaker, BreakerState::Closed);
     assert_eq!(diagnostics.endpoints[0].connections, 1);
     let told = |event: &Event| matches!(event, Event::QualityChanged { to: Quality::Excellent, .. });
     assert!(world.events().iter().any(told));
@@ -143,7 +201,25 @@ fn a_token_set_late_revives_a_client_whose_provider_is_stuck() {
     world.run(3 * SECOND);
     assert_eq!(world.client.state(), ConnectionState::Connecting);
     world.set_token("new");
-    world.client_hears(Input::Token(Ok(Some("old".into()))));
+    world.client_hears(Input::Token(RequestId(1), Ok(Some("old".into()))));
+    world.run(SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 1));
+}
+
+#[test]
+fn a_late_answer_of_a_token_provider_is_not_taken_for_a_later_one() {
+    let client = ClientConfig { credentials: Credentials::Provider, ..config() };
+    let good_token = Some("new".to_owned());
+    let mut world = World::new(WorldConfig { client, good_token, ..WorldConfig::default() });
+    world.provider_is_stuck = true;
+    world.connect();
+    world.run(20 * SECOND);
+    assert!(world.token_requests().len() >= 2, "asked again after a time");
+    let asked = |n: usize| RequestId(n as u64);
+    let last = asked(world.token_requests().len());
+    world.client_hears(Input::Token(asked(1), Ok(Some("old".into()))));
+    assert_eq!(world.attempts(), 0, "the first question is over");
+    world.client_hears(Input::Token(last, Ok(Some("new".into()))));
     world.run(SECOND);
     assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 1));
 }
@@ -159,6 +235,17 @@ fn a_host_that_never_takes_offline_back_keeps_nobody_on_a_dead_connection() {
         world.run(Duration::from_secs(60));
         assert_eq!(world.client.state(), ConnectionState::Reconnecting, "{hint:?}");
     }
+}
+
+#[test]
+fn reads_that_stopped_before_there_was_a_socket_do_not_hide_the_silence_of_the_next_one() {
+    let mut world = World::new(WorldConfig { client: config(), ..WorldConfig::default() });
+    world.client_hears(Input::ReadsPaused(true));
+    world.connect();
+    world.run(SECOND);
+    world.faults = LinkFaults { swallow: true, ..LinkFaults::default() };
+    world.run(Duration::from_secs(41));
+    assert_eq!(world.last_code(), Some(Code::PeerSilent));
 }
 
 #[test]
@@ -197,4 +284,40 @@ fn a_forbidden_upgrade_is_told_apart_and_retried_slowly() {
     let end = world.client.last_disconnect().expect("told");
     assert_eq!(end.code, Code::Forbidden);
     assert!(end.retry_in.expect("never parked") >= Duration::from_secs(30));
+}
+
+fn latencies(world: &World) -> Vec<Duration> {
+    let trip = |event: &Event| match event {
+        Event::Latency(trip) => Some(*trip),
+        _ => None,
+    };
+    world.events().iter().filter_map(trip).collect()
+}
+
+#[test]
+fn an_answer_to_an_older_ping_is_no_quick_answer_to_the_last_one() {
+    let mut world = connected(config());
+    world.faults.delay = Duration::from_millis(400);
+    let before = latencies(&world).len();
+    for _ in 0..40 {
+        world.hint(NetworkHint::Online);
+        world.run(Duration::from_millis(700));
+    }
+    world.run(2 * SECOND);
+    let after = &latencies(&world)[before..];
+    assert!(!after.is_empty() && after.iter().all(|trip| *trip >= Duration::from_millis(800)), "{after:?}");
+}
+
+#[test]
+fn a_ping_that_was_out_while_reading_stopped_is_not_lost() {
+    let mut world = connected(config());
+    world.faults.delay = Duration::from_millis(400);
+    for _ in 0..40 {
+        world.run(Duration::from_millis(700));
+        world.pause_reads(true);
+        world.run(Duration::from_millis(10));
+        world.pause_reads(false);
+    }
+    world.run(2 * SECOND);
+    assert_eq!(world.client.diagnostics(world.now()).packet_loss, 0.0);
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wse_client_core::{
-    client::{ConnectionState, DropReason, Event, Outgoing, SendError},
+    client::{ConnectionState, DropReason, Event, LevelMetrics, Outgoing, SendError},
     config::ClientConfig,
-    delivery::{BatchConfig, LevelCounters, RateLimit},
+    delivery::{BatchConfig, RateLimit},
     io::Close,
     wire::{Encoding, Payload, Priority},
 };
@@ -22,11 +22,7 @@ fn config() -> ClientConfig {
 
 /// A world whose client is connected.
 fn connected(client: ClientConfig) -> World {
-    let mut world = World::new(WorldConfig { client, ..WorldConfig::default() });
-    world.connect();
-    world.run(SECOND);
-    assert_eq!(world.client.state(), ConnectionState::Connected);
-    world
+    World::connected(WorldConfig { client, ..WorldConfig::default() })
 }
 
 fn order(n: u64, priority: Priority) -> Outgoing {
@@ -61,6 +57,30 @@ fn batches(world: &World) -> usize {
 }
 
 #[test]
+fn on_a_poor_network_messages_are_joined_if_that_was_asked_for() {
+    let batches_of = |adaptive_quality| {
+        let mut client = ClientConfig { adaptive_quality, ..config() };
+        client.performance.compression = None;
+        client.performance.encoding = Encoding::Text;
+        let mut world = connected(client);
+        world.faults.delay = Duration::from_millis(400);
+        world.run(Duration::from_secs(200));
+        send_all(&mut world, 0..51);
+        world.run(5 * SECOND);
+        assert_eq!(world.heard_by_server().len(), 51, "each once");
+        let poor = batches(&world);
+        world.faults.delay = Duration::ZERO;
+        world.run(Duration::from_secs(3000));
+        send_all(&mut world, 51..100);
+        world.run(5 * SECOND);
+        assert_eq!(world.heard_by_server().len(), 100);
+        (poor, batches(&world) - poor)
+    };
+    assert_eq!(batches_of(false), (0, 0));
+    assert_eq!(batches_of(true), (1, 0), "the first goes at once, fifty together; each alone when all is well again");
+}
+
+#[test]
 fn what_is_sent_while_away_arrives_once_by_priority() {
     let mut world = connected(config());
     world.cut();
@@ -77,7 +97,7 @@ fn what_is_sent_while_away_arrives_once_by_priority() {
     assert_eq!(world.heard_by_server(), [3, 2, 4, 1], "nothing is sent twice");
     let metrics = world.client.metrics(world.now());
     assert_eq!((metrics.messages_sent, metrics.messages_dropped, metrics.queue.waiting), (4, 0, 0));
-    assert_eq!(metrics.queue.normal, LevelCounters { queued: 2, sent: 2, dropped: 0, refused: 0 });
+    assert_eq!(metrics.queue.normal, LevelMetrics { queued: 2, sent: 2, ..LevelMetrics::default() });
 }
 
 #[test]
@@ -149,7 +169,9 @@ fn a_full_queue_drops_what_matters_least_and_says_so() {
     assert_eq!(refused, SendError::QueueFull { limit: 2, priority: Priority::Background });
     send(&mut world, 4, Priority::Normal).expect("drops one");
     assert_eq!(drops(&world), [(low, DropReason::QueueFull)]);
-    assert_eq!(world.client.metrics(world.now()).messages_dropped, 2);
+    let metrics = world.client.metrics(world.now());
+    assert_eq!((metrics.messages_dropped, metrics.drops.queue_full, metrics.messages_refused), (1, 1, 1));
+    assert_eq!((metrics.messages_accepted, metrics.messages_queued), (3, 2));
     world.run(5 * SECOND);
     assert_eq!(world.heard_by_server(), [2, 4]);
 }

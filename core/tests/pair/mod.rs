@@ -15,6 +15,9 @@ use wse_client_core::{
     wire::{Message, Payload},
 };
 
+/// What the civil clock of both ends shows at first.
+pub(crate) const WALL: WallTime = WallTime::from_unix_ms(1_771_601_400_000);
+
 /// See the module documentation.
 pub(crate) struct Pair {
     pub(crate) client: Client,
@@ -40,7 +43,7 @@ impl Pair {
 
     /// The same, with topics that the user may subscribe to.
     pub(crate) fn connected_with(config: ClientConfig, peer_config: PeerConfig, seed: u64, acl: Acl) -> Self {
-        let mut pair = Self::dialling(config, peer_config, seed, acl);
+        let mut pair = Self::dialling(config, peer_config, seed, acl, "c-1");
         pair.client.handle(client::Input::Opened(pair.socket), pair.now);
         pair.settle();
         assert!(pair.client.server().is_some(), "{:?}", pair.client_events);
@@ -48,9 +51,31 @@ impl Pair {
         pair
     }
 
-    fn dialling(config: ClientConfig, peer_config: PeerConfig, seed: u64, acl: Acl) -> Self {
+    /// A server's end of this name, and a client that has said nothing yet.
+    pub(crate) fn named(peer_config: PeerConfig, name: &str) -> Self {
+        Self::dialling(ClientConfig::new("ws://server/wse"), peer_config, 2, Acl::default(), name)
+    }
+
+    /// The client dials again, and meets a fresh server that calls the connection by the same name.
+    pub(crate) fn reconnect(&mut self, peer_config: PeerConfig) {
+        let anew = Self::named(peer_config, self.peer.connection_id());
+        self.peer = anew.peer;
+        self.client.reconnect(self.now);
+        loop {
+            match self.client.poll() {
+                client::Output::Act(Action::Open { socket, .. }) => self.socket = socket,
+                client::Output::Wait(_) => break,
+                _ => {}
+            }
+        }
+        self.client.handle(client::Input::Opened(self.socket), self.now);
+        self.settle();
+        assert!(self.client.server().is_some(), "{:?}", self.client_events);
+    }
+
+    fn dialling(config: ClientConfig, peer_config: PeerConfig, seed: u64, acl: Acl, name: &str) -> Self {
         let now = Moment::from_millis(1000);
-        let wall = WallTime::from_unix_ms(1_771_601_400_000);
+        let wall = WALL;
         let mut client = Client::new(config, Seed::from_u64(seed), now, wall).expect("config");
         client.connect(now);
         let (socket, url) = loop {
@@ -63,7 +88,7 @@ impl Pair {
         let params = UpgradeParams::parse(url.split_once('?').map_or("", |(_, query)| query)).expect("our own query");
         let admission = Admission::Granted(Identity { user_id: "user".into(), subscribe: acl, ..Identity::default() });
         let peer =
-            Peer::new(Arc::new(peer_config), params, admission, "c-1".into(), Seed::from_u64(seed + 1000), now, wall);
+            Peer::new(Arc::new(peer_config), params, admission, name.into(), Seed::from_u64(seed + 1000), now, wall);
         Self {
             client,
             peer,

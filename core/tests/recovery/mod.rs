@@ -17,10 +17,7 @@ use crate::{
 /// A connected client of one topic, on a server that remembers `held` publications.
 fn connected(topic: &str, held: usize) -> World {
     let client = ClientConfig { topics: vec![topic.into()], ..config() };
-    let mut world = World::new(WorldConfig { client, history: Some(held), ..WorldConfig::default() });
-    world.connect();
-    world.run(SECOND);
-    world
+    World::connected(WorldConfig { client, history: Some(held), ..WorldConfig::default() })
 }
 
 fn publish(world: &mut World, topic: &str, numbers: std::ops::Range<u64>) {
@@ -221,6 +218,31 @@ fn weather_and_a_short_history_leave_nothing_unsaid() {
         assert_eq!(world.received().len() as u64 + missing, world.published("t"), "seed {seed}");
         world.check_invariants(seed);
     }
+}
+
+#[test]
+fn a_loss_that_is_told_does_not_cover_what_can_still_be_had() {
+    let mut world = connected("t", 100);
+    publish(&mut world, "t", 0..3);
+    world.skip_next = true;
+    world.publish("t", 3);
+    world.skip_next = true;
+    world.publish("t", 4);
+    world.tell_lost("t", 4..=4);
+    publish(&mut world, "t", 5..7);
+    assert_eq!((world.received(), lost(&world)), ((0..7).collect::<Vec<u64>>(), vec![]), "the history holds all of it");
+}
+
+#[test]
+fn a_history_that_begins_anew_in_mid_stream_is_heard_from_its_start() {
+    let mut world = connected("t", 100);
+    publish(&mut world, "t", 0..3);
+    world.history.as_mut().expect("has one").forget();
+    world.skip_next = true;
+    publish(&mut world, "t", 3..6);
+    assert_eq!(world.received(), (0..6).collect::<Vec<u64>>());
+    let ranges: Vec<(u64, Option<u64>)> = lost(&world).iter().map(|range| (range.from, range.to)).collect();
+    assert_eq!(ranges, [(3, None)], "only what the old one held after 2");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use wse_client_core::{
         SubscriptionOutcome,
     },
     config::ClientConfig,
+    delivery::LostRange,
     error::Code,
     io::{Close, Frame, SocketId},
     rng::{Rng, Seed},
@@ -112,6 +113,7 @@ pub(crate) struct World {
     events: Vec<Event>,
     heard: Vec<u64>,
     kinds_heard: Vec<String>,
+    last_id_heard: String,
     token_requests: Vec<bool>,
     attempts: usize,
     ended: usize,
@@ -153,12 +155,22 @@ impl World {
             events: Vec::new(),
             heard: Vec::new(),
             kinds_heard: Vec::new(),
+            last_id_heard: String::new(),
             token_requests: Vec::new(),
             attempts: 0,
             ended: 0,
             leaks: Vec::new(),
             transcript: String::new(),
         }
+    }
+
+    /// One whose client has just connected.
+    pub(crate) fn connected(config: WorldConfig) -> Self {
+        let mut world = Self::new(config);
+        world.connect();
+        world.run(Duration::from_secs(1));
+        assert_eq!(world.client.state(), client::ConnectionState::Connected);
+        world
     }
 
     // What a test does.
@@ -289,6 +301,19 @@ impl World {
         self.run(LATENCY);
     }
 
+    /// The server says that it dropped these publications for its clients.
+    pub(crate) fn tell_lost(&mut self, name: &str, offsets: std::ops::RangeInclusive<u64>) {
+        let epoch = self.history.as_mut().expect("has one").epoch(name);
+        let range = LostRange { epoch, from: *offsets.start(), to: Some(*offsets.end()) };
+        let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
+        for socket in sockets {
+            if let Some(connection) = self.connections.get_mut(&socket).filter(|connection| connection.open) {
+                connection.peer.tell_lost_range(name, &range, self.now);
+                self.drain_peer(socket, false);
+            }
+        }
+    }
+
     pub(crate) fn server_drains(&mut self, retry_after: Duration, window: Duration) {
         let sockets: Vec<SocketId> = self.connections.keys().copied().collect();
         for socket in sockets {
@@ -301,6 +326,11 @@ impl World {
 
     pub(crate) fn hint(&mut self, hint: NetworkHint) {
         self.client_hears(Input::Network(hint));
+    }
+
+    pub(crate) fn client_closes(&mut self) {
+        self.client.close(Close::normal(), self.now);
+        self.drain_client();
     }
 
     pub(crate) fn set_token(&mut self, token: &str) {
@@ -402,6 +432,11 @@ impl World {
     /// Types of the messages that reached the server's application.
     pub(crate) fn kinds_heard(&self) -> &[String] {
         &self.kinds_heard
+    }
+
+    /// The id of the last of them.
+    pub(crate) fn last_id_heard(&self) -> &str {
+        &self.last_id_heard
     }
 
     pub(crate) fn plaintext_after_agreement(&self) -> &[String] {
@@ -538,13 +573,13 @@ impl World {
 
     fn act(&mut self, action: Action, agreed: bool) {
         match action {
-            Action::FetchToken { renew } => {
+            Action::FetchToken { request, renew } => {
                 self.token_requests.push(renew);
                 if self.provider_is_stuck {
                     return;
                 }
                 let token = if self.tokens.len() > 1 { self.tokens.pop_front() } else { self.tokens.front().cloned() };
-                self.client.handle(Input::Token(Ok(token.map(Into::into))), self.now);
+                self.client.handle(Input::Token(request, Ok(token.map(Into::into))), self.now);
             }
             Action::Open { socket, url, token } => {
                 self.open(socket, &url, token.map(|token| token.expose().to_owned()))
@@ -658,6 +693,7 @@ impl World {
             }
             server::Event::Message(message) => {
                 self.kinds_heard.push(message.kind().to_owned());
+                self.last_id_heard = message.id().unwrap_or_default().to_owned();
                 self.heard.extend(number_of(message.payload()));
             }
             server::Event::Closed(_) => {

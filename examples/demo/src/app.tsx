@@ -39,15 +39,15 @@ export function App() {
 }
 
 function Head({ wse }: { wse: UseWSE }) {
-  const { connectionState, diagnostics } = wse;
-  const latency = diagnostics?.latencyMs;
+  const { connectionState, metrics } = wse;
+  const latency = metrics.lastLatencyMs;
   return (
     <header className="top">
       <h1>WSE live demo</h1>
       <p>This machine's counters, ten times a second, through a Rust server and a Rust client in WebAssembly.</p>
       <span className="spacer" />
       <span className="latency" data-testid="latency">
-        {latency === undefined ? "– ms" : `${latency < 10 ? latency.toFixed(1) : Math.round(latency)} ms`}
+        {latency === null ? "– ms" : `${latency < 10 ? latency.toFixed(1) : Math.round(latency)} ms`}
       </span>
       <span className={`pill ${connectionState}`} data-testid="state">
         {connectionState}
@@ -163,7 +163,7 @@ function Foot({ wse }: { wse: UseWSE }) {
     ["sent", `${metrics.messagesSent} messages`],
     ["lost", String(metrics.messagesLost)],
     ["connections", String(metrics.connections)],
-    ["endpoint", diagnostics?.endpoint ?? "–"],
+    ["endpoint", diagnostics?.endpoint || "–"],
     ["last error", diagnostics?.lastError?.code ?? "none"],
   ];
   return (

@@ -13,9 +13,10 @@ use pyo3::{
 };
 use tokio::runtime::Runtime;
 use wse_client::{
-    Client, Code, ConnectError, ConnectionState, NetworkHint, Outgoing, Priority, SendError, SubscribeError,
-    SubscriptionOutcome,
+    Client, Code, ConnectError, ConnectionState, NetworkHint, Outgoing, Priority, Request, RequestError,
+    RequestOutcome, SendError, SubscribeError, SubscriptionOutcome,
 };
+use wse_client_core::wire::PayloadEncoding;
 
 use crate::{
     config::{self, Settings},
@@ -196,6 +197,16 @@ impl Core {
         Ok(())
     }
 
+    fn request(&self, py: Python<'_>, operation: u64, r#type: String, payload: &Bound<'_, PyAny>) -> PyResult<()> {
+        let question = Request::Named { kind: r#type, payload: value::to_payload(payload, PayloadEncoding::Json)? };
+        let client = self.running().ok_or_else(|| self.not_connected(py))?;
+        let inbox = Arc::clone(&self.inbox);
+        runtime::get(py)?.spawn(async move {
+            inbox.complete(operation, answered(client.request(&question).await));
+        });
+        Ok(())
+    }
+
     fn network_hint(&self, py: Python<'_>, hint: &str) -> PyResult<()> {
         let hint = NetworkHint::named(hint).map_err(|fault| config::config_error(py, &fault))?;
         if let Some(client) = self.running() {
@@ -286,21 +297,11 @@ impl Core {
     }
 
     fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let now = self.running().map(|client| client.metrics()).unwrap_or_default();
-        let metrics = PyDict::new(py);
-        metrics.set_item("messages_received", now.messages_received)?;
-        metrics.set_item("messages_sent", now.messages_sent)?;
-        metrics.set_item("bytes_received", now.bytes_received)?;
-        metrics.set_item("bytes_sent", now.bytes_sent)?;
-        metrics.set_item("frames_rejected", now.frames_rejected)?;
-        metrics.set_item("messages_lost", now.messages_lost)?;
-        metrics.set_item("messages_dropped", now.messages_dropped)?;
-        metrics.set_item("messages_waiting", now.queue.waiting)?;
-        metrics.set_item("connections", now.connections)?;
-        metrics.set_item("failed_attempts", now.failed_attempts)?;
-        metrics.set_item("latency", now.latency.map(|length| length.as_secs_f64()))?;
-        metrics.set_item("connected_for", now.connected_for.map(|length| length.as_secs_f64()))?;
-        Ok(metrics)
+        value::from_figures(py, &self.running().map(|client| client.metrics()).unwrap_or_default())
+    }
+
+    fn diagnostics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        value::from_figures(py, &self.running().map(|client| client.diagnostics()).unwrap_or_default())
     }
 }
 
@@ -398,6 +399,17 @@ async fn connected(client: &Client, limit: Duration, give_up_after: Option<u32>)
 
 fn topics_done(result: Result<SubscriptionOutcome, SubscribeError>) -> Result<Done, Parts> {
     result.map(Done::Topics).map_err(|fault| error::parts(fault.code(), fault.to_string()))
+}
+
+fn answered(result: Result<RequestOutcome, RequestError>) -> Result<Done, Parts> {
+    match result {
+        Ok(RequestOutcome::Answered(message)) => Ok(Done::Answered(Box::new(message))),
+        Ok(RequestOutcome::Refused(error)) => Ok(Done::Refused(Box::new(error))),
+        Ok(RequestOutcome::TimedOut) => Err(error::parts(Code::Timeout, "the server did not answer in time")),
+        // What a later version may add is no answer either.
+        Ok(_) => Err(error::parts(Code::ConnectionClosed, "the connection ended before the answer came")),
+        Err(fault) => Err(error::parts(fault.code(), fault.to_string())),
+    }
 }
 
 fn lock(stage: &Mutex<Stage>) -> MutexGuard<'_, Stage> {

@@ -5,7 +5,7 @@ use pyo3::{
     sync::PyOnceLock,
     types::{PyDict, PyString, PyTuple},
 };
-use wse_client::{Category, DropReason, Event, LostRange, Message, Priority};
+use wse_client::{Category, DropReason, Event, LostRange, Message, Notice, Priority};
 
 use crate::value;
 
@@ -17,9 +17,10 @@ pub(crate) struct WseEvent {
     payload: PyOnceLock<Py<PyAny>>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "notices are rare, and a box for each message would cost more")]
 enum Source {
     Message(Message),
+    /// A message of the server with a known meaning.
+    Notice(Notice),
     /// Messages that will never come.
     Lost {
         topic: Option<String>,
@@ -39,7 +40,7 @@ impl WseEvent {
     pub(crate) fn from_engine(event: Event) -> Option<Self> {
         let source = match event {
             Event::Message(message) => Source::Message(message),
-            Event::Notice(notice) => Source::Message(notice.source),
+            Event::Notice(notice) => Source::Notice(notice),
             Event::ServerError(error) => Source::Message(error.source),
             Event::Lost { topic, count, range } => Source::Lost { topic, count, range },
             Event::Dropped { id, priority, reason } => Source::Dropped { id, priority, reason },
@@ -50,14 +51,14 @@ impl WseEvent {
 
     fn message(&self) -> Option<&Message> {
         match &self.source {
-            Source::Message(message) => Some(message),
+            Source::Message(message) | Source::Notice(Notice { source: message, .. }) => Some(message),
             Source::Lost { .. } | Source::Dropped { .. } => None,
         }
     }
 
     fn kind(&self) -> &str {
         match &self.source {
-            Source::Message(message) => message.kind(),
+            Source::Message(message) | Source::Notice(Notice { source: message, .. }) => message.kind(),
             Source::Lost { .. } => "lost",
             Source::Dropped { .. } => "dropped",
         }
@@ -65,10 +66,16 @@ impl WseEvent {
 
     fn topic_name(&self) -> Option<&str> {
         match &self.source {
-            Source::Message(message) => message.topic(),
+            Source::Message(message) | Source::Notice(Notice { source: message, .. }) => message.topic(),
             Source::Lost { topic, .. } => topic.as_deref(),
             Source::Dropped { .. } => None,
         }
+    }
+}
+
+impl From<Message> for WseEvent {
+    fn from(message: Message) -> Self {
+        Self { source: Source::Message(message), payload: PyOnceLock::new() }
     }
 }
 
@@ -87,7 +94,9 @@ impl WseEvent {
     #[getter]
     fn payload<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let made = self.payload.get_or_try_init(py, || match &self.source {
-            Source::Message(message) => value::to_python(py, message.payload()).map(Bound::unbind),
+            Source::Message(message) | Source::Notice(Notice { source: message, .. }) => {
+                value::to_python(py, message.payload()).map(Bound::unbind)
+            }
             Source::Lost { topic, count, range } => {
                 let notice = PyDict::new(py);
                 notice.set_item("topic", topic)?;
@@ -113,11 +122,21 @@ impl WseEvent {
     #[getter]
     fn payload_json(&self, py: Python<'_>) -> PyResult<String> {
         match &self.source {
-            Source::Message(message) => Ok(message.payload().to_json().into_owned()),
+            Source::Message(message) | Source::Notice(Notice { source: message, .. }) => {
+                Ok(message.payload().to_json().into_owned())
+            }
             Source::Lost { .. } | Source::Dropped { .. } => {
                 let json = py.import("json")?;
                 json.call_method1("dumps", (self.payload(py)?,))?.extract()
             }
+        }
+    }
+
+    #[getter]
+    fn notice<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        match &self.source {
+            Source::Notice(notice) => Some(value::cached_str(py, notice.kind.as_str())),
+            Source::Message(_) | Source::Lost { .. } | Source::Dropped { .. } => None,
         }
     }
 

@@ -10,9 +10,9 @@ use std::{
 
 use pyo3::{IntoPyObjectExt, prelude::*, types::PyDict};
 use tokio::sync::oneshot;
-use wse_client::SubscriptionOutcome;
+use wse_client::{Message, ServerError, SubscriptionOutcome};
 
-use crate::{doorbell::Doorbell, error::Parts};
+use crate::{doorbell::Doorbell, error::Parts, event::WseEvent};
 
 /// Results of operations and calls of the token provider. Bounded by the callers: each waits for its own.
 #[derive(Default)]
@@ -31,6 +31,9 @@ pub(crate) enum Done {
     Nothing,
     Sent(String),
     Topics(SubscriptionOutcome),
+    Answered(Box<Message>),
+    /// The server's refusal of a request.
+    Refused(Box<ServerError>),
 }
 
 enum Item {
@@ -98,6 +101,10 @@ impl Item {
                     refused.set_item(topic, why)?;
                 }
                 ("ok", (outcome.accepted, refused, outcome.confirmed).into_bound_py_any(py)?)
+            }
+            Self::Done(Ok(Done::Answered(message))) => ("ok", WseEvent::from(*message).into_bound_py_any(py)?),
+            Self::Done(Ok(Done::Refused(error))) => {
+                ("refused", (error.code, error.message, error.recoverable).into_bound_py_any(py)?)
             }
         })
     }

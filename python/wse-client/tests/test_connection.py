@@ -235,13 +235,13 @@ async def test_what_is_sent_while_the_server_is_away_arrives_once_by_priority(ow
         await until(client, ConnectionState.RECONNECTING)
         for payload, priority in ((1, 1), (2, 5), (3, 10)):
             await client.send("n", payload, topic, priority=priority)
-        assert client.metrics.messages_waiting == 3
+        assert client.metrics.messages_queued == 3
         await asyncio.to_thread(own_server.start)
         assert (await anext(client)).type == "lost", "the history of the old process is gone"
         assert [(await anext(client)).payload for _ in range(3)] == [3, 2, 1]
         await client.publish(topic, "n", 4)
         assert (await anext(client)).payload == 4
-        assert client.metrics.messages_waiting == 0
+        assert client.metrics.messages_queued == 0
 
 
 async def test_with_offline_false_sending_while_the_server_is_away_is_refused(own_server: Server, topic: str) -> None:
@@ -260,10 +260,10 @@ async def test_what_is_sent_while_the_first_connect_runs_goes_out_with_it(own_se
     while client.state is ConnectionState.IDLE:
         await asyncio.sleep(0.01)
     await client.publish(topic, "n", 1)
-    assert (client.metrics.messages_waiting, client.metrics.messages_sent) == (1, 0)
+    assert (client.metrics.messages_queued, client.metrics.messages_sent) == (1, 0)
     await asyncio.to_thread(own_server.start)
     await connecting
-    assert (client.metrics.messages_waiting, client.metrics.messages_sent) == (0, 1)
+    assert (client.metrics.messages_queued, client.metrics.messages_sent) == (0, 1)
     await client.close()
 
 

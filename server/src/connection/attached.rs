@@ -119,7 +119,7 @@ impl Attached {
 
     /// Takes messages that came together; the application gets them together.
     pub fn on_frames(&mut self, frames: impl IntoIterator<Item = Frame>) {
-        let now = self.engine.server().now();
+        let now = self.engine.now();
         let (mut count, mut bytes) = (0, 0);
         for frame in frames {
             if !self.engine.is_open() {
@@ -135,13 +135,13 @@ impl Attached {
 
     /// The client closed, or is gone.
     pub fn on_closed(&mut self, close: Close) {
-        let now = self.engine.server().now();
+        let now = self.engine.now();
         self.engine.on_closed(close, now);
     }
 
     /// What is to be carried next; `None`: nothing for now.
     pub fn take(&mut self) -> Option<Carried> {
-        let now = self.engine.server().now();
+        let now = self.engine.now();
         if self.engine.timer().is_some_and(|at| at <= now) {
             self.engine.on_timer(now);
         }

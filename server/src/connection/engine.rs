@@ -108,6 +108,13 @@ impl<O: Outbox> Engine<O> {
         engine
     }
 
+    /// The present moment. The peer learns the civil time: a machine that was suspended goes on with another one.
+    pub(crate) fn now(&mut self) -> Moment {
+        let now = self.server.now();
+        self.peer.set_clock(clock::wall(), now);
+        now
+    }
+
     /// A whole message arrived. Call [`Engine::hand_over`] after the last one of a read.
     pub(crate) fn on_frame(&mut self, frame: Frame, now: Moment) {
         self.peer.handle(Input::Frame(frame), now);

@@ -79,7 +79,7 @@ struct Socket {
 
 impl Socket {
     async fn run(mut self, mut stream: TcpStream, leftover: Bytes) {
-        let now = self.engine.server().now();
+        let now = self.engine.now();
         if leftover.is_empty() {
             self.note_close(now);
         } else {
@@ -88,7 +88,7 @@ impl Socket {
         let mut timer = Box::pin(tokio::time::sleep(FAR));
         let mut armed: Option<Moment> = None;
         loop {
-            let now = self.engine.server().now();
+            let now = self.engine.now();
             let more = self.write(&stream, now);
             if self.state == State::Over || self.engine.link().is_aborted() {
                 return;
@@ -128,7 +128,7 @@ impl Socket {
         // After our close frame the client may still be sending; its bytes are read, so that the kernel does
         // not reset the connection before the close frame has arrived, and dropped.
         if self.state == State::Open {
-            let now = self.engine.server().now();
+            let now = self.engine.now();
             self.on_bytes(chunk, now);
         }
     }
@@ -195,7 +195,7 @@ impl Socket {
     }
 
     fn on_timer(&mut self) {
-        let now = self.engine.server().now();
+        let now = self.engine.now();
         match self.state {
             State::Open => {
                 self.engine.on_timer(now);
@@ -228,7 +228,7 @@ impl Socket {
     /// The socket ended without a close frame.
     fn socket_gone(&mut self) {
         if self.state == State::Open {
-            let now = self.engine.server().now();
+            let now = self.engine.now();
             self.engine.on_closed(Close::abnormal(), now);
         }
         self.state = State::Over;

@@ -3,58 +3,91 @@
 use std::{
     hint::black_box,
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
+use wse_bench::cases::{self, Case, Work};
 
 use crate::{
-    cases::{self, Case, Work},
+    callgrind,
     report::{CoreCost, Report},
 };
 
-/// How long one case runs in one round.
-const ROUND: Duration = Duration::from_millis(4);
+/// How long one case runs in one round, at least.
+const ROUND: Duration = Duration::from_millis(1);
 
-/// Measures every case in rounds that take turns, so that whatever else the machine does meets all of them.
+/// Measures every case in rounds that take turns, so that whatever else the machine does meets all of them. Then
+/// counts instructions, if `counter` (`wse-bench-cost`) is given.
 pub(crate) fn measure(report: &mut Report, rounds: usize, counter: Option<&Path>) -> Result<()> {
     let cases = cases::all();
-    let mut works: Vec<_> = cases.iter().map(Case::work).collect();
-    let times: Vec<u64> = works.iter_mut().map(|work| times_for(work.as_mut())).collect();
-    let mut samples = vec![Vec::with_capacity(rounds); cases.len()];
-    for _ in 0..rounds {
-        for (at, work) in works.iter_mut().enumerate() {
-            samples[at].push(nanoseconds(work.as_mut(), times[at]));
+    let times = time(&cases, rounds);
+    let instructions = match counter {
+        Some(counter) => {
+            println!("core: instructions of {} cases, under callgrind", cases.len());
+            callgrind::count(counter)?.into_iter().map(Some).collect()
         }
-    }
-    let medians: Vec<f64> = samples.into_iter().map(median).collect();
-    for (case, nanoseconds) in cases.iter().zip(&medians) {
-        let serde = cases.iter().zip(&medians).find(|(other, _)| other.work == Work::Serde && other.size == case.size);
-        let instructions = counter.map(|counter| count(counter, case)).transpose()?;
-        report.core.push(CoreCost {
-            case: case.name(),
-            nanoseconds: *nanoseconds,
-            of_serde_json: serde.map(|(_, serde)| nanoseconds / serde),
+        None => vec![None; cases.len()],
+    };
+    let mut costs: Vec<CoreCost> = Vec::new();
+    for ((case, nanoseconds), instructions) in cases.iter().zip(times).zip(instructions) {
+        costs.push(CoreCost {
+            work: case.work.name(),
+            form: case.form.name(),
+            size: case.size,
+            frame_bytes: case.frame_len(),
+            nanoseconds,
+            nanoseconds_of_serde_json: None,
             instructions,
+            instructions_of_serde_json: None,
         });
     }
-    print(&report.core);
+    compare(&mut costs);
+    print(&costs);
+    if counter.is_none() {
+        println!("core: instructions NOT COUNTED, for lack of valgrind or of --cost");
+    }
+    report.core = costs;
     Ok(())
 }
 
+/// Puts every cost next to that of serde_json on the same text, which comes first of its size.
+fn compare(costs: &mut [CoreCost]) {
+    for same_text in costs.chunk_by_mut(|one, next| one.size == next.size) {
+        let Some(serde) = same_text.first() else { continue };
+        let (nanoseconds, instructions) = (serde.nanoseconds, serde.instructions);
+        for cost in same_text {
+            cost.nanoseconds_of_serde_json = Some(cost.nanoseconds / nanoseconds);
+            cost.instructions_of_serde_json =
+                cost.instructions.zip(instructions).map(|(own, serde)| own as f64 / serde as f64);
+        }
+    }
+}
+
+/// Nanoseconds of each case in the best of the rounds: other work on the machine can only make a round slower.
+fn time(cases: &[Case], rounds: usize) -> Vec<f64> {
+    println!("core: time of {} cases, the best of {rounds} rounds", cases.len());
+    let mut works: Vec<_> = cases.iter().map(Case::work).collect();
+    let times: Vec<u64> = works.iter_mut().map(|work| times_for(work.as_mut())).collect();
+    let mut best = vec![f64::INFINITY; cases.len()];
+    for round in 1..=rounds {
+        for ((work, times), best) in works.iter_mut().zip(&times).zip(&mut best) {
+            *best = best.min(nanoseconds(work.as_mut(), *times));
+        }
+        if round % 50 == 0 {
+            println!("core: {round} of {rounds} rounds done");
+        }
+    }
+    best
+}
+
+/// How often `work` is done in one round.
 fn times_for(work: &mut dyn FnMut() -> usize) -> u64 {
     let mut times = 1;
-    loop {
-        let started = Instant::now();
-        for _ in 0..times {
-            black_box(work());
-        }
-        if started.elapsed() >= ROUND {
-            return times;
-        }
+    while nanoseconds(work, times) * (times as f64) < ROUND.as_nanos() as f64 {
         times *= 2;
     }
+    times
 }
 
 fn nanoseconds(work: &mut dyn FnMut() -> usize, times: u64) -> f64 {
@@ -65,54 +98,31 @@ fn nanoseconds(work: &mut dyn FnMut() -> usize, times: u64) -> f64 {
     started.elapsed().as_nanos() as f64 / times as f64
 }
 
-fn median(mut samples: Vec<f64>) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples[samples.len() / 2]
-}
-
-/// Instructions of one piece of work: the difference of two runs of `wse-bench-cost`.
-fn count(counter: &Path, case: &Case) -> Result<u64> {
-    const FEW: u64 = 20;
-    const MANY: u64 = 120;
-    let few = instructions(counter, case, FEW)?;
-    let many = instructions(counter, case, MANY)?;
-    Ok(many.saturating_sub(few) / (MANY - FEW))
-}
-
-fn instructions(counter: &Path, case: &Case, times: u64) -> Result<u64> {
-    let mut valgrind = Command::new("valgrind");
-    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(counter);
-    let output = valgrind.arg(case.name()).arg(times.to_string()).output().context("valgrind")?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "valgrind: {text}");
-    let line = text.lines().find_map(|line| line.split_once("Collected : ")).context("callgrind counted nothing")?;
-    Ok(line.1.trim().parse()?)
-}
-
+/// One table for each size; every cost next to that of serde_json on the same text.
 fn print(costs: &[CoreCost]) {
-    println!("{:<26} {:>12} {:>18} {:>14}", "core", "ns each", "of serde_json", "instructions");
+    let mut size = 0;
     for cost in costs {
-        let ratio = cost.of_serde_json.map_or(String::new(), |ratio| format!("{ratio:.2}"));
-        let instructions = cost.instructions.map_or("-".into(), |count| count.to_string());
-        println!("{:<26} {:>12.0} {ratio:>18} {instructions:>14}", cost.case, cost.nanoseconds);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_case_does_its_work() {
-        for case in cases::all() {
-            let mut work = case.work();
-            assert!(work() > 0, "{} fails", case.name());
-            assert!(work() > 0, "{} fails the second time", case.name());
+        if cost.size != size {
+            size = cost.size;
+            let title = format!("core, {size} B of plain text");
+            println!(
+                "\n{title:<28} {:>10} {:>10} {:>9} {:>13} {:>9}",
+                "in bytes", "ns", "of serde", "instructions", "of serde"
+            );
         }
+        let name = if cost.work == Work::Serde.name() {
+            "serde_json into Value".into()
+        } else {
+            format!("{} {}", cost.work, cost.form)
+        };
+        let share = |share: Option<f64>| share.map_or_else(|| "-".into(), |share| format!("{share:.2}"));
+        let (of_time, of_instructions) =
+            (share(cost.nanoseconds_of_serde_json), share(cost.instructions_of_serde_json));
+        let instructions = cost.instructions.map_or_else(|| "-".into(), |count| count.to_string());
+        println!(
+            "{name:<28} {:>10} {:>10.0} {of_time:>9} {instructions:>13} {of_instructions:>9}",
+            cost.frame_bytes, cost.nanoseconds
+        );
     }
-
-    #[test]
-    fn the_median_is_in_the_middle() {
-        assert_eq!(median(vec![9.0, 1.0, 5.0]), 5.0);
-    }
+    println!();
 }

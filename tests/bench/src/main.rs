@@ -5,7 +5,7 @@
 //! process alone, from the operating system. Absolute figures belong to the machine and the hour; compare
 //! figures of one run.
 
-mod cases;
+mod callgrind;
 mod clients;
 mod cost;
 mod fanout;
@@ -60,9 +60,11 @@ async fn main() -> Result<()> {
         core: Vec::new(),
     };
     println!("{} on {}", report.date, report.machine);
-    cost::measure(&mut report, if args.quick { 5 } else { 51 }, args.cost.as_deref())?;
+    cost::measure(&mut report, if args.quick { 20 } else { 200 }, args.cost.as_deref())?;
     if args.only.is_some() {
-        return report.write(&args.out);
+        report.write(&args.out)?;
+        println!("written to {}", args.out.display());
+        return Ok(());
     }
     server_rows(&mut report, if args.quick { 10 } else { 1 }).await?;
     match &args.python {

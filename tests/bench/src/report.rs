@@ -37,15 +37,24 @@ pub(crate) struct Latency {
 /// What one piece of work of the core costs.
 #[derive(Debug, Serialize)]
 pub(crate) struct CoreCost {
-    /// What, in which form, with how many bytes of payload.
-    pub(crate) case: String,
-    /// Median of the rounds.
+    /// What is done.
+    pub(crate) work: &'static str,
+    /// To a frame of which form.
+    pub(crate) form: &'static str,
+    /// Bytes of the same message as plain text in a frame.
+    pub(crate) size: usize,
+    /// Bytes of the frame in its form.
+    pub(crate) frame_bytes: usize,
+    /// In the best of the rounds.
     pub(crate) nanoseconds: f64,
-    /// The same, next to `serde_json::from_slice::<Value>` of the same text in the same rounds.
-    pub(crate) of_serde_json: Option<f64>,
+    /// The same, next to `serde_json::from_slice::<Value>` of the plain text in the same rounds.
+    pub(crate) nanoseconds_of_serde_json: Option<f64>,
     /// Instructions, where valgrind counted them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) instructions: Option<u64>,
+    /// The same, next to those of serde_json.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) instructions_of_serde_json: Option<f64>,
 }
 
 /// Sizes of the browser's module in bytes.

@@ -1,7 +1,7 @@
 //! What must hold of a [`Client`] whatever it was told.
 
 use wse_client_core::{
-    client::{Action, Client, ConnectionState, Event, Output},
+    client::{Action, Client, ConnectionState, Event, Output, RequestId},
     io::{Frame, SocketId},
     time::Moment,
 };
@@ -18,7 +18,7 @@ pub(crate) struct Watch {
     /// When the client wants to be woken.
     pub(crate) deadline: Option<Moment>,
     /// The last drain asked for a token.
-    pub(crate) wants_token: bool,
+    pub(crate) wants_token: Option<RequestId>,
 }
 
 /// What one drain brought, in order.
@@ -65,8 +65,8 @@ impl Watch {
                 assert_eq!(self.socket.take(), Some(socket), "a close for a socket that is not open");
                 Some(Step::Closed)
             }
-            Action::FetchToken { .. } => {
-                self.wants_token = true;
+            Action::FetchToken { request, .. } => {
+                self.wants_token = Some(request);
                 None
             }
         }

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use wse_client_core::{
-    client::{Client, Fault, Input, Outgoing},
-    config::{ClientConfig, Credentials, TokenTransport},
+    client::{Client, ConfigUpdate, Fault, Input, NetworkHint, Outgoing, Request, RequestId, SyncRequest},
+    config::{ClientConfig, Credentials, HeartbeatConfig, OfflineConfig, RecordConfig, Timeouts, TokenTransport},
+    delivery::{BatchConfig, RateLimit, ReorderConfig},
     io::{Close, Frame, SocketId},
+    resilience::BalanceStrategy,
     rng::Seed,
+    security::{SigningConfig, Verification},
     time::{Moment, WallTime},
     wire::{Encoding, Limits, Payload},
 };
@@ -42,6 +45,15 @@ const PHRASES: &[&str] = &[
     "PING:1",
     "U{",
     "",
+    // A key that is a point on the curve, so that rotations have something to renew.
+    r#"WSE{"t":"server_hello","p":{"server_version":"0.1","features":{"full_duplex":true,"bound_keys":true,"batching":true},"limits":{"max_topics":1},"encryption_public_key":"BGsX0fLhLEJH+Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT+NC4v4af5uO5+tKfA+eFivOM1drMV7Oy7ZAaDe/UfU="}}"#,
+    r#"WSE{"t":"server_ready","p":{"features":{"full_duplex":true,"recovery":true,"batching":true}}}"#,
+    r#"WSE{"t":"draining","p":{"retry_after":3,"window":18446744073709551615}}"#,
+    r#"WSE{"t":"metrics_response","p":{"n":1}}"#,
+    r#"WSE{"t":"snapshot_complete","p":{}}"#,
+    r#"U{"t":"priority_message","id":"m","p":{"content":{"t":"x"}},"sig":"00:1700000000:ff:00"}"#,
+    r#"U{"t":"x","seq":3}"#,
+    r#"U{"t":"x","seq":5}"#,
 ];
 
 const CLOSE_CODES: &[u16] = &[1000, 1001, 1003, 1006, 1007, 1008, 1009, 1011, 1012, 1013, 4001, 4003, 4029, 0, 65535];
@@ -53,7 +65,7 @@ pub(crate) fn run(data: &[u8]) {
     let mut source = Source::new(data);
     let mut now = Moment::from_millis(1000);
     let wall = WallTime::from_unix_ms(1_700_000_000_000);
-    let config = config(&mut source);
+    let config = script_config(&mut source);
     let mut client = Client::new(config, Seed::from_u64(1), now, wall).expect("the settings are right");
     let mut watch = Watch::default();
     client.connect(now);
@@ -70,12 +82,15 @@ pub(crate) fn run(data: &[u8]) {
 
 /// However it went, the client ends when it is told to, and can start anew.
 fn check_end(client: &mut Client, watch: &mut Watch, now: Moment) {
+    // Without a network it would wait for one first.
+    client.handle(Input::Network(NetworkHint::Online), now);
+    watch.drain(client);
     client.close(Close::normal(), now);
     watch.drain(client);
     assert_eq!(watch.socket, None, "a socket outlives the client");
     client.connect(now);
     watch.drain(client);
-    assert!(watch.socket.is_some() || watch.wants_token, "connect after close does nothing");
+    assert!(watch.socket.is_some() || watch.wants_token.is_some(), "connect after close does nothing");
     let mut earlier = now;
     for _ in 0..20 {
         let Some(deadline) = watch.deadline else { break };
@@ -91,9 +106,73 @@ fn wake(client: &mut Client, watch: &mut Watch, now: Moment) {
     assert!(watch.deadline.is_none_or(|deadline| deadline > now), "woken in vain");
 }
 
+/// Settings for a client alone: the last bit of the first byte asks for what would keep a pair from settling.
+fn script_config(source: &mut Source<'_>) -> ClientConfig {
+    let (flags, more) = (source.byte(), source.byte());
+    let mut config = settings(flags, more);
+    if flags & 0x80 != 0 {
+        hold_back(&mut config, source.byte());
+        endure(&mut config, source.byte());
+    }
+    config
+}
+
+/// What holds messages back: batches, a limited rate, an order to be kept.
+fn hold_back(config: &mut ClientConfig, flags: u8) {
+    if flags & 1 != 0 {
+        let timeout = Duration::from_micros(if flags & 2 == 0 { 0 } else { 5500 });
+        config.performance.batch = Some(BatchConfig { size: 3, timeout, max_bytes: 200 });
+    }
+    if flags & 4 != 0 {
+        config.performance.rate_limit =
+            Some(RateLimit { capacity: 2, refill: if flags & 8 == 0 { 0.01 } else { 7.3 } });
+    }
+    if flags & 0x10 != 0 {
+        config.delivery.reorder = Some(ReorderConfig { max_held: 4, max_wait: Duration::from_micros(2700) });
+    }
+    if flags & 0x20 != 0 {
+        config.delivery.dedup_window = 2;
+    }
+    if flags & 0x40 != 0 {
+        config.offline = OfflineConfig { max_size: 3, max_age: Duration::from_micros(5500), ..config.offline.clone() };
+    }
+    config.offline.enabled = flags & 0x80 == 0;
+}
+
+/// Signatures, the choice of endpoints, and lengths of time that are no whole milliseconds.
+fn endure(config: &mut ClientConfig, flags: u8) {
+    if flags & 1 != 0 {
+        let mut signing = SigningConfig::new("0123456789abcdef0123456789abcdef".into());
+        signing.verification = if flags & 2 == 0 { Verification::IfPresent } else { Verification::Required };
+        config.security.signing = Some(signing);
+    }
+    config.pool.strategy =
+        [BalanceStrategy::WeightedRandom, BalanceStrategy::LeastConnections, BalanceStrategy::RoundRobin]
+            [usize::from(flags >> 2 & 3) % 3];
+    config.pool.preferred = (flags & 0x10 != 0).then_some(1);
+    if flags & 0x20 != 0 {
+        config.security.rotate_after = Some(Duration::from_micros(1_000_500));
+        config.heartbeat =
+            HeartbeatConfig { interval: Duration::from_micros(1300), timeout: Duration::from_micros(2100) };
+    }
+    if flags & 0x40 != 0 {
+        let odd = Duration::from_micros(1700);
+        config.timeouts = Timeouts { connect: odd, ready: odd, subscribe: odd, request: odd };
+        config.reconnect.initial_delay = Duration::from_micros(1100);
+        config.reconnect.max_delay = Duration::from_micros(9900);
+    }
+    if flags & 0x80 != 0 {
+        config.adaptive_quality = true;
+        config.diagnostics.record = Some(RecordConfig { max_entries: 50, max_bytes: 4096 });
+    }
+}
+
 /// Settings with small limits, and one of everything that changes what the client does.
 pub(crate) fn config(source: &mut Source<'_>) -> ClientConfig {
-    let (flags, more) = (source.byte(), source.byte());
+    settings(source.byte(), source.byte())
+}
+
+fn settings(flags: u8, more: u8) -> ClientConfig {
     let mut config = ClientConfig::new("ws://a/wse");
     config.endpoints.push("wss://b:1/wse?x=1".into());
     config.security.encryption = flags & 7 == 7;
@@ -123,7 +202,7 @@ pub(crate) fn config(source: &mut Source<'_>) -> ClientConfig {
 
 fn step(source: &mut Source<'_>, client: &mut Client, watch: &mut Watch, now: Moment) -> Moment {
     let socket = watch.socket.unwrap_or(SocketId(0));
-    match source.byte() % 24 {
+    match source.byte() % 32 {
         0 => client.connect(now),
         1 => client.reconnect(now),
         2 => client.close(Close::new(source.pick(CLOSE_CODES), source.text()), now),
@@ -148,7 +227,11 @@ fn step(source: &mut Source<'_>, client: &mut Client, watch: &mut Watch, now: Mo
             client.handle(Input::Closed(socket, Close::new(source.pick(CLOSE_CODES), source.text())), now);
         }
         11 => client.handle(Input::ReadsPaused(source.byte() & 1 == 1), now),
-        12 => client.handle(Input::Token(token(source)), now),
+        12 => {
+            // The last question, open or over.
+            let request = watch.wants_token.unwrap_or(RequestId(0));
+            client.handle(Input::Token(request, token(source)), now);
+        }
         13 => {
             let old = SocketId(u64::from(source.byte()));
             if old != socket {
@@ -167,9 +250,34 @@ fn step(source: &mut Source<'_>, client: &mut Client, watch: &mut Watch, now: Mo
             wake(client, watch, later);
             return later;
         }
+        24 => client.handle(Input::Network(source.pick(HINTS)), now),
+        25 | 26 => {
+            let _ = client.request(&request(source), now);
+        }
+        27 => {
+            let _ = client.rotate_keys(now);
+        }
+        28 => {
+            let token = (source.byte() & 1 == 0).then(|| "token".into());
+            let _ = client.set_channel_token(if source.byte() & 1 == 0 { "a" } else { "" }, token);
+        }
+        29 => client.set_token(None, now),
         _ => client.handle(Input::Frame(socket, frame(source)), now),
     }
     now
+}
+
+const HINTS: &[NetworkHint] =
+    &[NetworkHint::Offline, NetworkHint::Online, NetworkHint::AddressChanged, NetworkHint::Sleep, NetworkHint::Wake];
+
+fn request(source: &mut Source<'_>) -> Request {
+    match source.byte() % 5 {
+        0 => Request::Metrics,
+        1 => Request::UpdateConfig(ConfigUpdate { batch_size: Some(0), ..ConfigUpdate::default() }),
+        2 => Request::Sync(SyncRequest { topics: topics(source), last_sequence: u64::MAX, ..SyncRequest::default() }),
+        3 => Request::Encryption,
+        _ => Request::Health,
+    }
 }
 
 fn token(source: &mut Source<'_>) -> Result<Option<wse_client_core::security::Secret>, String> {

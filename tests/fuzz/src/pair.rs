@@ -85,9 +85,8 @@ impl Link {
                 }
             }
             _ => {
-                if self.watch.wants_token {
-                    self.watch.wants_token = false;
-                    self.client.handle(client::Input::Token(Ok(None)), self.now);
+                if let Some(request) = self.watch.wants_token.take() {
+                    self.client.handle(client::Input::Token(request, Ok(None)), self.now);
                 }
             }
         }
@@ -101,9 +100,8 @@ impl Link {
         self.client.reconnect(self.now);
         self.drain_client();
         for _ in 0..200 {
-            if self.watch.wants_token {
-                self.watch.wants_token = false;
-                self.client.handle(client::Input::Token(Ok(None)), self.now);
+            if let Some(request) = self.watch.wants_token.take() {
+                self.client.handle(client::Input::Token(request, Ok(None)), self.now);
                 self.drain_client();
             }
             while !self.to_peer.is_empty() || !self.to_client.is_empty() {

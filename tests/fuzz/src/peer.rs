@@ -1,12 +1,14 @@
 //! A server's end of a connection whose client says whatever the bytes say.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use wse_client_core::{
     client::SubscriptionAction,
+    delivery::LostRange,
     error::Code,
     io::{Close, Frame},
     rng::Seed,
+    security::SigningConfig,
     server::{Admission, Event, Identity, Input, Output, Peer, PeerConfig, SubscriptionRequest, UpgradeParams},
     time::{Moment, WallTime},
     topic::Acl,
@@ -43,6 +45,12 @@ const PHRASES: &[&str] = &[
     "\u{81}",
     "U{",
     "",
+    r#"WSE{"t":"client_hello","p":{"client_version":"0.1","features":{"encryption":true,"full_duplex":true,"bound_keys":true,"batching":true},"encryption_public_key":"BGsX0fLhLEJH+Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT+NC4v4af5uO5+tKfA+eFivOM1drMV7Oy7ZAaDe/UfU="}}"#,
+    r#"WSE{"t":"subscription_update","p":{"action":"recover","topics":["a"],"recovery":{"a":{"epoch":"x","offset":0},"secret":{"epoch":"x"}}}}"#,
+    r#"WSE{"t":"subscription_update","p":{"topics":["secret"],"channel_tokens":{"secret":"bm8.bm8"}}}"#,
+    r#"WSE{"t":"key_rotation_request","p":{"public_key":"BA=="}}"#,
+    r#"WSE{"t":"key_rotation_response","p":{"success":true,"new_public_key":"BA=="}}"#,
+    r#"WSE{"t":"encryption_request","p":{"action":"enable"}}"#,
 ];
 
 /// Bytes that no text holds: msgpack with and without marker, zlib, something sealed.
@@ -90,8 +98,17 @@ pub(crate) fn run(data: &[u8]) {
 fn peer(source: &mut Source<'_>, now: Moment) -> Peer {
     let (flags, more) = (source.byte(), source.byte());
     let limits = Limits { max_frame: 4096, max_inflated: 8192, max_topics: 8, ..Limits::default() };
-    let config =
+    let mut config =
         PeerConfig { limits, encryption: flags & 1 == 0, max_rejected: u32::from(flags) + 1, ..PeerConfig::default() };
+    config.recovery = more & 0x20 != 0;
+    if more & 0x40 != 0 {
+        config.signing = Some(SigningConfig::new("0123456789abcdef0123456789abcdef".into()));
+        config.token_key = Some("another 32 bytes of randomness...".into());
+    }
+    if more & 0x80 != 0 {
+        config.ping_interval = Duration::from_micros(3300);
+        config.idle_timeout = Duration::from_micros(5500);
+    }
     let mut params = UpgradeParams {
         encoding: [Encoding::Binary, Encoding::Text, Encoding::Msgpack][usize::from(more & 3) % 3],
         encryption: more & 4 != 0,
@@ -112,7 +129,7 @@ fn peer(source: &mut Source<'_>, now: Moment) -> Peer {
 }
 
 fn step(source: &mut Source<'_>, peer: &mut Peer, watch: &mut Watch, now: Moment) -> Moment {
-    match source.byte() % 16 {
+    match source.byte() % 24 {
         0 => peer.handle(Input::Closed(Close::abnormal()), now),
         1 => peer.handle(Input::Alive, now),
         2 => peer.handle(Input::ReadsPaused(source.byte() & 1 == 1), now),
@@ -138,6 +155,19 @@ fn step(source: &mut Source<'_>, peer: &mut Peer, watch: &mut Watch, now: Moment
             assert!(watch.deadline.is_none_or(|deadline| deadline > later), "woken in vain");
             return later;
         }
+        16 => peer.drain(source.pause(), source.pause(), now),
+        17 => {
+            let _ = peer.rotate_keys(now);
+        }
+        18 => {
+            let to = (source.byte() & 1 == 0).then(|| u64::from(source.byte()));
+            peer.tell_lost_range("a", &LostRange { epoch: "x".into(), from: 1, to }, now);
+        }
+        19 => {
+            let _ = peer.channel_token("a", now);
+            let _ = peer.session_token(now);
+        }
+        20 => peer.tell_error(Code::RateLimited, "slowly", Some("7"), now),
         _ => peer.handle(Input::Frame(frame(source)), now),
     }
     now

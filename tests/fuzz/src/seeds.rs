@@ -99,6 +99,22 @@ fn conversations(cases: &Value, seeds: &mut Seeds) {
         add(seeds, "client_script", client);
         add(seeds, "peer_script", peer);
     }
+    // A greeting, then each command and input in turn, under every setting.
+    for setting in 0..8u8 {
+        let greeting = [7, 17, 0, 27 + (setting & 1)];
+        let work =
+            (0..32).flat_map(|at| [24, at, 25, at, 4, 2, b'{', b'}', 0, at & 1, 0, 17, 0, at, 27, 28, 0, 0, 16, 3]);
+        let head = [
+            0x80 | (setting << 5) | (7 * (setting & 1)),
+            setting.wrapping_mul(37),
+            setting.wrapping_mul(73),
+            setting.wrapping_mul(91),
+        ];
+        add(seeds, "client_script", head.into_iter().chain(greeting).chain(work).collect());
+        let hello = [10, 0, 23];
+        let work = (0..28).flat_map(|at| [10, 0, at, 16, at, at, 17, 18, 0, at, 19, 8, 0, 3, 3, 2, b'{', b'}', 0, 0]);
+        add(seeds, "peer_script", [0x10, setting << 5].into_iter().chain(hello).chain(work).collect());
+    }
     for step in 0..24 {
         let phrases: Vec<u8> = (0..24).flat_map(|at| [17, at & 1, at, step, at, 1]).collect();
         add(seeds, "client_script", [&[step * 11, step, 7], &*phrases].concat());

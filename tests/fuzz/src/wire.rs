@@ -6,7 +6,7 @@ use wse_client_core::{
     io::Frame,
     rng::{Rng, Seed},
     security::{Role, channel},
-    wire::{Category, Encoding, Head, Limits, Message, Payload, PayloadEncoding, compress, decode, encode, inflate},
+    wire::{Category, Encoding, Limits, Message, Payload, PayloadEncoding, compress, decode, encode, inflate},
 };
 
 /// Small, so that a fuzzer reaches each of them.
@@ -64,20 +64,7 @@ fn check(message: &Message, length: usize) {
 
 /// Writes the message and reads it back: its members must be the same.
 fn again(message: &Message, encoding: Encoding) {
-    let head = Head {
-        kind: message.kind(),
-        category: message.category(),
-        id: message.id(),
-        sequence: message.sequence(),
-        timestamp: message.timestamp(),
-        priority: message.priority(),
-        correlation_id: message.correlation_id(),
-        topic: message.topic(),
-        epoch: message.epoch(),
-        offset: message.offset(),
-        signature: message.signature(),
-    };
-    let frame = encode(&head, message.payload(), encoding, None);
+    let frame = encode(&message.head(), message.payload(), encoding, None);
     let copy = decode(&frame, &Limits::default(), None).expect("what we write, we read");
     let category = message.category().unwrap_or_else(|| Category::of_kind(message.kind()));
     assert_eq!(copy.category(), Some(category));

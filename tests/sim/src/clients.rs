@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use wse_client_core::{
-    client::{self, Action, Event, Fault, Input, NetworkHint, Outgoing},
+    client::{self, Action, Event, Fault, Input, NetworkHint, Outgoing, RequestId, RequestOutcome},
     error::Code,
     io::{Close, SocketId},
+    topic,
+    wire::Priority,
 };
 
 use crate::{
     dice::Dice,
     invariants::{self, Invariant},
-    plan::{DENIED, PLAIN, RECOVERABLE},
+    line::DOWN,
+    plan::{DENIED, PATTERNS, PLAIN, RECOVERABLE},
     servers::numbered,
     tab::token_text,
     world::{Delivery, Due, World},
@@ -26,8 +29,16 @@ impl World {
             self.tabs[index].inbox.push_back((socket, delivery));
             return;
         }
-        if matches!(delivery, Delivery::Closed(_) | Delivery::Refused(_)) {
-            self.tabs[index].live.remove(&socket);
+        let is_live = self.tabs[index].live.contains(&socket);
+        match delivery {
+            Delivery::Closed(_) | Delivery::Refused(_) => _ = self.tabs[index].live.remove(&socket),
+            Delivery::Opened if is_live => self.tabs[index].hearing = Some(socket),
+            Delivery::Frame(_) if !is_live => {
+                if let Some(line) = self.lines.get_mut(&(index, socket)) {
+                    line.broken[DOWN] = true;
+                }
+            }
+            Delivery::Opened | Delivery::Frame(_) => {}
         }
         let input = match delivery {
             Delivery::Opened => Input::Opened(socket),
@@ -57,7 +68,7 @@ impl World {
                     let world = |at: wse_client_core::time::Moment| at.as_millis().saturating_sub(tab.skew);
                     tab.deadline = at.map(|at| wse_client_core::time::Moment::from_millis(world(at)));
                     tab.state = tab.client.state();
-                    return;
+                    return invariants::after_input(self, index);
                 }
             }
         }
@@ -66,7 +77,7 @@ impl World {
 
     fn act(&mut self, index: usize, action: Action) {
         match action {
-            Action::FetchToken { renew } => self.fetch_token(index, renew),
+            Action::FetchToken { request, renew } => self.fetch_token(index, request, renew),
             Action::Open { socket, url, token } => {
                 self.trace.note(self.now, format_args!("do {index} open {} {url}", socket.0));
                 self.tabs[index].reads_paused = false;
@@ -83,7 +94,7 @@ impl World {
         }
     }
 
-    fn fetch_token(&mut self, index: usize, renew: bool) {
+    fn fetch_token(&mut self, index: usize, request: RequestId, renew: bool) {
         self.trace.note(self.now, format_args!("do {index} fetch token, renew {renew}"));
         let tab = &mut self.tabs[index];
         if renew && tab.token < tab.required {
@@ -95,12 +106,12 @@ impl World {
             2 => Err("the identity provider is away".to_owned()),
             _ => Ok(()),
         };
-        self.after(pause, Due::Token(index, answer));
+        self.after(pause, Due::Token(index, request, answer));
     }
 
-    pub(crate) fn answer_token(&mut self, index: usize, answer: Result<(), String>) {
+    pub(crate) fn answer_token(&mut self, index: usize, request: RequestId, answer: Result<(), String>) {
         let token = token_text(index, self.tabs[index].token);
-        self.tab_input(index, Input::Token(answer.map(|()| Some(token.into()))));
+        self.tab_input(index, Input::Token(request, answer.map(|()| Some(token.into()))));
     }
 
     pub(crate) fn rotate_token(&mut self, index: usize) {
@@ -120,13 +131,22 @@ impl World {
         }
         match event {
             Event::Message(message) => invariants::delivered(self, index, &message),
+            Event::Notice(_) => self.tabs[index].ledger.received += 1,
+            Event::Rejected(_) => {
+                let id = (index, self.tabs[index].hearing.unwrap_or(SocketId(0)));
+                if let Some(line) = self.lines.get_mut(&id) {
+                    line.carried[DOWN].refused += 1;
+                }
+            }
+            Event::Response { request, outcome } => {
+                self.tabs[index].ledger.received += u64::from(matches!(outcome, RequestOutcome::Answered(_)));
+                invariants::question_ended(self, index, request);
+            }
             Event::Lost { topic, range: Some(range), .. } => {
                 invariants::told_lost(self, index, topic.as_deref().unwrap_or_default(), &range);
             }
-            Event::Dropped { id, .. } => {
-                let tab = &mut self.tabs[index];
-                let number = tab.ids.get(&id);
-                tab.dropped += u64::from(number.is_some_and(|number| tab.unheard.remove(number).is_some()));
+            Event::Dropped { id, priority, reason } => {
+                invariants::dropped_by_a_rule(self, index, &id, priority, reason);
             }
             Event::Recovery { count, .. } => self.report.recovered += count,
             Event::Subscribed(outcome) => invariants::request_ended(self, index, &outcome),
@@ -159,7 +179,8 @@ impl World {
         match self.dice.below(if self.calm { 60 } else { 100 }) {
             0..15 => self.subscribe_some(index),
             15..25 => self.unsubscribe_some(index),
-            25..45 => self.send_something(index, None),
+            25..42 => self.send_something(index, None),
+            42..45 => self.send_many(index),
             45..60 => {
                 let topic = self.dice.pick(RECOVERABLE);
                 self.send_something(index, topic);
@@ -182,7 +203,16 @@ impl World {
             80..86 => self.rotate_token(index),
             86..88 => self.hint(index),
             88..90 => self.command(index, "reconnect", |tab, now| tab.client.reconnect(now)),
-            90..93 => self.command(index, "close", |tab, now| tab.client.close(Close::normal(), now)),
+            90..93 => {
+                self.tabs[index].closing = true;
+                self.command(index, "close", |tab, now| tab.client.close(Close::normal(), now));
+                self.tabs[index].closing = false;
+            }
+            93 => self.ask_something(index),
+            94 => {
+                let rotated = |tab: &mut crate::tab::Tab, now| _ = tab.client.rotate_keys(now);
+                self.command(index, "rotate", rotated);
+            }
             _ => self.command(index, "connect", |tab, now| tab.client.connect(now)),
         }
     }
@@ -219,8 +249,9 @@ impl World {
         tab.requests.insert(request);
         for name in topics {
             tab.wanted.remove(name);
-            tab.tracks.remove(name);
         }
+        let wanted = &tab.wanted;
+        tab.tracks.retain(|name, _| wanted.iter().any(|pattern| topic::matches(pattern, name)));
         self.drain_tab(index);
     }
 
@@ -229,13 +260,31 @@ impl World {
         let number = self.numbers;
         let mut message = Outgoing::new("note", numbered(number));
         message.topic = topic.map(str::to_owned);
+        message.priority = some_priority(&mut self.dice);
+        let priority = message.priority;
         let now = self.tabs[index].local(self.now);
         let sent = self.tabs[index].client.send(message, now);
-        self.trace.note(self.now, format_args!("do {index} send {number} to {topic:?}: {sent:?}"));
-        if let Ok(id) = sent {
-            self.tabs[index].ids.insert(id, number);
-            self.tabs[index].accepted += 1;
-            self.tabs[index].unheard.insert(number, self.now);
+        self.trace.note(self.now, format_args!("do {index} send {number} to {topic:?} {priority:?}: {sent:?}"));
+        match sent {
+            Ok(id) => self.tabs[index].ledger.accept(number, id, priority, now),
+            Err(error) => invariants::refused_by_a_rule(self, index, priority, &error),
+        }
+        self.drain_tab(index);
+    }
+
+    /// A burst of messages: what queues and batches are for.
+    fn send_many(&mut self, index: usize) {
+        for _ in 0..1 + self.dice.below(30) {
+            self.send_something(index, None);
+        }
+    }
+
+    fn ask_something(&mut self, index: usize) {
+        use wse_client_core::client::Request::{ConnectionState, Encryption, Health};
+        let question = [Health, ConnectionState, Encryption][self.dice.below(3)].clone();
+        let now = self.tabs[index].local(self.now);
+        if let Ok(request) = self.tabs[index].client.request(&question, now) {
+            self.tabs[index].requests.insert(request);
         }
         self.drain_tab(index);
     }
@@ -311,12 +360,18 @@ impl World {
 
 fn some_topics(dice: &mut Dice) -> Vec<&'static str> {
     let count = 1 + dice.below(3);
-    let all: Vec<&str> = RECOVERABLE.iter().chain(PLAIN).copied().collect();
+    let patterns = if dice.chance(30) { PATTERNS } else { &[] };
+    let all: Vec<&str> = RECOVERABLE.iter().chain(PLAIN).chain(patterns).copied().collect();
     let mut topics: Vec<&str> = (0..count).filter_map(|_| dice.pick(&all)).collect();
     if dice.chance(5) {
         topics.push(DENIED);
     }
     topics
+}
+
+fn some_priority(dice: &mut Dice) -> Priority {
+    use Priority::{Background, Critical, High, Low, Normal};
+    [Background, Low, Low, Normal, Normal, Normal, Normal, High, High, Critical][dice.below(10)]
 }
 
 fn shown(event: &Event) -> String {

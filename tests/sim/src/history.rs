@@ -68,11 +68,11 @@ impl History {
         publication
     }
 
-    /// What the ring still holds from `offset` on, oldest first.
-    pub(crate) fn since(&self, topic: &str, offset: u64) -> Vec<Publication> {
+    /// What the ring still holds of these offsets, oldest first.
+    pub(crate) fn between(&self, topic: &str, offsets: std::ops::Range<u64>) -> Vec<Publication> {
         let ring = self.topics.get(topic).map(|topic| &topic.ring);
-        let later = |publication: &&Publication| publication.stamp.is_some_and(|stamp| stamp.offset >= offset);
-        ring.into_iter().flatten().filter(later).cloned().collect()
+        let asked = |publication: &&Publication| publication.stamp.is_some_and(|stamp| offsets.contains(&stamp.offset));
+        ring.into_iter().flatten().filter(asked).cloned().collect()
     }
 
     /// The history is gone: a new life begins for every topic.

@@ -8,15 +8,19 @@
 //! clients.rs     drivers and applications
 //! line.rs        one connection and its faults
 //! servers.rs     subscriptions, recovery, fan-out
+//! ledger.rs      what became of each message
+//! declared.rs    what servers said to be lost
 //! history.rs     publications that all servers share
 //! weather.rs     what goes wrong
 //! invariants.rs  what must be true
 //! ```
 
 mod clients;
+mod declared;
 mod dice;
 mod history;
 mod invariants;
+mod ledger;
 mod line;
 mod plan;
 mod servers;

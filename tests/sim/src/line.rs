@@ -8,7 +8,7 @@ use wse_client_core::{
     rng::Seed,
     server::{self, Admission, Identity, Peer, UpgradeParams},
     time::{Moment, WallTime},
-    topic::Acl,
+    topic::{self, Acl},
 };
 
 use std::time::Duration;
@@ -16,7 +16,8 @@ use std::time::Duration;
 use crate::{
     history::Stamp,
     invariants::{self, Invariant},
-    plan::DENIED,
+    ledger::Carried,
+    plan::{DENIED, Dialect},
     tab::{Ghost, token_number},
     world::{Delivery, Due, World},
 };
@@ -48,6 +49,16 @@ pub(crate) struct Line {
     pub(crate) baselines: BTreeMap<String, Option<Stamp>>,
     /// A direction that lost something: nothing gets through any more, as TCP never goes on after a gap.
     pub(crate) dead: [bool; 2],
+    /// A frame of this direction was lost with the connection.
+    pub(crate) broken: [bool; 2],
+    /// Messages by direction: those of applications, and those of servers to this client alone.
+    pub(crate) carried: [Carried; 2],
+    /// Publications of topics without history that set out on it.
+    pub(crate) plain: Vec<u64>,
+    /// The last one that was heard, by topic.
+    pub(crate) last_plain: BTreeMap<String, u64>,
+    /// The number of the last message heard of each priority.
+    pub(crate) last_of: [u64; 5],
     pub(crate) delay: Duration,
     /// Frames never overtake each other.
     last_arrival: [Moment; 2],
@@ -55,6 +66,8 @@ pub(crate) struct Line {
     pub(crate) tainted: bool,
     /// The next frame in this direction is damaged.
     pub(crate) damage: Option<usize>,
+    /// The next publication of this topic is not sent on this connection.
+    pub(crate) skips: Option<String>,
     /// The next question about a gap is refused as one too many.
     pub(crate) refuses_question: bool,
     /// A direction has carried a sealed frame.
@@ -73,12 +86,13 @@ impl World {
         let number = token.as_deref().and_then(token_number);
         invariants::token_is_the_last(self, tab, number);
         let host = url.as_bytes().get(6).map_or(0, |digit| usize::from(digit - b'0'));
-        let server = &self.hosts[host];
-        if server.black_hole {
+        if self.hosts[host].black_hole {
             return;
         }
-        let at = self.now + LATENCY;
-        if server.down {
+        // Some dials take longer than the client waits: they open when the next one is under way already.
+        let slow = !self.calm && self.dice.chance(8);
+        let at = self.now + if slow { self.dice.millis(1_000, 25_000) } else { LATENCY };
+        if self.hosts[host].down {
             return self.schedule(at, Due::ToTab(tab, socket, Delivery::Refused(None)));
         }
         let valid = number.is_some_and(|number| number >= self.tabs[tab].required);
@@ -87,7 +101,7 @@ impl World {
         }
         let admission = if !valid {
             Admission::Denied { code: Code::AuthFailed, message: "authentication failed".into() }
-        } else if server.full {
+        } else if self.hosts[host].full {
             Admission::Denied { code: Code::ServerFull, message: "full".into() }
         } else {
             let subscribe = Acl { allow: Vec::new(), deny: vec![DENIED.into()] };
@@ -96,7 +110,7 @@ impl World {
         let seed = Seed::from_u64((self.plan.seed << 20) ^ (tab as u64) << 12 ^ socket.0 ^ 1 << 60);
         let wall = WallTime::from_unix_ms(1_771_601_400_000 + self.now.as_millis());
         let name = format!("{tab}-{}", socket.0);
-        let peer = Peer::new(self.peer_config.clone(), params, admission, name, seed, self.now, wall);
+        let peer = Peer::new(self.peer_configs[host].clone(), params, admission, name, seed, self.now, wall);
         let line = Line::new(host, peer, at);
         self.lines.insert((tab, socket), line);
         self.schedule(at, Due::ToTab(tab, socket, Delivery::Opened));
@@ -107,13 +121,13 @@ impl World {
     pub(crate) fn send_up(&mut self, id: LineId, frame: Frame) {
         self.note_frame(id, UP, &frame);
         invariants::frame_on_the_wire(self, id, UP, &frame);
+        let frame = self.as_announced(id, frame);
+        self.tabs[id.0].wrote_to = Some(id.1);
         let now = self.now;
-        let Some(line) = self.lines.get_mut(&id).filter(|line| line.open && !line.dead[UP]) else {
-            return self.tabs[id.0].note_lost_frame(now);
-        };
-        if line.damage == Some(UP) {
-            // It will be refused, and the client is told so.
-            self.tabs[id.0].note_lost_frame(now);
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        if !line.open || line.dead[UP] {
+            line.broken[UP] = true;
+            return;
         }
         let (at, frame) = (line.arrival(UP, now), line.damaged(UP, frame));
         self.schedule(at, Due::ToPeer(id.0, id.1, frame));
@@ -123,6 +137,7 @@ impl World {
     pub(crate) fn send_down(&mut self, id: LineId, frame: Frame) {
         self.note_frame(id, DOWN, &frame);
         invariants::frame_on_the_wire(self, id, DOWN, &frame);
+        let frame = self.as_announced(id, frame);
         let now = self.now;
         let Some(line) = self.lines.get_mut(&id) else { return };
         if line.recent.len() == KEPT {
@@ -130,18 +145,38 @@ impl World {
         }
         line.recent.push(frame.clone());
         if line.dead[DOWN] {
+            line.broken[DOWN] = true;
             return;
         }
         let (at, frame) = (line.arrival(DOWN, now), line.damaged(DOWN, frame));
         self.schedule(at, Due::ToTab(id.0, id.1, Delivery::Frame(frame)));
     }
 
+    /// A greeting without the features that this server's dialect does not have, so that each end takes the other for
+    /// one that speaks it.
+    fn as_announced(&self, id: LineId, frame: Frame) -> Frame {
+        let Some(dialect) = self.lines.get(&id).map(|line| self.plan.dialects[line.host]) else { return frame };
+        let Frame::Text(bytes) = &frame else { return frame };
+        let is_greeting = [b"client_hello".as_slice(), b"server_hello", b"server_ready"];
+        let starts = |kind: &&[u8]| bytes.get(9..9 + kind.len()) == Some(kind);
+        if dialect.hides().is_empty() || !bytes.starts_with(b"WSE{") || !is_greeting.iter().any(starts) {
+            return frame;
+        }
+        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        for feature in dialect.hides() {
+            text = text.replace(feature, &feature.replace("true", "false"));
+        }
+        if dialect == Dialect::Published1 && bytes.get(9..21) == Some(b"client_hello") {
+            let version = format!("\"client_version\":\"{}\"", wse_client_core::VERSION);
+            text = text.replace(&version, "\"client_version\":\"1.4.2\"");
+        }
+        Frame::Text(text.into_bytes().into())
+    }
+
     pub(crate) fn reach_peer(&mut self, id: LineId, frame: Frame) {
-        if self.lines.get(&id).is_some_and(|line| line.open) {
-            self.peer_input(id, server::Input::Frame(frame));
-        } else {
-            let now = self.now;
-            self.tabs[id.0].note_lost_frame(now);
+        match self.lines.get_mut(&id) {
+            Some(line) if !line.open => line.broken[UP] = true,
+            _ => self.peer_input(id, server::Input::Frame(frame)),
         }
     }
 
@@ -167,18 +202,17 @@ impl World {
         let Some(line) = self.lines.get_mut(&id).filter(|line| line.open) else { return };
         line.dead = [true; 2];
         let on_this = |due: &Due| match due {
-            Due::ToPeer(tab, socket, _) | Due::ToTab(tab, socket, Delivery::Frame(_) | Delivery::Closed(_)) => {
-                (*tab, *socket) == id
-            }
-            _ => false,
+            Due::ToPeer(tab, socket, _) if (*tab, *socket) == id => Some(UP),
+            Due::ToTab(tab, socket, Delivery::Frame(_) | Delivery::Closed(_)) if (*tab, *socket) == id => Some(DOWN),
+            _ => None,
         };
-        let (tabs, now) = (&mut self.tabs, self.now);
+        let (broken, now) = (&mut line.broken, self.now);
         self.due.retain(|_, due| {
             let lost = on_this(due);
-            if lost && matches!(due, Due::ToPeer(..)) {
-                tabs[id.0].note_lost_frame(now);
+            if let Some(direction) = lost {
+                broken[direction] = true;
             }
-            !lost
+            lost.is_none()
         });
         self.trace.note(now, format_args!("-- cut {}/{}", id.0, id.1.0));
         self.peer_input(id, server::Input::Closed(wse_client_core::io::Close::abnormal()));
@@ -226,15 +260,26 @@ impl Line {
             deadline: None,
             baselines: BTreeMap::new(),
             dead: [false; 2],
+            broken: [false; 2],
+            carried: [Carried::default(); 2],
+            plain: Vec::new(),
+            last_plain: BTreeMap::new(),
+            last_of: [0; 5],
             delay: Duration::ZERO,
             last_arrival: [opened; 2],
             tainted: false,
             damage: None,
+            skips: None,
             refuses_question: false,
             sealed: [false; 2],
             nonces: BTreeSet::new(),
             recent: Vec::new(),
         }
+    }
+
+    /// Whether publications of a topic go out on it.
+    pub(crate) fn listens(&self, name: &str) -> bool {
+        self.topics.iter().any(|pattern| topic::matches(pattern, name))
     }
 
     fn arrival(&mut self, direction: usize, now: Moment) -> Moment {

@@ -6,9 +6,10 @@ use wse_client_core::{
     client::{Client, ConnectionState, RequestId},
     io::{Frame, SocketId},
     time::Moment,
+    topic,
 };
 
-use crate::{history::Stamp, world::Delivery};
+use crate::{declared::Declared, history::Stamp, ledger::Ledger, world::Delivery};
 
 /// Where a client stands in a recoverable topic, as its application was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,21 +51,19 @@ pub(crate) struct Tab {
     /// Requests that have not ended.
     pub(crate) requests: BTreeSet<RequestId>,
     pub(crate) tracks: BTreeMap<String, Track>,
-    /// What servers said to be lost: topic, epoch, last offset.
-    pub(crate) said_lost: BTreeSet<(String, u64, u64)>,
-    /// The number of the last message heard, for topics without history.
-    pub(crate) last_heard: BTreeMap<String, u64>,
-    /// Accepted messages that no server has heard yet, with the moment.
-    pub(crate) unheard: BTreeMap<u64, Moment>,
-    /// Messages that a server heard.
-    pub(crate) heard: BTreeSet<u64>,
-    pub(crate) accepted: u64,
-    /// Accepted messages by their ids, and how many the client dropped by a rule, and said so.
-    pub(crate) ids: BTreeMap<String, u64>,
-    pub(crate) dropped: u64,
-    /// Frames of this client that were lost with a connection, and when the last one was.
-    pub(crate) frames_lost: u64,
-    pub(crate) last_loss: Option<Moment>,
+    /// What servers said to be lost.
+    pub(crate) declared: Declared,
+    /// Publications heard, of topics without history.
+    pub(crate) heard_plain: BTreeSet<u64>,
+    /// The number of the last message that a server sent to this client alone.
+    pub(crate) last_direct: u64,
+    pub(crate) ledger: Ledger,
+    /// The last socket that opened: messages come from it, and none from an older one.
+    pub(crate) hearing: Option<SocketId>,
+    /// The last socket that was written to.
+    pub(crate) wrote_to: Option<SocketId>,
+    /// The application is about to close: what waits may be dropped for it.
+    pub(crate) closing: bool,
     /// The rules allow it to have given up: it was turned away for good, or its retries are limited.
     pub(crate) may_fail: bool,
 }
@@ -87,17 +86,20 @@ impl Tab {
             required: 1,
             requests: BTreeSet::new(),
             tracks: BTreeMap::new(),
-            said_lost: BTreeSet::new(),
-            last_heard: BTreeMap::new(),
-            unheard: BTreeMap::new(),
-            heard: BTreeSet::new(),
-            accepted: 0,
-            ids: BTreeMap::new(),
-            dropped: 0,
-            frames_lost: 0,
-            last_loss: None,
+            declared: Declared::default(),
+            heard_plain: BTreeSet::new(),
+            last_direct: 0,
+            ledger: Ledger::default(),
+            hearing: None,
+            wrote_to: None,
+            closing: false,
             may_fail,
         }
+    }
+
+    /// Whether the application wants a topic, by name or by a pattern.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.wanted.iter().any(|wanted| topic::matches(wanted, name))
     }
 
     /// The world's moment on this client's clock.
@@ -112,11 +114,6 @@ impl Tab {
 
     pub(crate) fn is_off(&self) -> bool {
         matches!(self.state, ConnectionState::Idle | ConnectionState::Closed | ConnectionState::Failed)
-    }
-
-    pub(crate) fn note_lost_frame(&mut self, now: Moment) {
-        self.frames_lost += 1;
-        self.last_loss = Some(now);
     }
 }
 

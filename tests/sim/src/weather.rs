@@ -11,7 +11,9 @@ use wse_client_core::{
 };
 
 use crate::{
+    history::Publication,
     line::{DOWN, LineId, UP},
+    plan::RECOVERABLE,
     servers::epoch_text,
     world::{Delivery, Due, Host, World},
 };
@@ -28,7 +30,7 @@ impl World {
         let pause = self.dice.millis(50, self.plan.calm_ms);
         self.after(pause, Due::Weather);
         let Some(id) = self.some_line() else { return self.trouble_a_host() };
-        match self.dice.below(17) {
+        match self.dice.below(19) {
             0 | 1 => self.cut(id),
             2 => self.kill(id, [true, true]),
             3 => self.kill(id, [true, false]),
@@ -42,11 +44,13 @@ impl World {
             11 => self.close_line(id),
             12 => self.revoke(id.0),
             13 => self.burst(),
+            14 => self.delay_a_bus(),
+            15 => self.rotate(id),
             _ => self.trouble_a_host(),
         }
     }
 
-    fn some_line(&mut self) -> Option<LineId> {
+    pub(crate) fn some_line(&mut self) -> Option<LineId> {
         let open: Vec<LineId> = self.lines.iter().filter(|(_, line)| line.open).map(|(id, _)| *id).collect();
         self.dice.pick(&open)
     }
@@ -94,7 +98,11 @@ impl World {
 
     /// The last frame comes once more.
     fn repeat(&mut self, id: LineId) {
-        let last = self.lines.get(&id).filter(|line| !line.dead[DOWN]).and_then(|line| line.recent.last().cloned());
+        let last = self
+            .lines
+            .get(&id)
+            .filter(|line| !line.dead[DOWN] && !line.tainted)
+            .and_then(|line| line.recent.last().cloned());
         // Only publications: a second hello means something.
         let Some(frame) = last.filter(is_publication) else { return };
         self.trace.note(self.now, format_args!("-- repeat on {}/{}", id.0, id.1.0));
@@ -128,32 +136,27 @@ impl World {
 
     /// The server forgets one publication for this connection, or drops it and says so.
     fn drop_one(&mut self, id: LineId) {
-        let recoverable = |name: &&String| name.starts_with('t');
         let Some(line) = self.lines.get(&id).filter(|line| !line.tainted) else { return };
-        let names: Vec<String> = line.topics.iter().filter(recoverable).cloned().collect();
-        if names.is_empty() {
-            return;
+        let names: Vec<&str> = RECOVERABLE.iter().copied().filter(|name| line.listens(name)).collect();
+        let Some(name) = self.dice.pick(&names) else { return };
+        let refuses = self.dice.chance(30);
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.skips = Some(name.to_owned());
+            line.refuses_question = refuses;
         }
-        let name = names[self.dice.below(names.len())].clone();
-        let publication = self.history.publish(&name, true);
-        let others =
-            |(other, line): &(&LineId, &crate::line::Line)| **other != id && line.open && line.topics.contains(&name);
-        let ids: Vec<LineId> = self.lines.iter().filter(others).map(|(id, _)| *id).collect();
-        for other in ids {
-            self.deliver(other, &publication);
-        }
+        self.publish(name);
+    }
+
+    /// What becomes of a publication that is not sent on a connection.
+    pub(crate) fn miss(&mut self, id: LineId, publication: &Publication) {
+        let name = &publication.topic;
         let (Some(stamp), true) = (publication.stamp, self.dice.chance(50)) else {
-            self.trace.note(self.now, format_args!("-- {}/{} misses one of {name}", id.0, id.1.0));
-            let refuses = self.dice.chance(30);
-            if let Some(line) = self.lines.get_mut(&id) {
-                line.refuses_question = refuses;
-            }
-            return;
+            return self.trace.note(self.now, format_args!("-- {}/{} misses one of {name}", id.0, id.1.0));
         };
-        self.tabs[id.0].said_lost.insert((name.clone(), stamp.epoch, stamp.offset));
+        self.tabs[id.0].declared.add(name, stamp.epoch, stamp.offset, stamp.offset);
         let range = LostRange { epoch: epoch_text(stamp.epoch), from: stamp.offset, to: Some(stamp.offset) };
         if let Some(line) = self.lines.get_mut(&id) {
-            line.peer.tell_lost_range(&name, &range, self.now);
+            line.peer.tell_lost_range(name, &range, self.now);
         }
         self.drain_peer(id);
     }
@@ -184,6 +187,21 @@ impl World {
     fn revoke(&mut self, index: usize) {
         self.tabs[index].required = self.tabs[index].token + 1;
         self.trace.note(self.now, format_args!("-- revoke the token of {index}"));
+    }
+
+    fn delay_a_bus(&mut self) {
+        let host = self.dice.below(self.buses.len());
+        self.buses[host].delay = self.dice.millis(0, self.plan.bus_ms);
+        self.trace.note(self.now, format_args!("-- the bus to server {host} takes {:?}", self.buses[host].delay));
+    }
+
+    /// The server renews the keys of a connection, if it has some.
+    fn rotate(&mut self, id: LineId) {
+        if let Some(line) = self.lines.get_mut(&id)
+            && line.peer.rotate_keys(self.now).is_ok()
+        {
+            self.drain_peer(id);
+        }
     }
 
     fn burst(&mut self) {
@@ -223,9 +241,15 @@ impl World {
         }
     }
 
-    /// The shared history is gone, and every server with it.
+    /// The shared history is gone, and most times every server with it.
     fn lose_history(&mut self) {
         self.history.lose();
+        for bus in &mut self.buses {
+            bus.heads.clear();
+        }
+        if self.dice.chance(40) {
+            return; // whoever listens learns of it by the next publication
+        }
         for host in 0..self.hosts.len() {
             self.restart(host, &Close::new(close::RESTART, "restart"));
             let pause = self.dice.millis(100, 2_000);
@@ -251,6 +275,10 @@ impl World {
         }
         for line in self.lines.values_mut() {
             line.delay = Duration::ZERO;
+            line.skips = None;
+        }
+        for bus in &mut self.buses {
+            bus.delay = Duration::ZERO;
         }
         self.wake_everyone();
     }

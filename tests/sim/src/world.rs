@@ -3,19 +3,19 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use wse_client_core::{
-    client::{self, Client},
+    client::{self, Client, RequestId},
     config::Credentials,
     io::{Close, Frame, SocketId},
     rng::Seed,
-    server::{self, PeerConfig},
+    server::{self, PeerConfig, SubscriptionRequest},
     time::{Moment, WallTime},
 };
 
 use crate::{
     dice::Dice,
-    history::History,
+    history::{History, Publication},
     invariants::{self, Invariant, Violation},
-    line::Line,
+    line::{Line, LineId},
     plan::{Plan, SETTLING},
     tab::{Tab, token_text},
     trace::Trace,
@@ -38,7 +38,7 @@ pub(crate) enum Due {
     PeerClosed(usize, SocketId),
     /// Cut a connection on which something was forged or damaged.
     Cut(usize, SocketId),
-    Token(usize, Result<(), String>),
+    Token(usize, RequestId, Result<(), String>),
     NewToken(usize),
     App(usize),
     Thaw(usize),
@@ -46,6 +46,10 @@ pub(crate) enum Due {
     Weather,
     Publish,
     HostUp(usize),
+    /// A publication comes to a server.
+    Bus(usize, Publication),
+    /// A server answers a subscription or a question about a gap: it had to look the history up first.
+    Answer(LineId, SubscriptionRequest, bool),
 }
 
 /// One of several equal servers.
@@ -57,6 +61,16 @@ pub(crate) struct Host {
     pub(crate) full: bool,
     /// Dials vanish.
     pub(crate) black_hole: bool,
+}
+
+/// What has come over the bus to a server: publications reach each one later, and in the order in which they were made.
+#[derive(Debug, Default)]
+pub(crate) struct Bus {
+    pub(crate) delay: Duration,
+    /// When the last one that is under way arrives.
+    pub(crate) last_arrival: Moment,
+    /// By topic, the offset of the next one to come.
+    pub(crate) heads: BTreeMap<String, u64>,
 }
 
 /// How a world went.
@@ -81,9 +95,10 @@ pub struct World {
     pub(crate) now: Moment,
     pub(crate) dice: Dice,
     pub(crate) plan: Plan,
-    pub(crate) peer_config: Arc<PeerConfig>,
+    pub(crate) peer_configs: Vec<Arc<PeerConfig>>,
     pub(crate) tabs: Vec<Tab>,
     pub(crate) hosts: Vec<Host>,
+    pub(crate) buses: Vec<Bus>,
     pub(crate) lines: BTreeMap<(usize, SocketId), Line>,
     pub(crate) history: History,
     pub(crate) due: BTreeMap<(Moment, u64), Due>,
@@ -112,9 +127,10 @@ impl World {
         Self {
             now,
             dice,
-            peer_config: Arc::new(plan.peer.clone()),
+            peer_configs: plan.dialects.iter().map(|dialect| Arc::new(dialect.settings(&plan.peer))).collect(),
             tabs,
             hosts: (0..plan.servers).map(|_| Host::default()).collect(),
+            buses: (0..plan.servers).map(|_| Bus::default()).collect(),
             lines: BTreeMap::new(),
             history: History::new(plan.ring),
             plan,
@@ -221,7 +237,7 @@ impl World {
                 self.peer_input((index, socket), server::Input::Closed(Close::abnormal()))
             }
             Due::Cut(index, socket) => self.cut((index, socket)),
-            Due::Token(index, answer) => self.answer_token(index, answer),
+            Due::Token(index, request, answer) => self.answer_token(index, request, answer),
             Due::NewToken(index) => self.rotate_token(index),
             Due::App(index) => self.app_acts(index),
             Due::Thaw(index) => self.thaw(index),
@@ -229,6 +245,8 @@ impl World {
             Due::Weather => self.turn_weather(),
             Due::Publish => self.publish_something(),
             Due::HostUp(host) => self.hosts[host] = Host::default(),
+            Due::Bus(host, publication) => self.fan_out(host, &publication),
+            Due::Answer(id, request, subscribes) => self.answer_line(id, request, subscribes),
         }
     }
 

@@ -68,7 +68,7 @@ test("offline it dials nothing, and once online it is back at once", async () =>
   server = await startServer(["--static", dist], port);
   await page.context().setOffline(false);
   await until("connected again", async () => (await counts()).state === "connected", 2000);
-  await until("sent", () => page.evaluate(() => globalThis.client.metrics.messagesWaiting === 0), 2000);
+  await until("sent", () => page.evaluate(() => globalThis.client.metrics.messagesQueued === 0), 2000);
   assert.equal((await counts()).dialled, before + 1);
 });
 

@@ -50,7 +50,8 @@ Examples:
   wse sub ws://127.0.0.1:5006/wse room:1 --record flight.jsonl
   wse replay flight.jsonl
 
-Exit code 1 when a decision came out otherwise, 2 when the file cannot be read.")]
+Exit code 1 when a decision came out otherwise, 2 when the file cannot be read, 4 when not all of it could be checked,
+as when its start was dropped: it is printed all the same.")]
     Replay(ReplayArgs),
 }
 

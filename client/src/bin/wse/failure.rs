@@ -60,6 +60,7 @@ fn exit_of(code: &str) -> u8 {
     ];
     let is_in = |codes: &[Code]| codes.iter().any(|known| known.as_str() == code);
     match code {
+        crate::replay::UNCHECKED => 4,
         _ if is_in(&REFUSED) => 3,
         _ if is_in(&USAGE) => 2,
         _ => 1,
@@ -73,6 +74,7 @@ fn hint(code: &str) -> Option<&'static str> {
         "TOPIC_DENIED" => "the token's claim wse_topics does not allow this topic",
         "PUBLISH_DENIED" => "the token's claim wse_publish does not allow this topic",
         "CONNECT_FAILED" => "is the server running there? --wait keeps trying",
+        crate::replay::UNCHECKED => "a longer recording, from the start of the client, can be checked",
         "KEY_EXCHANGE_FAILED" => "this server cannot encrypt: leave out --encrypt, or use wss://",
         _ => return None,
     })

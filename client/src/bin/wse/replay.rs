@@ -5,9 +5,15 @@ use std::{
     io::{self, Write as _},
 };
 
-use wse_client::wse_client_core::record::{Divergence, Entry, Head, Heard, Recording, TokenAnswer, What, replay};
+use wse_client::wse_client_core::{
+    record::{Divergence, Entry, Head, Heard, Recording, TokenAnswer, What, replay},
+    time::WallTime,
+};
 
 use crate::{args::ReplayArgs, failure::Failure};
+
+/// What was told could not be verified, or not all of it.
+pub(crate) const UNCHECKED: &str = "REPLAY_UNCHECKED";
 
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let unusable = |problem: &dyn std::fmt::Display| Failure::local(format!("{}: {problem}", args.file.display()));
@@ -24,14 +30,16 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         return Err(Failure::coded("REPLAY_DIVERGED", diverged(&divergence, recording.origin().as_millis())));
     }
     let (inputs, decisions) = (report.inputs, report.decisions);
-    match report.unchecked {
-        Some(reason) if inputs == 0 => writeln!(out, "nothing was checked: {reason}")?,
-        Some(reason) => {
-            writeln!(out, "{inputs} inputs, {decisions} decisions, all the same; then unchecked: {reason}")?
-        }
-        None => writeln!(out, "{inputs} inputs, {decisions} decisions, all the same")?,
-    }
-    Ok(())
+    let Some(reason) = report.unchecked else {
+        writeln!(out, "{inputs} inputs, {decisions} decisions, all the same")?;
+        return Ok(());
+    };
+    out.flush()?;
+    let checked = match inputs {
+        0 => "nothing was checked".to_owned(),
+        _ => format!("{inputs} inputs, {decisions} decisions, all the same; the rest was not checked"),
+    };
+    Err(Failure::coded(UNCHECKED, format!("{checked}: {reason}")))
 }
 
 /// One line for each entry: seconds since the client was made, what happened, and why.
@@ -74,13 +82,16 @@ fn describe(what: &What) -> String {
         What::Send { head, len, .. } => format!("send({}, {len} bytes)", message(head)),
         What::Subscribe { topics } => format!("subscribe({})", topics.join(", ")),
         What::Unsubscribe { topics } => format!("unsubscribe({})", topics.join(", ")),
-        What::OtherCommand { name } => format!("{name}()"),
+        What::Request { kind, .. } => format!("request({kind})"),
+        What::SetChannelToken { topic, given } => {
+            format!("set_channel_token({topic}, {})", if *given { "a token" } else { "none" })
+        }
         What::Opened { socket } => format!("socket {socket} is open"),
         What::Frame { socket, len, heard, .. } => format!("socket {socket} ← {}, {len} bytes", came(heard.as_ref())),
         What::Closed { socket, code } => format!("socket {socket} closed by the server with {code}"),
         What::Failed { socket, status: Some(status) } => format!("socket {socket} failed with HTTP {status}"),
         What::Failed { socket, status: None } => format!("socket {socket} failed"),
-        What::Token { answer } => match answer {
+        What::Token { answer, .. } => match answer {
             TokenAnswer::Given => "the provider gave a token".into(),
             TokenAnswer::None => "the provider gave no token".into(),
             TokenAnswer::Failed => "the token provider failed".into(),
@@ -88,9 +99,10 @@ fn describe(what: &What) -> String {
         What::ReadsPaused { paused } => format!("reading {}", if *paused { "stopped" } else { "goes on" }),
         What::Network { hint } => format!("the host says: {hint}"),
         What::Woke => "woken".into(),
+        What::Clock { wall } => format!("the civil clock shows {}", WallTime::from_unix_ms(*wall)),
         What::OtherInput { name } => format!("input {name}"),
         What::Timer { name } => format!("timer {name}"),
-        What::FetchToken { renew } => format!("ask for a {}token", if *renew { "fresh " } else { "" }),
+        What::FetchToken { renew, .. } => format!("ask for a {}token", if *renew { "fresh " } else { "" }),
         What::Open { socket, url, .. } => format!("dial {url} as socket {socket}"),
         What::Write { socket, len, sealed, head, .. } => {
             let what = head.as_ref().map_or_else(|| "frame".to_owned(), message);

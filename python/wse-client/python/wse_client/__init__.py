@@ -23,14 +23,16 @@ from .errors import (
     WSETimeoutError,
     WSEUsageError,
 )
+from .metrics import Diagnostics, Metrics
 from .options import ConnectOptions
-from .types import ConnectionState, Metrics, ServerInfo, Subscription
+from .types import ConnectionState, ServerInfo, Subscription
 
 __all__ = [
     "AsyncWSEClient",
     "ConnectOptions",
     "Connecting",
     "ConnectionState",
+    "Diagnostics",
     "Metrics",
     "ServerInfo",
     "Subscription",

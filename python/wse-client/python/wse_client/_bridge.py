@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import _core
-from .errors import WSEConnectionError, WSEUsageError, _error
+from .errors import WSEConnectionError, WSEUsageError, _error, _refusal
 from .options import TokenProvider
 
 BATCH = 256
@@ -43,6 +43,7 @@ class Bridge:
         self._readers: list[asyncio.Future[None]] = []
         self._token_calls: set[asyncio.Task[None]] = set()
         self._bell: socket.socket | None = None
+        self._detached = False
         self._yielded = time.monotonic()
 
     def attach(self) -> asyncio.AbstractEventLoop:
@@ -74,8 +75,15 @@ class Bridge:
         self.core.ring_by(loop.call_soon_threadsafe, _Knock(weakref.ref(self)))
 
     async def call(self, start: Callable[[int], None]) -> Any:
-        """Starts an operation of the engine and waits for its result."""
+        """Starts an operation of the engine and waits for its result.
+
+        Raises:
+            WSEConnectionError: The client is closed.
+        """
         loop = self.attach()
+        if self._detached:
+            # Nobody would hear of the result.
+            raise WSEConnectionError("this client is closed", code="CONNECTION_CLOSED")
         operation = next(self._ids)
         future: asyncio.Future[Any] = loop.create_future()
         self._operations[operation] = future
@@ -96,6 +104,8 @@ class Bridge:
                 continue
             if kind == "ok":
                 future.set_result(value)
+            elif kind == "refused":
+                future.set_exception(_refusal(*value))
             else:
                 future.set_exception(_error(*value))
         self._wake_readers()
@@ -158,6 +168,7 @@ class Bridge:
 
     def detach(self) -> None:
         """Leaves the loop: nobody is left waiting, and the engine is not listened to any more."""
+        self._detached = True
         for task in self._token_calls:
             task.cancel()
         for future in self._operations.values():

@@ -7,17 +7,19 @@ import inspect
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, overload
 
 from ._bridge import Bridge
 from ._core import Core, WSEEvent
 from .errors import WSESubscriptionError
+from .metrics import Diagnostics, Metrics, _diagnostics, _metrics
 from .options import check_names
-from .types import ConnectionState, Metrics, ServerInfo, Subscription
+from .types import ConnectionState, ServerInfo, Subscription
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from . import requests
     from .options import ConnectOptions
 
 __all__ = ["AsyncWSEClient", "Connecting", "connect"]
@@ -127,8 +129,13 @@ class AsyncWSEClient:
 
     @property
     def metrics(self) -> Metrics:
-        """Counters since the client was made."""
-        return Metrics(**self._core.metrics())
+        """How much: counters since the client was made, and present figures."""
+        return _metrics(self._core.metrics())
+
+    @property
+    def diagnostics(self) -> Diagnostics:
+        """How and why: the connection, the network and the endpoints at this moment."""
+        return _diagnostics(self._core.diagnostics())
 
     def network_hint(self, hint: Literal["offline", "online", "address_changed", "sleep", "wake"]) -> None:
         """Tells the client what the program knows about the network or the machine.
@@ -216,6 +223,62 @@ class AsyncWSEClient:
         A server that refuses says so in a message of type ``error`` whose ``correlation_id`` is the returned id.
         """
         return await self.send(type, payload, topic)
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    @overload
+    async def request(self, type: Literal["health_check", "health_check_request"], payload: Any = ...) -> requests.HealthReport: ...
+    @overload
+    async def request(self, type: Literal["config_request"], payload: Any = ...) -> requests.ConfigReport: ...
+    @overload
+    async def request(self, type: Literal["config_update"], payload: Any = ...) -> requests.ConfigUpdateReport: ...
+    @overload
+    async def request(self, type: Literal["connection_state_request"], payload: Any = ...) -> requests.ConnectionReport: ...
+    @overload
+    async def request(self, type: Literal["sequence_stats_request"], payload: Any = ...) -> requests.SequenceReport: ...
+    @overload
+    async def request(self, type: Literal["system_status_request"], payload: Any = ...) -> requests.SystemReport: ...
+    @overload
+    async def request(self, type: Literal["debug_handlers"], payload: Any = ...) -> requests.HandlersReport: ...
+    @overload
+    async def request(self, type: Literal["encryption_request"], payload: Any = ...) -> requests.EncryptionReport: ...
+    @overload
+    async def request(self, type: Literal["sync_request"], payload: Any = ...) -> requests.SnapshotReport: ...
+    @overload
+    async def request(self, type: Literal["presence_request"], payload: Any = ...) -> requests.PresenceReport: ...
+    @overload
+    async def request(self, type: Literal["batch_message"], payload: Any = ...) -> requests.BatchReport: ...
+    @overload
+    async def request(self, type: str, payload: Any = ...) -> Any: ...
+    async def request(self, type: str, payload: Any = _NO_PAYLOAD) -> Any:
+        """Asks the server something, waits for its answer (option ``request_timeout``), and returns the payload.
+
+        ::
+
+            health = await client.request("health_check_request")
+            print(health["status"])
+
+        A question is asked once: it is not kept for the next connection.
+
+        Args:
+            type: What is asked: ``health_check``, ``config_request``, ``config_update``,
+                ``connection_state_request``, ``sequence_stats_request``, ``system_status_request``, ``debug_handlers``,
+                ``encryption_request``, ``metrics_request``, ``debug_request``, ``sync_request``, ``presence_request``
+                or ``batch_message`` (PROTOCOL.md §11); or a type of the server's application, which must then answer
+                with the question's id as ``correlation_id``.
+            payload: As for :meth:`send`. Default ``{}``.
+
+        Raises:
+            TypeError, ValueError: The payload has no form in JSON; the text says where.
+            WSETimeoutError: No answer in time.
+            WSEConnectionError: Not connected (``NOT_CONNECTED``), or the connection ended before the answer came
+                (``CONNECTION_CLOSED``): the server may have acted all the same.
+            WSERequestError: The server refused, ``code`` is its own; or the type cannot be asked.
+            WSEError: The server refused with a code that has an exception of its own.
+        """
+        question = {} if payload is _NO_PAYLOAD else payload
+        answer: WSEEvent = await self._bridge.call(lambda op: self._core.request(op, type, question))
+        return answer.payload
 
     # -- topics -------------------------------------------------------------------------------------------------------
 

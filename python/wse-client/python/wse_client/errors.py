@@ -121,3 +121,8 @@ _CLASSES: dict[str, type[WSEError]] = {
 def _error(code: str, message: str, retryable: bool) -> WSEError:
     """The error for a code of the engine; codes without a class of their own are connection trouble."""
     return _CLASSES.get(code, WSEConnectionError)(message, code=code, retryable=retryable)
+
+
+def _refusal(code: str, message: str, retryable: bool) -> WSEError:
+    """The error for a request that the server refused, with the server's own code."""
+    return _CLASSES.get(code, WSERequestError)(message or code, code=code, retryable=retryable)

@@ -7,7 +7,7 @@ from enum import Enum
 
 from ._core import WSEEvent
 
-__all__ = ["ConnectionState", "Metrics", "ServerInfo", "Subscription", "WSEEvent"]
+__all__ = ["ConnectionState", "ServerInfo", "Subscription", "WSEEvent"]
 
 
 class ConnectionState(str, Enum):
@@ -44,36 +44,6 @@ class ServerInfo:
     """Whether messages are encrypted."""
     endpoint: str
     """The address in use."""
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Counters since the client was made, and present figures."""
-
-    messages_received: int
-    """Application messages received."""
-    messages_sent: int
-    """Application messages written to a connection."""
-    bytes_received: int
-    """Bytes of all frames received."""
-    bytes_sent: int
-    """Bytes of all frames sent."""
-    frames_rejected: int
-    """Frames of the server that were refused."""
-    messages_lost: int
-    """Messages the server said it dropped."""
-    messages_dropped: int
-    """Messages of this program that were refused because the queue was full, or dropped after they were accepted."""
-    messages_waiting: int
-    """Messages of this program that wait for a connection, or for their turn."""
-    connections: int
-    """Times a connection became ready."""
-    failed_attempts: int
-    """Consecutive failed attempts."""
-    latency: float | None
-    """The last round trip, in seconds."""
-    connected_for: float | None
-    """How long the present connection has been ready, in seconds."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,3 @@
+//! What the benchmark and `wse-bench-cost` both do.
+
+pub mod cases;
