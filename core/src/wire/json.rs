@@ -101,13 +101,15 @@ pub(super) fn unescape(content: &[u8]) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Appends the text of a string's content that passed the scanner.
-pub(super) fn unescape_into(content: &[u8], out: &mut Vec<u8>) {
+/// Appends the text of a string's content that passed the scanner. Gives whether no escape names half of a surrogate
+/// pair.
+pub(super) fn unescape_into(content: &[u8], out: &mut Vec<u8>) -> bool {
     let mut rest = content;
+    let mut whole = true;
     while let Some(at) = memchr::memchr(b'\\', rest) {
         out.extend_from_slice(&rest[..at]);
         rest = &rest[at + 1..];
-        let Some((&letter, after)) = rest.split_first() else { return };
+        let Some((&letter, after)) = rest.split_first() else { return whole };
         rest = after;
         match letter {
             b'b' => out.push(8),
@@ -115,16 +117,22 @@ pub(super) fn unescape_into(content: &[u8], out: &mut Vec<u8>) {
             b'n' => out.push(b'\n'),
             b'r' => out.push(b'\r'),
             b't' => out.push(b'\t'),
-            b'u' => rest = unescape_unicode(rest, out),
+            b'u' => {
+                let (after, is_whole) = unescape_unicode(rest, out);
+                rest = after;
+                whole &= is_whole;
+            }
             other => out.push(other),
         }
     }
     out.extend_from_slice(rest);
+    whole
 }
 
-/// Reads four hex digits, and the second half of a surrogate pair where there is one.
-fn unescape_unicode<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
-    let Some((first, mut rest)) = hex4(text) else { return text };
+/// Reads four hex digits, and the second half of a surrogate pair where there is one. Gives what follows, and whether
+/// they name a character.
+fn unescape_unicode<'a>(text: &'a [u8], out: &mut Vec<u8>) -> (&'a [u8], bool) {
+    let Some((first, mut rest)) = hex4(text) else { return (text, false) };
     let mut code = first;
     if (0xD800..0xDC00).contains(&first)
         && let Some(after) = rest.strip_prefix(b"\\u")
@@ -133,9 +141,10 @@ fn unescape_unicode<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
         code = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
         rest = after;
     }
-    let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
-    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-    rest
+    let character = char::from_u32(code);
+    let written = character.unwrap_or(char::REPLACEMENT_CHARACTER);
+    out.extend_from_slice(written.encode_utf8(&mut [0; 4]).as_bytes());
+    (rest, character.is_some())
 }
 
 fn hex4(text: &[u8]) -> Option<(u32, &[u8])> {

@@ -8,6 +8,7 @@
 //! Both dialects are read always; the prefix form is written.
 
 pub(crate) mod batch;
+mod canonical;
 mod compress;
 pub(crate) mod control;
 mod decode;
@@ -19,6 +20,7 @@ mod message;
 mod msgpack;
 mod number;
 
+pub(crate) use canonical::canonical;
 pub use compress::{compress, inflate};
 #[doc(hidden)]
 pub use decode::scan;

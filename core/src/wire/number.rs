@@ -34,6 +34,46 @@ pub(super) fn write(number: f64, out: &mut Vec<u8>) {
     out.extend_from_slice(ryu::Buffer::new().format_finite(number).as_bytes());
 }
 
+/// Appends a finite double as Python's `repr` does: the same digits, with an exponent from 1e16 on and below 1e-4. It
+/// has a sign and at least two digits: `1e+16`, `1e-07`.
+pub(super) fn write_as_python(number: f64, out: &mut String) {
+    let mut buffer = ryu::Buffer::new();
+    let text = buffer.format_finite(number.abs());
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = [integer, fraction].concat();
+    let digits = all.trim_start_matches('0');
+    let leading_zeros = (all.len() - digits.len()) as i32;
+    let digits = digits.trim_end_matches('0');
+    // Of the first digit.
+    let exponent = exponent_of(exponent) + integer.len() as i32 - 1 - leading_zeros;
+    if number.is_sign_negative() {
+        out.push('-');
+    }
+    match exponent {
+        _ if digits.is_empty() => out.push_str("0.0"),
+        -4..0 => {
+            out.push_str("0.");
+            (exponent..-1).for_each(|_| out.push('0'));
+            out.push_str(digits);
+        }
+        0..16 => {
+            let (before, after) = digits.split_at(digits.len().min(exponent as usize + 1));
+            out.push_str(before);
+            (before.len()..exponent as usize + 1).for_each(|_| out.push('0'));
+            out.push('.');
+            out.push_str(if after.is_empty() { "0" } else { after });
+        }
+        _ => {
+            let (before, after) = digits.split_at(1);
+            out.push_str(before);
+            out.push_str(if after.is_empty() { "" } else { "." });
+            out.push_str(after);
+            out.push_str(&format!("e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.unsigned_abs()));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +141,9 @@ mod tests {
             prop_assert_eq!(parse(&text).to_bits(), bits);
             prop_assert_eq!(text.parse::<f64>().expect("a number").to_bits(), bits);
             prop_assert!(text.contains(['.', 'e']), "{}", text);
+            let mut python = String::new();
+            write_as_python(number, &mut python);
+            prop_assert_eq!(parse(&python).to_bits(), bits);
         }
 
         #[test]
