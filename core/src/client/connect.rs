@@ -23,6 +23,7 @@ use crate::{
 use super::{
     Action, Client, Disconnect, Event, Fault, Input, Output, RequestId, ServerInfo, Timer,
     lifecycle::{Cause, Phase, Rest},
+    metrics::whole_millis,
 };
 
 /// How long a server that answers but never says `server_ready` is waited for.
@@ -406,20 +407,20 @@ impl Client {
 
     pub(super) fn on_ready_timeout(&mut self, now: Moment) {
         let timeout = self.config.timeouts.ready;
-        self.drop_link(Code::Timeout, &format!("the server was not ready within {timeout:?}"), now);
+        self.drop_link(Code::Timeout, &format!("the server was not ready within {}ms", whole_millis(timeout)), now);
     }
 
     pub(super) fn on_dial_timeout(&mut self, now: Moment) {
         let timeout = self.config.timeouts.connect;
         match self.phase() {
             Phase::FetchingToken { .. } => {
-                let detail = format!("the token provider did not answer within {timeout:?}");
+                let detail = format!("the token provider did not answer within {}ms", whole_millis(timeout));
                 self.attempt_failed(Cause::TimedOut, Code::TokenProviderFailed, None, detail, now);
             }
             Phase::Opening { socket } => {
                 let close = Close::new(close::GOING_AWAY, "connect timeout");
                 self.outputs.push_back(Output::Act(Action::Close { socket, close }));
-                let detail = format!("no connection within {timeout:?}");
+                let detail = format!("no connection within {}ms", whole_millis(timeout));
                 self.attempt_failed(Cause::TimedOut, Code::Timeout, None, detail, now);
             }
             Phase::Resting(_) | Phase::Greeting | Phase::Ready { .. } | Phase::Waiting => {}

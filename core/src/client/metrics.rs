@@ -605,6 +605,6 @@ pub(super) fn millis(length: Duration) -> f64 {
     length.as_secs_f64() * 1000.0
 }
 
-fn whole_millis(length: Duration) -> u64 {
+pub(super) fn whole_millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }

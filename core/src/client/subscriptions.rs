@@ -34,7 +34,7 @@ const FINAL: [Code; 6] = [
 pub(super) struct Subscriptions {
     wanted: Vec<String>,
     /// Tokens for single topics, sent with each request about them.
-    tokens: BTreeMap<String, Secret>,
+    tokens: Vec<(String, Secret)>,
     pending: VecDeque<Pending>,
     /// Topics of requests on the present connection that got no answer in time, with the message that asked. An
     /// answer may still come; each topic is wanted, which bounds them.
@@ -245,10 +245,11 @@ impl Pending {
 
     /// Those of the messages for all topics that carry this request too.
     fn share_of(&self, parts: &[Part]) -> Vec<Part> {
-        let own: BTreeSet<&String> = self.topics.iter().collect();
+        let mut own = BTreeSet::new();
+        own.extend(self.topics.iter().cloned());
         let share = |part: &Part| Part {
             id: part.id.clone(),
-            topics: part.topics.iter().filter(|name| own.contains(name)).cloned().collect(),
+            topics: part.topics.iter().filter(|name| own.contains(*name)).cloned().collect(),
         };
         let mut shares: Vec<Part> = parts.iter().map(share).collect();
         // One whose topics are not wanted any more ends with the first answer.
@@ -319,13 +320,15 @@ impl Client {
         let limit = self.config.limits.max_topics;
         let tokens = &mut self.subscriptions.tokens;
         let Some(token) = token else {
-            tokens.remove(topic);
+            tokens.retain(|(known, _)| known != topic);
             return Ok(());
         };
-        if tokens.len() >= limit && !tokens.contains_key(topic) {
-            return Err(SubscribeError::TooMany { limit });
+        let full = tokens.len() >= limit;
+        match tokens.iter_mut().find(|(known, _)| known == topic) {
+            Some((_, old)) => *old = token,
+            None if full => return Err(SubscribeError::TooMany { limit }),
+            None => tokens.push((topic.to_owned(), token)),
         }
-        tokens.insert(topic.to_owned(), token);
         Ok(())
     }
 

@@ -75,10 +75,12 @@ pub struct SigningConfig {
 impl SigningConfig {
     /// The defaults, with this key.
     pub fn new(key: Secret) -> Self {
+        let mut kinds = BTreeSet::new();
+        kinds.insert("priority_message".to_owned());
         Self {
             key,
             form: SigningForm::default(),
-            kinds: BTreeSet::from(["priority_message".to_owned()]),
+            kinds,
             publications: true,
             verification: Verification::default(),
             max_skew: Duration::from_secs(5 * 60),
