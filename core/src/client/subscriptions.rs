@@ -161,11 +161,13 @@ impl Subscriptions {
     }
 
     /// The message that an answer belongs to: the one that it names, or else that of the oldest sent request of its
-    /// kind. With `exact`, a name that is not known belongs to none.
+    /// kind. One that names a request whose time is over belongs to none; with `exact`, neither does any other name that
+    /// is not known.
     fn answered(&self, id: Option<&str>, action: Option<&str>, exact: bool) -> Option<String> {
         let known = id.filter(|id| self.pending.iter().any(|pending| pending.is_asked_by(id)));
         known.map(str::to_owned).or_else(|| {
-            if exact && id.is_some() {
+            let is_overdue = |id: &str| self.overdue.values().any(|asked| asked == id);
+            if id.is_some_and(|id| exact || is_overdue(id)) {
                 return None;
             }
             let oldest = self.pending.iter().find(|pending| {
@@ -404,7 +406,9 @@ impl Client {
         let exact = self.link.as_ref().is_some_and(|link| link.full_duplex);
         let asked = self.subscriptions.answered(message.correlation_id(), answer.action.as_deref(), exact);
         if let Some(id) = asked {
-            self.on_answer(&id, true, |_| refused.clone());
+            // A name that it did not ask for was refused to another one.
+            let of_it = |part: &Part| refused.iter().filter(|(name, _)| part.topics.contains(name)).cloned().collect();
+            self.on_answer(&id, true, of_it);
         }
         self.on_late_refusal(message.correlation_id(), &refused);
         self.arm_subscription_timer();

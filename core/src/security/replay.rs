@@ -34,7 +34,8 @@ impl ReplayWindow {
             return false;
         }
         while self.seen.first().is_some_and(|first| stamp_of(first) < oldest) {
-            self.seen.pop_first();
+            // Also when the clock is set back, what was forgotten is not fresh.
+            self.floor = self.seen.pop_first().map(|first| stamp_of(&first));
         }
         if !self.seen.insert(seen(stamp_ms, nonce)) {
             return false;
@@ -43,6 +44,11 @@ impl ReplayWindow {
             self.floor = self.seen.pop_first().as_deref().map(stamp_of);
         }
         true
+    }
+
+    /// Nonces that are remembered; at most 10,000.
+    pub fn held(&self) -> usize {
+        self.seen.len()
     }
 }
 
@@ -85,6 +91,17 @@ mod tests {
             assert_eq!(window.accept(stamp, "a", NOW), fresh, "{stamp}");
         }
         assert!(!window.accept(NOW, &"a".repeat(MAX_NONCE + 1), NOW));
+    }
+
+    #[test]
+    fn what_was_forgotten_stays_refused_when_the_clock_is_set_back() {
+        let mut window = window();
+        assert!(window.accept(NOW, "a", NOW));
+        let later = NOW + SKEW + 1;
+        assert!(window.accept(later, "b", later));
+        assert_eq!(window.held(), 1, "the first is too old to be remembered");
+        assert!(!window.accept(NOW, "a", NOW + 1));
+        assert!(window.accept(NOW + 1, "c", NOW + 1), "what is younger counts");
     }
 
     #[test]

@@ -169,6 +169,11 @@ impl Signing {
         self.binding = None;
     }
 
+    /// Nonces that are remembered: [`ReplayWindow::held`].
+    pub fn held(&self) -> usize {
+        self.window.held()
+    }
+
     /// Whether a message of this end is to be signed.
     pub fn selects(&self, subject: Subject<'_>) -> bool {
         self.is_selected(subject, self.role)
