@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use wse_client_core::{client::Outgoing, error::Code, io::Close, server::Identity, wire::Message};
 
-use crate::{hub::Link, memory::Pressure, server::Server};
+use crate::{hub::Link, server::Server};
 
 /// The application behind the server. Messages of clients that name no topic come here.
 ///
@@ -136,9 +136,10 @@ impl ConnectionHandle {
     /// [`SendRefused`]; the message was not queued then.
     pub fn send(&self, message: Outgoing) -> Result<(), SendRefused> {
         let checked = message.check(self.server.limits()).map_err(|why| SendRefused::Invalid { why: why.to_string() });
-        let sent = match self.server.pressure() {
-            Pressure::Full => Err(SendRefused::OutOfMemory),
-            _ => checked.and_then(|()| self.link.send(message)),
+        let sent = if self.server.must_refuse() {
+            Err(SendRefused::OutOfMemory)
+        } else {
+            checked.and_then(|()| self.link.send(message))
         };
         if sent.is_err() {
             self.server.counters().sends_refused.one();

@@ -344,12 +344,7 @@ impl Server {
         let result = self.try_publish(topic, message);
         match &result {
             Ok(_) => self.inner.counters.messages_published.one(),
-            Err(error) => {
-                self.inner.counters.publishes_refused.one();
-                if matches!(error, PublishError::OutOfMemory) {
-                    self.inner.counters.refused_memory.one();
-                }
-            }
+            Err(_) => self.inner.counters.publishes_refused.one(),
         }
         result
     }
@@ -364,7 +359,7 @@ impl Server {
         if size > limit {
             return Err(PublishError::Invalid(SendError::TooLarge { size, limit }));
         }
-        if self.pressure() == Pressure::Full {
+        if self.must_refuse() {
             return Err(PublishError::OutOfMemory);
         }
         let wall = clock::wall();

@@ -37,7 +37,8 @@ fn the_file_of_settings_can_be_used() {
 fn variables_of_unit_and_container_are_settings() {
     for name in ["wse-server.service", "Dockerfile"] {
         let text = file(name);
-        let code: String = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join("\n");
+        let code: String =
+            text.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join("\n");
         let words = code.split(|character: char| !(character == '_' || character.is_ascii_alphanumeric()));
         let variables: Vec<_> = words.filter(|word| word.starts_with(PREFIX)).collect();
         assert!(!variables.is_empty(), "{name}");
