@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use wse_client_core::{client::Outgoing, error::Code, io::Close, server::Identity, wire::Message};
 
-use crate::{hub::Link, memory::Pressure, server::Server};
+use crate::{hub::Link, server::Server};
 
 /// The application behind the server. Messages of clients that name no topic come here.
 ///
@@ -138,13 +138,14 @@ impl ConnectionHandle {
     pub fn send(&self, message: Outgoing) -> Result<(), SendRefused> {
         let checked = message.check(self.server.limits()).map_err(|why| SendRefused::Invalid { why: why.to_string() });
         let priority = message.priority;
-        let sent = match self.server.pressure() {
-            Pressure::Full => Err(SendRefused::OutOfMemory),
-            _ => checked.and_then(|()| self.link.send(message)),
+        let sent = if self.server.must_refuse() {
+            Err(SendRefused::OutOfMemory)
+        } else {
+            checked.and_then(|()| self.link.send(message))
         };
         if let Err(refused) = &sent {
             self.server.counters().sends_refused.one();
-            if matches!(refused, SendRefused::QueueFull { .. }) {
+            if matches!(refused, SendRefused::QueueFull { .. } | SendRefused::OutOfMemory) {
                 self.server.metrics().dropped(priority, 1);
             }
         }

@@ -4,32 +4,36 @@
 //! 2. At 90 % of [`Config::memory_budget`](crate::Config::memory_budget) nobody new comes in (1013, `SERVER_FULL`).
 //! 3. At 100 % publications and messages to single connections are refused (`SERVER_FULL`): their senders are told, and
 //!    can wait.
-//! 4. As long as that lasts, once a second the connections with the longest queues are closed (1013, `SLOW_CONSUMER`) until
+//! 4. As long as something is refused, once a second the connections with the longest queues are closed (1013, `SLOW_CONSUMER`) until
 //!    90 % are left.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use crate::{hub::Link, server::Server};
 
 /// Bytes in queues of single connections: what the application sent them, and what their sockets have not taken.
 #[derive(Debug, Default)]
-pub(crate) struct QueueBytes(AtomicUsize);
+pub(crate) struct QueueBytes {
+    held: AtomicUsize,
+    /// Something was refused since the last look.
+    refused: AtomicBool,
+}
 
 impl QueueBytes {
     /// A queue that held `before` bytes holds `after`.
     pub(crate) fn settle(&self, before: usize, after: usize) {
         if after >= before {
-            self.0.fetch_add(after - before, Ordering::Relaxed);
+            self.held.fetch_add(after - before, Ordering::Relaxed);
         } else {
-            self.0.fetch_sub(before - after, Ordering::Relaxed);
+            self.held.fetch_sub(before - after, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn held(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.held.load(Ordering::Relaxed)
     }
 }
 
@@ -65,6 +69,16 @@ impl Server {
         pressure(self.memory_held(), self.config().memory_budget)
     }
 
+    /// Whether a message must be refused for want of memory; counted, and remembered for [`Server::relieve`].
+    pub(crate) fn must_refuse(&self) -> bool {
+        let full = self.pressure() == Pressure::Full;
+        if full {
+            self.counters().refused_memory.one();
+            self.queue_bytes().refused.store(true, Ordering::Relaxed);
+        }
+        full
+    }
+
     /// Bytes that messages hold: rings, histories and snapshots of topics, and queues of connections.
     pub fn memory_held(&self) -> usize {
         self.hub().held_bytes() + self.queue_bytes().held()
@@ -72,7 +86,7 @@ impl Server {
 
     /// Closes the connections with the longest queues, when nothing else has helped.
     pub(crate) fn relieve(&self) {
-        if self.pressure() < Pressure::Full {
+        if !self.queue_bytes().refused.swap(false, Ordering::Relaxed) {
             return;
         }
         let mut excess = self.memory_held().saturating_sub(high(self.config().memory_budget));

@@ -356,9 +356,6 @@ impl Server {
             Err(error) => {
                 self.counters().publishes_refused.one();
                 tracing::debug!(topic, code = %error.code(), "publication refused");
-                if matches!(error, PublishError::OutOfMemory) {
-                    self.counters().refused_memory.one();
-                }
             }
         }
         result
@@ -374,7 +371,7 @@ impl Server {
         if size > limit {
             return Err(PublishError::Invalid(SendError::TooLarge { size, limit }));
         }
-        if self.pressure() == Pressure::Full {
+        if self.must_refuse() {
             return Err(PublishError::OutOfMemory);
         }
         let wall = clock::wall();

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Answer, Client, PATIENCE, Raw, Running, code, http, open, payload};
+use common::{Answer, Client, PATIENCE, Raw, Running, code, http as request, open, payload};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use wse_server::{Code, Config, ConnectionHandle, Handler, Message, Outgoing, Payload, SendRefused};
+use wse_server::{Carried, Code, Config, ConnectionHandle, Handler, Message, Outgoing, Payload, SendRefused};
 
 async fn from_address(running: &Running, address: &str) -> Client {
     let mut request = running.url("").into_client_request().expect("a request");
@@ -67,7 +67,7 @@ async fn sockets_that_say_nothing_are_bounded_and_time_out() {
     for stream in &mut silent {
         ends(stream).await;
     }
-    assert_eq!(http(running.addr(), "GET", "/wse/ready", &[], b"").await.status, 200, "there is room again");
+    assert_eq!(request(running.addr(), "GET", "/wse/ready", &[], b"").await.status, 200, "there is room again");
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ impl Handler for Handles {
 }
 
 async fn publish_over_http(running: &Running) -> Answer {
-    http(running.addr(), "POST", "/wse/publish", &[], br#"{"topic":"t","type":"k"}"#).await
+    request(running.addr(), "POST", "/wse/publish", &[], br#"{"topic":"t","type":"k"}"#).await
 }
 
 #[tokio::test]
@@ -187,28 +187,34 @@ async fn short_memory_refuses_what_is_new_and_then_closes_the_longest_queue() {
     let handles = Handles::default();
     let running = Running::with_handler(config, handles.clone()).await;
     let mut other = running.subscriber("", &["t"]).await;
-    let mut stuck = running.ready_client("?compression=false").await;
+    // Carried by nobody, so that nothing of its queue goes anywhere.
+    let mut stuck = running.server.attach(&http::HeaderMap::new(), "compression=false", None);
     let handle = handles.0.lock().expect("no panic").last().expect("the second client").clone();
     let large = Payload::new(&"x".repeat(60 << 10)).expect("plain JSON");
     let refused = (0..10_000).find_map(|_| handle.send(Outgoing::new("large", large.clone())).err());
     assert_eq!(refused, Some(SendRefused::OutOfMemory));
+    assert!(running.server.memory_held() >= 8 << 20);
 
     let error = running.server.publish("t", Outgoing::new("k", Payload::EMPTY)).expect_err("refused");
     assert_eq!(error.code(), Code::ServerFull);
     assert_eq!(publish_over_http(&running).await.error(), (503, "SERVER_FULL".into()));
     let (code, closed) = running.client("").await.error_and_close().await;
     assert_eq!((&*code, closed.code), ("SERVER_FULL", 1013));
-    assert!(running.server.memory_held() >= 8 << 20);
 
-    timeout(PATIENCE, async {
-        while running.server.memory_held() > 1 << 20 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    // A reader that is slower than what comes for it: it stays full, until it is told to go.
+    let close = timeout(PATIENCE, async {
+        loop {
+            while handle.send(Outgoing::new("large", large.clone())).is_ok() {}
+            match stuck.take() {
+                Some(Carried::Close(close)) => return close,
+                Some(Carried::Frame(_)) | None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
         }
-    })
-    .await
-    .expect("freed in time");
+    });
+    let close = close.await.expect("told to go in time");
+    assert_eq!((close.code, &*close.reason), (1013, "SLOW_CONSUMER"));
     assert_eq!(running.server.stats().slow_consumers, 1);
-    assert_eq!(stuck.closed().await.reason, "SLOW_CONSUMER");
+    assert!(running.server.memory_held() < 1 << 20, "freed at once");
     assert_eq!(publish_over_http(&running).await.status, 200);
     assert_eq!(other.message().await.kind(), "k", "others are not touched");
     running.ready_client("").await;
