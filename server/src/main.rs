@@ -62,13 +62,14 @@ async fn check_config(effective: Effective) -> anyhow::Result<ExitCode> {
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     files::raise_limit(config.max_connections.saturating_add(config.max_handshakes));
     let server = Server::builder(config).bind().await?;
+    // Before anybody can know that the server runs, or a signal that comes at once would kill it.
+    let mut signals = Signals::new()?;
     announce(&server);
     tokio::spawn(reload_on_hangup(server.clone(), signal(SignalKind::hangup())?));
     let serving = tokio::spawn({
         let server = server.clone();
         async move { server.serve().await }
     });
-    let mut signals = Signals::new()?;
     signals.next().await;
     tracing::info!("draining; a second signal stops at once");
     let (cut, impatient) = tokio::select! {
