@@ -126,14 +126,16 @@ impl InboundRate {
 impl Peer {
     /// Counts a frame, before anything else is done with it. False when the client's connection ends for it.
     pub(super) fn count_frame(&mut self, now: Moment) -> bool {
+        if self.over {
+            return false;
+        }
         let Some(rate) = &mut self.inbound_rate else { return true };
         if rate.patience.take(now) {
             return true;
         }
         let pause = Pause { retry_after: rate.recovery(), rate: rate.rate() };
+        self.note_too_fast("far over the rate");
         self.send_pause("too many messages for too long", false, pause, None, now);
-        let detail = "far over the rate".to_owned();
-        self.outputs.push_back(Output::Emit(Event::Rejected(DecodeError { code: Code::RateLimited, detail })));
         self.close(Close::new(close::RATE_LIMITED, Code::RateLimited.as_str()), now);
         false
     }
@@ -148,10 +150,15 @@ impl Peer {
             return true;
         }
         let pause = Pause { retry_after: rate.retry_after(now), rate: rate.rate() };
+        self.note_too_fast("over the rate");
         self.send_pause("too many messages: this one was refused", true, pause, id, now);
-        let detail = "over the rate".to_owned();
-        self.outputs.push_back(Output::Emit(Event::Rejected(DecodeError { code: Code::RateLimited, detail })));
         self.count_frame(now);
         false
+    }
+
+    /// Goes out before the client is told: that may end the connection, and nothing is told behind its end.
+    fn note_too_fast(&mut self, detail: &str) {
+        let error = DecodeError { code: Code::RateLimited, detail: detail.to_owned() };
+        self.outputs.push_back(Output::Emit(Event::Rejected(error)));
     }
 }

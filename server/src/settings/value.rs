@@ -122,14 +122,18 @@ impl Form<Secret> for Plain {
     }
 }
 
-/// Several texts, separated by commas.
-impl Form<Vec<String>> for Plain {
-    fn parse(text: &str) -> Result<Vec<String>, String> {
-        Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+/// Several values, separated by commas.
+impl<T> Form<Vec<T>> for Plain
+where
+    Self: Form<T>,
+{
+    fn parse(text: &str) -> Result<Vec<T>, String> {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        items.map(<Self as Form<T>>::parse).collect()
     }
 
-    fn show(value: &Vec<String>) -> Option<String> {
-        let items: Vec<_> = value.iter().map(|item| quoted(item)).collect();
+    fn show(value: &Vec<T>) -> Option<String> {
+        let items: Vec<_> = value.iter().filter_map(<Self as Form<T>>::show).collect();
         Some(format!("[{}]", items.join(", ")))
     }
 }
