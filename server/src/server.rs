@@ -44,7 +44,7 @@ use crate::{
 /// Sockets beyond the WebSocket connections: HTTP requests, handshakes, and clients that are being refused.
 const SPARE_SOCKETS: usize = 1024;
 
-/// How often publications that everyone has read, and unused topics, are let go.
+/// How often publications that everyone has read, and unused topics, are let go, and files of keys are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Pause after a failure to accept that concerns the whole server.
@@ -146,10 +146,11 @@ impl ServerBuilder {
     pub async fn bind(self) -> Result<Server, StartError> {
         let config = self.config;
         config.check().map_err(StartError::Config)?;
+        let auth = Authenticator::new(&config).map_err(StartError::Config)?;
         let addresses = resolve(&config).await?;
         let exposed = addresses.iter().find(|address| !is_loopback(address.ip()));
         match exposed {
-            Some(address) if config.jwt_secret.is_none() && !config.allow_open => {
+            Some(address) if config.is_open() && !config.allow_open => {
                 return Err(StartError::OpenToOthers { address: *address });
             }
             _ => {}
@@ -157,7 +158,7 @@ impl ServerBuilder {
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        Ok(Server::new(config, self.handler, listener, addr))
+        Ok(Server::new(config, auth, self.handler, listener, addr))
     }
 }
 
@@ -187,7 +188,13 @@ impl Server {
         ServerBuilder { config, handler: Box::new(PublishToUserTopic) }
     }
 
-    fn new(config: Config, handler: Box<dyn Handler>, listener: TcpListener, addr: SocketAddr) -> Self {
+    fn new(
+        config: Config,
+        auth: Authenticator,
+        handler: Box<dyn Handler>,
+        listener: TcpListener,
+        addr: SocketAddr,
+    ) -> Self {
         let bounds = HubBounds {
             ring: RingBounds {
                 count: config.ring_messages,
@@ -207,7 +214,7 @@ impl Server {
             bus: Box::new(MemoryBus::new(Arc::clone(&hub))),
             hub,
             handler,
-            auth: Authenticator::new(&config),
+            auth,
             counters: Counters::default(),
             links: Mutex::default(),
             next_number: AtomicU64::new(1),
@@ -240,7 +247,10 @@ impl Server {
         loop {
             tokio::select! {
                 () = &mut stopped => return Ok(()),
-                _ = sweep.tick() => self.inner.hub.sweep(self.now()),
+                _ = sweep.tick() => {
+                    self.inner.hub.sweep(self.now());
+                    self.inner.auth.refresh_keys(&self.inner.config);
+                }
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => listen::spawn(self, stream, &routes),
                     Err(error) if is_about_one_client(&error) => tracing::debug!(%error, "client left early"),
@@ -325,6 +335,16 @@ impl Server {
         let _all = self.inner.sockets.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
     }
 
+    /// Reads the files of [`Config::jwt_keys`] anew, for tokens that come from now on; whoever is connected stays so.
+    /// Answers how many keys are valid. While [`Server::serve`] runs, it does so by itself about a second after a file
+    /// has changed.
+    ///
+    /// # Errors
+    /// The file that cannot be used; the keys stay as they were then.
+    pub fn reload_token_keys(&self) -> Result<usize, ConfigError> {
+        self.inner.auth.reload_keys(&self.inner.config)
+    }
+
     /// Counters since the start.
     pub fn stats(&self) -> Stats {
         self.inner.counters.read()
@@ -345,9 +365,9 @@ impl Server {
         &self.inner.config
     }
 
-    /// Whether everyone may connect, subscribe and publish: there is no secret.
+    /// Whether everyone may connect, subscribe and publish: there is no key for tokens.
     pub fn is_open(&self) -> bool {
-        self.inner.config.jwt_secret.is_none()
+        self.inner.config.is_open()
     }
 
     /// Whether only programs on this machine can connect.
@@ -536,8 +556,8 @@ pub enum StartError {
     Config(ConfigError),
     /// An open server on an address that others can reach.
     #[error(
-        "refusing to run without a JWT secret on {address}, where others can reach it: set --jwt-secret \
-         (WSE_JWT_SECRET), or --host 127.0.0.1, or --allow-open if everyone may read and write everything"
+        "refusing to run without a key for tokens on {address}, where others can reach it: set --jwt-secret \
+         (WSE_JWT_SECRET) or --jwt-keys, or --host 127.0.0.1, or --allow-open if everyone may read and write everything"
     )]
     OpenToOthers {
         /// The address.
