@@ -98,6 +98,8 @@ struct Inner {
     sockets: Arc<Semaphore>,
     stopping: AtomicBool,
     stop: watch::Sender<bool>,
+    #[cfg(feature = "echo")]
+    echo: AtomicBool,
 }
 
 /// A place among the connections; given back on drop.
@@ -123,6 +125,8 @@ impl Drop for Seat {
 pub struct ServerBuilder {
     config: Config,
     handler: Box<dyn Handler>,
+    #[cfg(feature = "echo")]
+    echo: bool,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -136,6 +140,15 @@ impl ServerBuilder {
     #[must_use]
     pub fn handler(mut self, handler: impl Handler) -> Self {
         self.handler = Box::new(handler);
+        self
+    }
+
+    /// Makes every connection a bare WebSocket that sends each message back as it came. For conformance tests of what is below
+    /// our protocol: frames, fragments, pings and the closing handshake.
+    #[cfg(feature = "echo")]
+    #[must_use]
+    pub fn echo(mut self) -> Self {
+        self.echo = true;
         self
     }
 
@@ -158,7 +171,10 @@ impl ServerBuilder {
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        Ok(Server::new(config, auth, self.handler, listener, addr))
+        let server = Server::new(config, auth, self.handler, listener, addr);
+        #[cfg(feature = "echo")]
+        server.inner.echo.store(self.echo, Ordering::Relaxed);
+        Ok(server)
     }
 }
 
@@ -185,7 +201,12 @@ async fn resolve(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
 impl Server {
     /// Starts from settings; see [`ServerBuilder`].
     pub fn builder(config: Config) -> ServerBuilder {
-        ServerBuilder { config, handler: Box::new(PublishToUserTopic) }
+        ServerBuilder {
+            config,
+            handler: Box::new(PublishToUserTopic),
+            #[cfg(feature = "echo")]
+            echo: false,
+        }
     }
 
     fn new(
@@ -222,6 +243,8 @@ impl Server {
             sockets: Arc::new(Semaphore::new(config.max_connections.saturating_add(SPARE_SOCKETS).min(MAX_SOCKETS))),
             stopping: AtomicBool::new(false),
             stop: watch::Sender::new(false),
+            #[cfg(feature = "echo")]
+            echo: AtomicBool::new(false),
             config,
         };
         Self { inner: Arc::new(inner) }
@@ -411,6 +434,19 @@ impl Server {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.inner.peer_config.limits
+    }
+
+    /// Whether messages go back as they came, see [`ServerBuilder::echo`].
+    #[cfg(feature = "echo")]
+    pub(crate) fn echoes(&self) -> bool {
+        self.inner.echo.load(Ordering::Relaxed)
+    }
+
+    /// Without the feature no connection does.
+    #[cfg(not(feature = "echo"))]
+    #[expect(clippy::unused_self, reason = "the same call as with the feature")]
+    pub(crate) const fn echoes(&self) -> bool {
+        false
     }
 
     pub(crate) fn next_number(&self) -> u64 {
