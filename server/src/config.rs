@@ -299,6 +299,7 @@ mod tests {
     fn secrets_are_not_printed() {
         let config = Config {
             jwt_secret: Some("very-secret".into()),
+            jwt_previous_secret: Some("very-secret-before".into()),
             api_key: Some("very-secret-too".into()),
             ..Config::default()
         };

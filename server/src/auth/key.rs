@@ -1,6 +1,8 @@
 //! Keys that tokens are checked with, each for one algorithm.
 
-use ring::{agreement, hmac, rand::SystemRandom, signature};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use ring::{agreement, rand::SystemRandom, signature};
+use sha2::Sha256;
 
 /// How a token is signed. Source: RFC 7518 §3.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +58,8 @@ pub(super) struct Key {
 }
 
 enum Material {
-    Hmac(hmac::Key),
+    /// Of a crate that wipes its keys, which the other one does not.
+    Hmac(Box<Hmac<Sha256>>),
     Rsa(signature::RsaPublicKeyComponents<Vec<u8>>),
     P256(Vec<u8>),
 }
@@ -66,7 +69,8 @@ impl Key {
         if secret.len() < MIN_SECRET {
             return Err(UnusableKey::ShortSecret(secret.len()));
         }
-        Ok(Self { kid, material: Material::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret)) })
+        let mac = Hmac::new_from_slice(secret).expect("HMAC takes keys of any length");
+        Ok(Self { kid, material: Material::Hmac(Box::new(mac)) })
     }
 
     /// Modulus and exponent, big-endian; leading zeros are allowed.
@@ -107,7 +111,7 @@ impl Key {
     /// Whether `signature` is this key's under `message`.
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.material {
-            Material::Hmac(key) => hmac::verify(key, message, signature).is_ok(),
+            Material::Hmac(key) => Hmac::clone(key).chain_update(message).verify_slice(signature).is_ok(),
             Material::Rsa(key) => key.verify(&signature::RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok(),
             Material::P256(point) => signature::UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point)
                 .verify(message, signature)

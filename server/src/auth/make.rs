@@ -3,14 +3,15 @@
 use std::{fmt, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use ring::{
-    hmac,
     rand::SystemRandom,
     rsa,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256},
 };
 use rustls_pki_types::pem::{self, SectionKind};
 use serde::Serialize;
+use sha2::Sha256;
 use wse_client_core::{config::ConfigError, security::Secret, topic::Acl};
 use zeroize::Zeroizing;
 
@@ -112,9 +113,9 @@ pub struct TokenKey {
 }
 
 enum Material {
-    Hmac(hmac::Key),
+    Hmac(Box<Hmac<Sha256>>),
     Rsa(Box<rsa::KeyPair>),
-    P256(EcdsaKeyPair),
+    P256(Box<EcdsaKeyPair>),
 }
 
 impl TokenKey {
@@ -124,7 +125,8 @@ impl TokenKey {
     /// [`TokenError::Secret`].
     pub fn from_secret(secret: &Secret) -> Result<Self, TokenError> {
         check_secret("jwt_secret", secret).map_err(TokenError::Secret)?;
-        Ok(Material::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes())).into())
+        let mac = Hmac::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes keys of any length");
+        Ok(Material::Hmac(Box::new(mac)).into())
     }
 
     /// The first private key of a PEM text: RSA for RS256, P-256 for ES256, in the forms `PRIVATE KEY`, `RSA PRIVATE KEY`
@@ -200,7 +202,7 @@ impl TokenKey {
     fn signature(&self, message: &[u8]) -> Result<Vec<u8>, TokenError> {
         let random = SystemRandom::new();
         match &self.material {
-            Material::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+            Material::Hmac(key) => Ok(Hmac::clone(key).chain_update(message).finalize().into_bytes().to_vec()),
             Material::Rsa(key) => {
                 let mut signature = vec![0; key.public().modulus_len()];
                 let signed = key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature);
@@ -231,7 +233,9 @@ fn rsa_from<E>(key: Result<rsa::KeyPair, E>) -> Option<Material> {
 }
 
 fn p256_from(pkcs8: &[u8]) -> Option<Material> {
-    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &SystemRandom::new()).ok().map(Material::P256)
+    EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &SystemRandom::new())
+        .ok()
+        .map(|key| Material::P256(Box::new(key)))
 }
 
 /// Makes an HS256 token that a server with the same secret accepts.

@@ -3,6 +3,9 @@
 use http::{HeaderMap, HeaderValue, header};
 use wse_client_core::security::Secret;
 
+/// Most tokens that are tried of one place.
+const MAX_PER_PLACE: usize = 2;
+
 /// Where a token was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
@@ -23,28 +26,34 @@ impl TokenPlaces {
         Self { cookie: cookie.to_owned() }
     }
 
-    /// All tokens of a request, in the order in which they are tried.
+    /// The tokens of a request, in the order in which they are tried. A browser may send a cookie twice, of two paths; more than
+    /// [`MAX_PER_PLACE`] would only make us work.
     pub(super) fn tokens<'a>(
         &'a self,
         headers: &'a HeaderMap,
         query: Option<&'a Secret>,
     ) -> impl Iterator<Item = (Source, &'a str)> {
         let text = |value: &'a HeaderValue| value.to_str().ok();
-        let cookies =
-            headers.get_all(header::COOKIE).iter().filter_map(text).filter_map(|cookies| self.in_cookie(cookies));
-        let authorization = headers.get_all(header::AUTHORIZATION).iter().filter_map(text).filter_map(bearer);
+        let cookies = headers
+            .get_all(header::COOKIE)
+            .iter()
+            .filter_map(text)
+            .flat_map(|cookies| self.in_cookie(cookies))
+            .take(MAX_PER_PLACE);
+        let authorization =
+            headers.get_all(header::AUTHORIZATION).iter().filter_map(text).filter_map(bearer).take(MAX_PER_PLACE);
         let cookies = cookies.map(|token| (Source::Cookie, token));
         let authorization = authorization.map(|token| (Source::Authorization, token));
         cookies.chain(authorization).chain(query.map(|token| (Source::Query, token.expose())))
     }
 
     /// What scripts write into a cookie when they have no token counts as absent.
-    fn in_cookie<'a>(&self, cookies: &'a str) -> Option<&'a str> {
+    fn in_cookie<'a>(&'a self, cookies: &'a str) -> impl Iterator<Item = &'a str> {
         let pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
         pairs
             .filter(|(name, _)| *name == self.cookie)
             .map(|(_, value)| value.trim_matches('"'))
-            .find(|value| !matches!(*value, "" | "undefined" | "null"))
+            .filter(|value| !matches!(*value, "" | "undefined" | "null"))
     }
 }
 
@@ -74,6 +83,16 @@ mod tests {
         let headers = [("authorization", "bEaReR b"), ("cookie", "x=1; access_token=a; y=2")];
         let expected = [(Source::Cookie, "a"), (Source::Authorization, "b"), (Source::Query, "c")];
         assert_eq!(found(&headers, Some("c")), expected.map(|(source, text)| (source, text.to_owned())));
+    }
+
+    #[test]
+    fn a_place_has_two_tokens_at_most() {
+        let many = "access_token=a; access_token=; access_token=b; access_token=c";
+        let headers =
+            [("cookie", many), ("cookie", many), ("authorization", "Bearer d"), ("authorization", "Bearer e")];
+        let headers = [&headers[..], &[("authorization", "Bearer f")]].concat();
+        let texts: Vec<String> = found(&headers, None).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["a", "b", "d", "e"]);
     }
 
     #[test]
