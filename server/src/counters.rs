@@ -32,18 +32,26 @@ counters! {
     connections_accepted,
     /// Of those, how many are over.
     connections_closed,
+    /// Connections that were sent away with a time to come back, because the server was going to stop.
+    connections_drained,
     /// Connections refused for want of a token.
     refused_auth_required,
     /// Connections refused for a wrong or expired token.
     refused_auth_failed,
     /// Connections refused for their origin.
     refused_origin,
-    /// Connections refused because the server was full.
+    /// Connections refused because the server was full, or short of memory.
     refused_full,
+    /// Connections refused because their address had as many as it may have.
+    refused_address,
     /// Connections refused for a wrong query parameter.
     refused_request,
-    /// Sockets closed at once because too many were open.
+    /// HTTP requests and upgrades refused for the host name that they were sent to.
+    refused_hosts,
+    /// Sockets closed at once because too many were open, in all or from one address.
     refused_sockets,
+    /// TLS handshakes that failed or took too long.
+    tls_failures,
     /// HTTP connections that ended in an error, slow request heads included.
     http_errors,
     /// Bytes received on WebSocket connections.
@@ -56,7 +64,7 @@ counters! {
     messages_handled,
     /// Messages accepted for a topic, from clients, the application and the HTTP API.
     messages_published,
-    /// Messages that could not be published, for their type or because there were too many topics.
+    /// Messages that could not be published: for their type, for too many topics, or for want of memory.
     publishes_refused,
     /// Topic messages handed to a connection for writing.
     messages_delivered,
@@ -66,8 +74,14 @@ counters! {
     sends_refused,
     /// Frames refused for their content; the client was told.
     frames_rejected,
+    /// Messages of clients that were refused because they came too fast, and connections closed for it; part of
+    /// `frames_rejected`.
+    rate_limited,
     /// Connections closed because the client broke the WebSocket protocol or a size limit.
     protocol_violations,
+    /// Messages refused because memory was short, part of `publishes_refused` and `sends_refused`; and connections
+    /// closed for it, part of `slow_consumers`.
+    refused_memory,
     /// Connections closed because they read too slowly.
     slow_consumers,
 }

@@ -136,7 +136,11 @@ impl ConnectionHandle {
     /// [`SendRefused`]; the message was not queued then.
     pub fn send(&self, message: Outgoing) -> Result<(), SendRefused> {
         let checked = message.check(self.server.limits()).map_err(|why| SendRefused::Invalid { why: why.to_string() });
-        let sent = checked.and_then(|()| self.link.send(message));
+        let sent = if self.server.must_refuse() {
+            Err(SendRefused::OutOfMemory)
+        } else {
+            checked.and_then(|()| self.link.send(message))
+        };
         if sent.is_err() {
             self.server.counters().sends_refused.one();
         }
@@ -174,6 +178,9 @@ pub enum SendRefused {
         /// The limit in bytes, [`crate::Config::max_queue_bytes`].
         limit: usize,
     },
+    /// The server holds as many bytes of messages as it may.
+    #[error("the server is short of memory, try again later")]
+    OutOfMemory,
     /// The connection is over, or about to be.
     #[error("the connection is closed")]
     Closed,
@@ -190,6 +197,7 @@ impl SendRefused {
     pub const fn code(&self) -> Code {
         match self {
             Self::QueueFull { .. } => Code::QueueFull,
+            Self::OutOfMemory => Code::ServerFull,
             Self::Closed => Code::ConnectionClosed,
             Self::Invalid { .. } => Code::InvalidRequest,
         }

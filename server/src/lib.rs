@@ -16,9 +16,12 @@
 //!
 //! ```text
 //! server.rs     bind, serve, publish, shut down
+//! drain.rs      send clients away before a shutdown
 //! listen/       accept, HTTP, the upgrade to a WebSocket
 //! connection/   one connection: Peer, topics and application; its drivers
+//! memory.rs     what is refused when memory is short
 //! hub/          topics, patterns, rings of publications, subscribers
+//! settings/     the same settings by name: flags, environment, files
 //! bus/          how publications travel between instances
 //! auth/         tokens, origins, API key
 //! api/          health, publish, console, static files
@@ -33,10 +36,13 @@ mod clock;
 mod config;
 mod connection;
 mod counters;
+mod drain;
 mod handler;
 mod hub;
 mod listen;
+mod memory;
 mod server;
+pub mod settings;
 mod sync;
 
 pub use auth::{TokenClaims, TokenError, TokenKey, make_token};
@@ -44,6 +50,7 @@ pub use config::{Config, SHORT_API_KEY};
 pub use connection::{Attached, Carried};
 pub use counters::Stats;
 pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, SendRefused};
+pub use listen::CertificateError;
 pub use server::{PublishError, Published, Server, ServerBuilder, StartError};
 pub use wse_client_core::{
     client::Outgoing,

@@ -7,6 +7,7 @@
 //! requests.rs   questions that a connection can answer by itself
 //! tokens.rs     tokens for this connection and for single topics
 //! rotation.rs   fresh keys in mid-session
+//! rates.rs      how fast a client may send
 //! outbound.rs   messages to this client alone
 //! held.rs       what is in memory, and the bounds of it
 //! ```
@@ -15,6 +16,7 @@ mod handshake;
 mod held;
 mod inbound;
 mod outbound;
+mod rates;
 mod requests;
 mod rotation;
 mod tokens;
@@ -40,6 +42,8 @@ use crate::{
     time::{Moment, Timers, WallClock, WallTime},
     wire::Encoding,
 };
+
+use rates::InboundRate;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Timer {
@@ -70,6 +74,8 @@ pub struct Peer {
     /// The client sent a sealed frame: it has the key, and plaintext is over.
     sealed_seen: bool,
     rejected: u32,
+    /// `None`: no bound.
+    inbound_rate: Option<Box<InboundRate>>,
     opened: Moment,
     last_inbound: Moment,
     reads_paused: bool,
@@ -98,6 +104,7 @@ impl Peer {
         let signing = config.signing.clone().map(|config| Signing::new(config, Role::Server, &mut rng));
         let mut channel = Channel::new(params.encoding, compression, signing);
         channel.bind_signatures(&connection_id);
+        let inbound_rate = config.inbound_rate.map(|limit| Box::new(InboundRate::new(limit, now)));
         let mut peer = Self {
             channel,
             config,
@@ -110,6 +117,7 @@ impl Peer {
             hello_seen: false,
             sealed_seen: false,
             rejected: 0,
+            inbound_rate,
             opened: now,
             last_inbound: now,
             reads_paused: false,
@@ -136,7 +144,10 @@ impl Peer {
                 self.reads_paused = paused;
                 self.last_inbound = now;
             }
-            Input::Alive => self.last_inbound = now,
+            Input::Alive => {
+                self.last_inbound = now;
+                self.count_frame(now);
+            }
             Input::Wake => {}
         }
         self.fire_timers(now);

@@ -14,7 +14,7 @@ use crate::{
     wire::{Head, Payload},
 };
 
-use super::{Output, Peer, SubscriptionRequest, Timer};
+use super::{Output, Peer, SubscriptionRequest, Timer, rates::Pause};
 
 #[derive(Serialize)]
 struct ErrorPayload<'a> {
@@ -24,6 +24,8 @@ struct ErrorPayload<'a> {
     severity: &'a str,
     timestamp: &'a str,
     connection_id: &'a str,
+    #[serde(flatten)]
+    pause: Option<Pause>,
 }
 
 #[derive(Serialize)]
@@ -207,6 +209,29 @@ impl Peer {
         refused_id: Option<&str>,
         now: Moment,
     ) {
+        self.send_any_error((code, message), recoverable, None, refused_id, now);
+    }
+
+    /// The error of a client that is too fast.
+    pub(super) fn send_pause(
+        &mut self,
+        message: &str,
+        recoverable: bool,
+        pause: Pause,
+        refused_id: Option<&str>,
+        now: Moment,
+    ) {
+        self.send_any_error((Code::RateLimited, message), recoverable, Some(pause), refused_id, now);
+    }
+
+    fn send_any_error(
+        &mut self,
+        (code, message): (Code, &str),
+        recoverable: bool,
+        pause: Option<Pause>,
+        refused_id: Option<&str>,
+        now: Moment,
+    ) {
         let connection_id = self.connection_id.clone();
         let payload = ErrorPayload {
             code: code.as_str(),
@@ -215,6 +240,7 @@ impl Peer {
             severity: if recoverable { "warning" } else { "error" },
             timestamp: &self.wall.at(now).to_string(),
             connection_id: &connection_id,
+            pause,
         };
         self.send_control("error", &payload, refused_id, now);
     }

@@ -3,11 +3,14 @@
 use axum::{Json, extract::State};
 use serde::Serialize;
 
-use crate::{counters::Stats, server::Server};
+use crate::{
+    counters::Stats,
+    server::{Server, Stage},
+};
 
 #[derive(Serialize)]
 pub(super) struct Health {
-    /// `ok`, or `stopping` during a shutdown.
+    /// `ok`, or how far a shutdown is: `leaving`, `draining`, `stopping`.
     status: &'static str,
     version: &'static str,
     uptime_seconds: u64,
@@ -22,7 +25,10 @@ pub(super) struct Health {
 
 pub(super) async fn health(State(server): State<Server>) -> Json<Health> {
     Json(Health {
-        status: if server.is_stopping() { "stopping" } else { "ok" },
+        status: match server.stage() {
+            Stage::Serving => "ok",
+            stage => stage.as_str(),
+        },
         version: crate::VERSION,
         uptime_seconds: server.now().as_millis() / 1000,
         connections: server.connection_count(),

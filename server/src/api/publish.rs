@@ -150,7 +150,9 @@ fn refused(error: PublishError) -> ApiError {
     let status = match &error {
         PublishError::Invalid(SendError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
         PublishError::Invalid(_) => StatusCode::BAD_REQUEST,
-        PublishError::TooManyTopics { .. } | PublishError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        PublishError::TooManyTopics { .. } | PublishError::OutOfMemory | PublishError::ShuttingDown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     };
     ApiError::new(status, error.code(), error.to_string())
 }

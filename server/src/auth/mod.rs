@@ -3,6 +3,7 @@
 mod api_key;
 mod claims;
 mod der;
+mod host;
 mod jws;
 mod key;
 mod key_file;
@@ -25,6 +26,7 @@ use wse_client_core::{
 };
 
 pub(crate) use api_key::ApiKeyCheck;
+pub(crate) use host::Hosts;
 pub(crate) use key::MIN_SECRET;
 pub use make::{TokenClaims, TokenError, TokenKey, make_token};
 
@@ -62,17 +64,19 @@ impl Authenticator {
     /// old ones stay.
     pub(crate) fn reload_keys(&self, config: &Config) -> Result<usize, ConfigError> {
         let Some(verifier) = &self.verifier else { return Ok(0) };
-        let count = verifier.reload(config)?;
-        tracing::info!(count, "keys of tokens read");
-        Ok(count)
+        let result = verifier.reload(config);
+        match &result {
+            Ok(count) => tracing::info!(count, "the keys of tokens were read again"),
+            Err(error) => tracing::error!(%error, "the keys of tokens cannot be used, the last ones stay"),
+        }
+        result
     }
 
-    /// Reads the keys anew if one of their files has changed. Looks at the files, so it is for a timer, not for a request.
+    /// Reads the keys anew if one of their files has changed. Looks at the disk.
     pub(crate) fn refresh_keys(&self, config: &Config) {
-        if self.verifier.as_ref().is_some_and(|verifier| verifier.is_outdated(config))
-            && let Err(error) = self.reload_keys(config)
-        {
-            tracing::error!(%error, "keys of tokens not read, the old ones stay");
+        if self.verifier.as_ref().is_some_and(|verifier| verifier.is_outdated(config)) {
+            // What cannot be read is told in the log.
+            let _ = self.reload_keys(config);
         }
     }
 

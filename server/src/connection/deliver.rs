@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wse_client_core::{delivery::LostRange, error::close, io::Close, time::Moment};
 
 use super::engine::{Engine, Outbox};
-use crate::hub::{Mail, Publication, TopicRead};
+use crate::hub::{Ending, Mail, Publication, TopicRead};
 
 /// Publications fetched from one topic before the next has its turn.
 const FETCH: usize = 64;
@@ -14,6 +14,10 @@ impl<O: Outbox> Engine<O> {
     /// Fills the outbox with what the application and the topics have for this client, as far as there is room.
     pub(crate) fn fill(&mut self, now: Moment) {
         if self.is_open() {
+            if self.link.is_evicted() {
+                return self.give_up_for_memory(now);
+            }
+            self.paced_until = None;
             self.take_mail(now);
             self.pull(now);
         }
@@ -22,13 +26,15 @@ impl<O: Outbox> Engine<O> {
     /// Takes what the application queued, as far as there is room.
     fn take_mail(&mut self, now: Moment) {
         if self.peer.must_hold_messages() {
-            if let Some(close) = self.link.close_requested() {
-                self.peer.close(close, now);
-                self.drain(now);
+            if let Some(ending) = self.link.ending() {
+                self.end(ending, now);
             }
             return;
         }
         while self.is_open() && self.outbox.direct_bytes() <= self.pause_mark() {
+            if self.pacer.is_some() && self.link.has_messages() && self.allowed(now) == 0 {
+                return;
+            }
             match self.link.next_mail() {
                 None => return,
                 Some(Mail::Message(message)) => {
@@ -36,17 +42,44 @@ impl<O: Outbox> Engine<O> {
                         self.server.counters().sends_refused.one();
                         tracing::warn!(connection = self.link.id(), %error, "message not sent");
                     }
+                    self.spend(1, now);
                     self.drain(now);
                 }
-                Some(Mail::Close(close)) => {
+                Some(Mail::End(ending)) => {
                     self.pull(now);
                     if !self.backlog.is_empty() {
                         return;
                     }
-                    self.peer.close(close, now);
-                    self.drain(now);
+                    self.end(ending, now);
                 }
             }
+        }
+    }
+
+    fn end(&mut self, ending: Ending, now: Moment) {
+        match ending {
+            Ending::Close(close) => self.peer.close(close, now),
+            Ending::Drain { retry_after, window } => {
+                self.server.counters().connections_drained.one();
+                self.peer.drain(retry_after, window, now);
+            }
+        }
+        self.drain(now);
+    }
+
+    /// How many messages may go out now. If none, notes when the next one may.
+    fn allowed(&mut self, now: Moment) -> usize {
+        let Some(pacer) = &mut self.pacer else { return usize::MAX };
+        let count = pacer.available(now);
+        if count == 0 {
+            self.paced_until = Some(pacer.next_at(now));
+        }
+        count as usize
+    }
+
+    fn spend(&mut self, count: usize, now: Moment) {
+        if let Some(pacer) = &mut self.pacer {
+            pacer.take_many(u32::try_from(count).unwrap_or(u32::MAX), now);
         }
     }
 
@@ -61,8 +94,16 @@ impl<O: Outbox> Engine<O> {
         }
         self.link.take_ready(&mut self.backlog);
         while self.is_open() && self.outbox.has_room() {
+            if self.backlog.is_empty() {
+                break;
+            }
+            let most = self.allowed(now).min(FETCH);
+            if most == 0 {
+                break;
+            }
             let Some(slot) = self.backlog.pop_front() else { break };
-            let Some(read) = self.link.fetch(slot, FETCH, &mut self.fetched) else { continue };
+            let Some(read) = self.link.fetch(slot, most, &mut self.fetched) else { continue };
+            self.spend(self.fetched.len(), now);
             if read.fetched.more {
                 self.backlog.push_back(slot);
             }

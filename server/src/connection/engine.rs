@@ -1,8 +1,9 @@
 //! One connection without its socket: between [`Peer`], the topics and the application.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc};
 
 use wse_client_core::{
+    delivery::TokenBucket,
     error::{Code, close},
     io::{Close, Frame},
     server::{Admission, Event, Input, Output, Peer, UpgradeParams},
@@ -13,9 +14,11 @@ use wse_client_core::{
 use super::{frames::Violation, session::Session};
 use crate::{
     clock,
+    config::rate,
     handler::ConnectionHandle,
     hub::{Framed, Link, Publication},
-    server::{Seat, Server},
+    listen::Place,
+    server::Server,
 };
 
 /// A batch list larger than this is not kept for the next read.
@@ -39,14 +42,14 @@ pub(crate) trait Outbox {
 
 /// Who wants to come in, and whether it may.
 pub(crate) struct Applicant {
-    /// The other end, where it is known.
-    pub(crate) remote: Option<SocketAddr>,
+    /// The client's address, where it is known.
+    pub(crate) remote: Option<IpAddr>,
     /// The query of the request.
     pub(crate) params: UpgradeParams,
     /// Whether the client may come in.
     pub(crate) admission: Admission,
     /// Its place among the connections; refused clients have none.
-    pub(crate) seat: Option<Seat>,
+    pub(crate) place: Option<Place>,
 }
 
 /// Owned by the task that drives it; others reach it through its [`Link`] only.
@@ -61,9 +64,15 @@ pub(crate) struct Engine<O> {
     pub(super) snapshots: Vec<Arc<Publication>>,
     pub(super) fetched: Vec<Arc<Publication>>,
     handle: ConnectionHandle,
+    /// Bounds how fast messages go out; `None`: no bound.
+    pub(super) pacer: Option<TokenBucket>,
+    /// When the pacer lets the next message go, if one waits for it.
+    pub(super) paced_until: Option<Moment>,
     /// When the peer wants to be woken.
     timer: Option<Moment>,
     reads_paused: bool,
+    /// What the link knows of [`Outbox::direct_bytes`].
+    unsent: usize,
     /// More is queued for this connection alone than it may hold.
     overflow: bool,
     /// How the connection ends, once that is known: nothing is added behind it.
@@ -74,7 +83,7 @@ pub(crate) struct Engine<O> {
 
 impl<O: Outbox> Engine<O> {
     pub(crate) fn new(server: Server, applicant: Applicant, outbox: O) -> Self {
-        let Applicant { remote, params, admission, seat } = applicant;
+        let Applicant { remote, params, admission, place } = applicant;
         let now = server.now();
         let id = clock::new_id(clock::wall());
         let identity = match &admission {
@@ -82,12 +91,15 @@ impl<O: Outbox> Engine<O> {
             Admission::Denied { .. } => Default::default(),
         };
         let admitted = matches!(admission, Admission::Granted(_));
-        let link = Arc::new(Link::new(server.next_number(), id.clone(), identity, server.config().max_queue_bytes));
+        let (limit, total) = (server.config().max_queue_bytes, Arc::clone(server.queue_bytes()));
+        let link = Arc::new(Link::new(server.next_number(), id.clone(), identity, limit, total));
         let handle = ConnectionHandle::new(Arc::clone(&link), server.clone());
         let peer = Peer::new(server.peer_config(), params, admission, id, clock::derived_seed(), now, clock::wall());
         let user = &*link.identity().user_id;
         tracing::debug!(connection = link.id(), ?remote, user, admitted, "websocket open");
-        let session = Session::begin(handle.clone(), Arc::clone(&link), seat, admitted);
+        let session = Session::begin(handle.clone(), Arc::clone(&link), place, admitted);
+        let config = server.config();
+        let pacer = rate(config.outbound_rate, config.outbound_burst).map(|limit| TokenBucket::new(limit, now));
         let mut engine = Self {
             server,
             peer,
@@ -97,8 +109,11 @@ impl<O: Outbox> Engine<O> {
             snapshots: Vec::new(),
             fetched: Vec::new(),
             handle,
+            pacer,
+            paced_until: None,
             timer: None,
             reads_paused: false,
+            unsent: 0,
             overflow: false,
             closing: None,
             batch: Vec::new(),
@@ -178,9 +193,16 @@ impl<O: Outbox> Engine<O> {
         self.drain(now);
     }
 
+    /// Memory is short, and this connection holds much of it.
+    pub(super) fn give_up_for_memory(&mut self, now: Moment) {
+        self.server.counters().refused_memory.one();
+        self.server.counters().sends_refused.add(self.link.end());
+        self.give_up_on_slow_reader(now);
+    }
+
     /// When [`Engine::on_timer`] is due.
-    pub(crate) const fn timer(&self) -> Option<Moment> {
-        self.timer
+    pub(crate) fn timer(&self) -> Option<Moment> {
+        self.timer.into_iter().chain(self.paced_until).min()
     }
 
     /// Whether messages flow; if not, [`Engine::closing`] says how it ends.
@@ -217,7 +239,12 @@ impl<O: Outbox> Engine<O> {
 
     /// Stops or resumes reading, as the outbox asks for. To be called after frames have left it.
     pub(crate) fn pause_reads(&mut self, now: Moment) {
-        let pause = self.is_open() && self.outbox.direct_bytes() > self.pause_mark();
+        let unsent = self.outbox.direct_bytes();
+        if unsent != self.unsent {
+            self.unsent = unsent;
+            self.link.note_unsent(unsent);
+        }
+        let pause = self.is_open() && unsent > self.pause_mark();
         if pause != self.reads_paused {
             self.reads_paused = pause;
             self.peer.handle(Input::ReadsPaused(pause), now);
@@ -254,7 +281,11 @@ impl<O: Outbox> Engine<O> {
             Event::Recover(request) => self.recover(request, now),
             Event::Unsubscribe(request) => self.unsubscribe(request, now),
             Event::Rejected(error) => {
-                self.server.counters().frames_rejected.one();
+                let counters = self.server.counters();
+                if error.code == Code::RateLimited {
+                    counters.rate_limited.one();
+                }
+                counters.frames_rejected.one();
                 tracing::debug!(connection = self.link.id(), code = %error.code, detail = error.detail, "frame rejected");
             }
             Event::Hello { client_version } => {
