@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString, fs, path::PathBuf, time::Duratio
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches as _, parser::ValueSource};
 use wse_server::{
-    Acl, Secret, TokenClaims,
+    Acl, TokenClaims, TokenKey,
     settings::{self, Effective, Kind, SETTINGS, Setting, Settings, Source},
 };
 
@@ -35,10 +35,15 @@ Every setting is a flag, a variable and a key of the file (--config): --max-conn
 max_connections = 500 are the same. A flag counts before a variable, that before the file, that before the default.
 Sizes are written like 65536, 64KiB or 16MiB, times like 250ms, 10s, 5m or 12h.";
 
-const TOKEN_EXAMPLE: &str = "\
-Example:
+const TOKEN_EXAMPLES: &str = "\
+Examples:
   wse-server token --secret \"$WSE_JWT_SECRET\" --sub alice --ttl 3600 \\
-             --topics-allow 'prices.*,news' --publish-allow 'chat.*'";
+             --topics-allow 'prices.*,news' --publish-allow 'chat.*'
+
+  With a key pair, of which the server has the public half (--jwt-keys public.pem):
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out private.pem
+    openssl pkey -in private.pem -pubout -out public.pem
+    wse-server token --key private.pem --sub alice";
 
 /// The name of the flag, and of the argument, that names the file.
 const CONFIG: &str = "config";
@@ -59,9 +64,9 @@ fn command() -> Command {
     let token = Command::new("token")
         .about("Print a token for a user and exit.")
         .long_about(
-            "Print a token for a user and exit.\n\nThe token is signed with HS256; a server with the same secret accepts it.",
+            "Print a token for a user and exit.\n\nA server with the same secret, or with the public key, accepts it.",
         )
-        .after_help(TOKEN_EXAMPLE);
+        .after_help(TOKEN_EXAMPLES);
     let check = Command::new("check-config")
         .about("Print the settings that would be used, and where each comes from; fail if they cannot be used.")
         .arg(
@@ -146,9 +151,17 @@ fn given(matches: &ArgMatches, setting: &Setting) -> Option<(Source, String)> {
 /// Flags of `wse-server token`.
 #[derive(Debug, Args)]
 pub(crate) struct TokenFlags {
-    /// HMAC key, the same as the server's, 32 bytes or more.
+    /// HMAC key, the same as the server's, 32 bytes or more: signs with HS256.
     #[arg(long, env = "WSE_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
-    secret: String,
+    secret: Option<String>,
+
+    /// File with a private key in PEM, instead of a secret: an RSA key signs with RS256, one of the curve P-256 with ES256.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+
+    /// Name of the key, to be written into the token's header as `kid`.
+    #[arg(long, value_name = "NAME")]
+    kid: Option<String>,
 
     /// The user that the token is for.
     #[arg(long, value_name = "USER")]
@@ -184,11 +197,24 @@ pub(crate) struct TokenFlags {
 }
 
 impl TokenFlags {
-    pub(crate) fn secret(&self) -> Secret {
-        self.secret.as_str().into()
+    /// The token.
+    pub(crate) fn sign(&self) -> anyhow::Result<String> {
+        let key = match (&self.key, &self.secret) {
+            (Some(path), _) => {
+                let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                TokenKey::from_pem(&text.into()).with_context(|| path.display().to_string())?
+            }
+            (None, Some(secret)) => TokenKey::from_secret(&secret.as_str().into())?,
+            (None, None) => anyhow::bail!("--secret or --key is needed"),
+        };
+        let key = match &self.kid {
+            Some(kid) => key.with_kid(kid),
+            None => key,
+        };
+        Ok(key.sign(&self.claims())?)
     }
 
-    pub(crate) fn claims(&self) -> TokenClaims {
+    fn claims(&self) -> TokenClaims {
         TokenClaims {
             issuer: self.issuer.clone(),
             audience: self.audience.clone(),

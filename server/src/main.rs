@@ -12,7 +12,7 @@ use tokio::{
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
 };
-use wse_server::{Config, Server, make_token, settings::Effective};
+use wse_server::{Config, Server, settings::Effective};
 
 use cli::Task;
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Token(flags) => {
-            println!("{}", make_token(&flags.secret(), &flags.claims())?);
+            println!("{}", flags.sign()?);
             Ok(ExitCode::SUCCESS)
         }
         Task::CheckConfig(effective) => runtime()?.block_on(check_config(*effective)),
@@ -92,7 +92,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 async fn reload_on_hangup(server: Server, mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         // What went wrong is in the log; the server goes on with what it had.
-        let _ = server.reload_certificate();
+        let _ = (server.reload_certificate(), server.reload_token_keys());
     }
 }
 
@@ -144,6 +144,8 @@ fn announce(server: &Server) {
              -d '{{\"topic\":\"news\",\"type\":\"hello\",\"payload\":{{\"n\":1}}}}' http{s}://{address}/wse/publish"
         );
     } else {
-        tracing::info!("clients need a token: wse-server token --sub alice --ttl 3600 (with the same secret)");
+        tracing::info!(
+            "clients need a token: wse-server token --sub alice --ttl 3600 (with the same secret, or --key)"
+        );
     }
 }

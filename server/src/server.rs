@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -105,6 +105,8 @@ struct Inner {
     /// Told when a connection is over.
     gone: Notify,
     stop: watch::Sender<bool>,
+    #[cfg(feature = "echo")]
+    echo: AtomicBool,
 }
 
 /// How far a server is on its way out.
@@ -148,6 +150,8 @@ impl Stage {
 pub struct ServerBuilder {
     config: Config,
     handler: Box<dyn Handler>,
+    #[cfg(feature = "echo")]
+    echo: bool,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -161,6 +165,15 @@ impl ServerBuilder {
     #[must_use]
     pub fn handler(mut self, handler: impl Handler) -> Self {
         self.handler = Box::new(handler);
+        self
+    }
+
+    /// Makes every connection a bare WebSocket that sends each message back as it came. For conformance tests of what is below
+    /// our protocol: frames, fragments, pings and the closing handshake.
+    #[cfg(feature = "echo")]
+    #[must_use]
+    pub fn echo(mut self) -> Self {
+        self.echo = true;
         self
     }
 
@@ -181,11 +194,15 @@ impl ServerBuilder {
     pub async fn bind(self) -> Result<Server, StartError> {
         let config = self.config;
         let addresses = addresses(&config).await?;
+        let auth = Authenticator::new(&config).map_err(StartError::Config)?;
         let tls = Tls::load(&config)?;
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        Ok(Server::new(config, tls, self.handler, listener, addr))
+        let server = Server::new(config, auth, tls, self.handler, listener, addr);
+        #[cfg(feature = "echo")]
+        server.inner.echo.store(self.echo, Ordering::Relaxed);
+        Ok(server)
     }
 }
 
@@ -195,9 +212,7 @@ async fn addresses(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
     let addresses = resolve(config).await?;
     let exposed = addresses.iter().find(|address| !is_loopback(address.ip()));
     match exposed {
-        Some(address) if config.jwt_secret.is_none() && !config.allow_open => {
-            Err(StartError::OpenToOthers { address: *address })
-        }
+        Some(address) if config.is_open() && !config.allow_open => Err(StartError::OpenToOthers { address: *address }),
         _ => Ok(addresses),
     }
 }
@@ -225,11 +240,17 @@ async fn resolve(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
 impl Server {
     /// Starts from settings; see [`ServerBuilder`].
     pub fn builder(config: Config) -> ServerBuilder {
-        ServerBuilder { config, handler: Box::new(PublishToUserTopic) }
+        ServerBuilder {
+            config,
+            handler: Box::new(PublishToUserTopic),
+            #[cfg(feature = "echo")]
+            echo: false,
+        }
     }
 
     fn new(
         config: Config,
+        auth: Authenticator,
         tls: Option<Tls>,
         handler: Box<dyn Handler>,
         listener: TcpListener,
@@ -256,7 +277,7 @@ impl Server {
             history: Arc::clone(&hub) as Arc<dyn History>,
             hub,
             handler,
-            auth: Authenticator::new(&config),
+            auth,
             metrics,
             answers: Answers::default(),
             links: Mutex::default(),
@@ -268,6 +289,8 @@ impl Server {
             drain: Mutex::default(),
             gone: Notify::new(),
             stop: watch::Sender::new(false),
+            #[cfg(feature = "echo")]
+            echo: AtomicBool::new(false),
             config,
         };
         Self { inner: Arc::new(inner) }
@@ -311,6 +334,7 @@ impl Server {
     fn keep_house(&self) {
         self.inner.hub.sweep(self.now());
         self.relieve();
+        self.inner.auth.refresh_keys(&self.inner.config);
         if self.inner.tls.as_ref().is_some_and(Tls::has_changed) {
             // What cannot be read is told in the log; the last good certificate stays.
             let _ = self.reload_certificate();
@@ -430,6 +454,16 @@ impl Server {
         late.len()
     }
 
+    /// Reads the files of [`Config::jwt_keys`] anew, for tokens that come from now on; whoever is connected stays so.
+    /// Answers how many keys are valid. While [`Server::serve`] runs, it does so by itself about a second after a file
+    /// has changed.
+    ///
+    /// # Errors
+    /// The file that cannot be used; the keys stay as they were then.
+    pub fn reload_token_keys(&self) -> Result<usize, ConfigError> {
+        self.inner.auth.reload_keys(&self.inner.config)
+    }
+
     /// Counters since the start.
     pub fn stats(&self) -> Stats {
         self.inner.metrics.stats()
@@ -455,9 +489,9 @@ impl Server {
         &self.inner.config
     }
 
-    /// Whether everyone may connect, subscribe and publish: there is no secret.
+    /// Whether everyone may connect, subscribe and publish: there is no key for tokens.
     pub fn is_open(&self) -> bool {
-        self.inner.config.jwt_secret.is_none()
+        self.inner.config.is_open()
     }
 
     /// Whether only programs on this machine can connect.
@@ -529,6 +563,19 @@ impl Server {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.inner.peer_config.limits
+    }
+
+    /// Whether messages go back as they came, see [`ServerBuilder::echo`].
+    #[cfg(feature = "echo")]
+    pub(crate) fn echoes(&self) -> bool {
+        self.inner.echo.load(Ordering::Relaxed)
+    }
+
+    /// Without the feature no connection does.
+    #[cfg(not(feature = "echo"))]
+    #[expect(clippy::unused_self, reason = "the same call as with the feature")]
+    pub(crate) const fn echoes(&self) -> bool {
+        false
     }
 
     pub(crate) fn next_number(&self) -> u64 {
@@ -719,8 +766,8 @@ pub enum StartError {
     Certificate(#[from] CertificateError),
     /// An open server on an address that others can reach.
     #[error(
-        "refusing to run without a JWT secret on {address}, where others can reach it: set --jwt-secret \
-         (WSE_JWT_SECRET), or --host 127.0.0.1, or --allow-open if everyone may read and write everything"
+        "refusing to run without a key for tokens on {address}, where others can reach it: set --jwt-secret \
+         (WSE_JWT_SECRET) or --jwt-keys, or --host 127.0.0.1, or --allow-open if everyone may read and write everything"
     )]
     OpenToOthers {
         /// The address.

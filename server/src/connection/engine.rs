@@ -150,6 +150,9 @@ impl<O: Outbox> Engine<O> {
 
     /// A whole message arrived. Call [`Engine::hand_over`] after the last one of a read.
     pub(crate) fn on_frame(&mut self, frame: Frame, now: Moment) {
+        if self.server.echoes() {
+            return self.outbox.push_direct(&frame);
+        }
         let opening = Opening::of(&frame);
         self.was_counted = false;
         self.peer.handle(Input::Frame(frame), now);
@@ -277,6 +280,7 @@ impl<O: Outbox> Engine<O> {
     pub(super) fn drain(&mut self, now: Moment) {
         loop {
             match self.peer.poll() {
+                Output::Send(_) if self.server.echoes() => {}
                 Output::Send(frame) => {
                     self.note_said(&Opening::of(&frame));
                     self.outbox.push_direct(&frame);

@@ -39,8 +39,37 @@ pub static SETTINGS: &[Setting] = &[
         "jwt_secret",
         "SECRET",
         server.jwt_secret,
-        "HMAC key of the tokens that clients must bring, 32 bytes or more. Without it the server is open, on loopback \
-         only. Prefer the variable: flags are visible to other users of the machine."
+        "HMAC key of the tokens that clients must bring, 32 bytes or more. Without it and jwt_keys the server is open, on \
+         loopback only. Prefer the variable: flags are visible to other users of the machine."
+    ),
+    setting!(
+        Secret,
+        "jwt_previous_secret",
+        "SECRET",
+        server.jwt_previous_secret,
+        "The secret that jwt_secret replaced; its tokens are accepted until it is taken out."
+    ),
+    setting!(
+        List,
+        "jwt_keys",
+        "FILES",
+        server.jwt_keys,
+        "Files of keys for tokens, separated by commas: JWK sets (JSON) or public keys (PEM), for RS256, ES256 and HS256. \
+         Files that change are read again."
+    ),
+    setting!(
+        Value,
+        "jwt_skew",
+        "TIME",
+        server.jwt_skew,
+        "How far the clocks of who signs tokens and of this server may be apart."
+    ),
+    setting!(
+        Value,
+        "jwt_cookie",
+        "NAME",
+        server.jwt_cookie,
+        "Name of the cookie in which a token is looked for first."
     ),
     setting!(Value, "jwt_issuer", "ISSUER", server.jwt_issuer, "The `iss` that tokens must have; not checked without."),
     setting!(
