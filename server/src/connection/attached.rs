@@ -5,7 +5,10 @@ use std::{collections::VecDeque, fmt, time::Duration};
 use wse_client_core::io::{Close, Frame};
 
 use super::engine::{Applicant, Engine, Outbox};
-use crate::{hub::Framed, server::Server};
+use crate::{
+    hub::{Framed, Run},
+    server::Server,
+};
 
 /// Above this many bytes no more is fetched from the topics: what waits, waits in the shared rings.
 const ROOM: usize = 64 * 1024;
@@ -87,6 +90,12 @@ impl Outbox for Queue {
 
     fn push_shared(&mut self, frame: &Framed) {
         self.push(frame.frame(), false);
+    }
+
+    fn push_run(&mut self, run: &Run) {
+        for frame in run.frames() {
+            self.push(frame, false);
+        }
     }
 
     fn has_room(&self) -> bool {

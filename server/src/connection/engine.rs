@@ -14,7 +14,7 @@ use super::{frames::Violation, session::Session};
 use crate::{
     clock,
     handler::ConnectionHandle,
-    hub::{Framed, Link, Publication},
+    hub::{Framed, Link, Publication, Run},
     server::{Seat, Server},
 };
 
@@ -29,6 +29,8 @@ pub(crate) trait Outbox {
     fn push_sealed(&mut self, frame: &Frame);
     /// Adds a topic message that other connections share.
     fn push_shared(&mut self, frame: &Framed);
+    /// Adds topic messages in a row that other connections share.
+    fn push_run(&mut self, run: &Run);
     /// Whether topic messages may be added.
     fn has_room(&self) -> bool;
     /// Bytes held for this connection alone.

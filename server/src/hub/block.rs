@@ -7,9 +7,9 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use wse_client_core::{io::Frame, server::Delivery};
+use wse_client_core::{io::Frame, server::Delivery, wire::Encoding};
 
-use super::publication::{Form, Publication};
+use super::publication::Publication;
 
 /// Publications of a block.
 pub(super) const BLOCK: u64 = 64;
@@ -17,11 +17,24 @@ pub(super) const BLOCK: u64 = 64;
 /// Larger blocks are not made: their messages are worth a piece each.
 const MAX_BYTES: usize = 64 * 1024;
 
+/// Encodings, each with compression and without.
+const FORMS: usize = 6;
+
+/// Which of them this is.
+const fn form(delivery: Delivery) -> usize {
+    let encoding = match delivery.encoding {
+        Encoding::Text => 0,
+        Encoding::Binary => 1,
+        Encoding::Msgpack => 2,
+    };
+    2 * encoding + delivery.compression as usize
+}
+
 /// [`BLOCK`] publications, the first at a position that [`BLOCK`] divides.
 #[derive(Debug)]
 pub(super) struct Block {
     publications: Box<[Arc<Publication>]>,
-    joined: [OnceLock<Joined>; Form::COUNT],
+    joined: [OnceLock<Joined>; FORMS],
 }
 
 #[derive(Debug)]
@@ -43,7 +56,7 @@ struct Place {
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     block: Arc<Block>,
-    form: Form,
+    delivery: Delivery,
     skip: usize,
 }
 
@@ -55,20 +68,20 @@ impl Block {
         }
         let publications: Box<[Arc<Publication>]> = publications.cloned().collect();
         let bytes: usize = publications.iter().map(|publication| publication.cost()).sum();
-        (bytes <= MAX_BYTES + publications.len() * Publication::FIXED_COST)
+        (bytes <= 3 * MAX_BYTES + publications.len() * Publication::FIXED_COST)
             .then(|| Self { publications, joined: Default::default() })
     }
 
     /// The frames from the one at `skip` on.
     pub(super) fn run(self: Arc<Self>, delivery: Delivery, skip: usize) -> Run {
-        Run { form: Form::of(delivery), block: self, skip }
+        Run { block: self, delivery, skip }
     }
 
-    fn joined(&self, form: Form) -> &Joined {
-        self.joined[form as usize].get_or_init(|| {
+    fn joined(&self, delivery: Delivery) -> &Joined {
+        self.joined[form(delivery)].get_or_init(|| {
             let mut bytes = Vec::new();
             let mut place = |publication: &Arc<Publication>| {
-                let framed = publication.framed(form);
+                let framed = publication.frame(delivery);
                 let start = bytes.len();
                 bytes.extend_from_slice(framed.bytes());
                 let payload = bytes.len() - framed.payload().len();
@@ -88,13 +101,13 @@ impl Run {
 
     /// All of them, headers included.
     pub(crate) fn bytes(&self) -> Bytes {
-        let joined = self.block.joined(self.form);
+        let joined = self.block.joined(self.delivery);
         joined.frames.get(self.skip).map_or_else(Bytes::new, |first| joined.bytes.slice(first.start as usize..))
     }
 
     /// Each without its header, for what makes its own.
     pub(crate) fn frames(&self) -> impl Iterator<Item = Frame> {
-        let joined = self.block.joined(self.form);
+        let joined = self.block.joined(self.delivery);
         joined.frames.iter().skip(self.skip).map(|place| {
             let payload = joined.bytes.slice(place.payload as usize..place.end as usize);
             if place.is_text { Frame::Text(payload) } else { Frame::Binary(payload) }
@@ -104,7 +117,7 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
-    use wse_client_core::{client::Outgoing, wire::{Encoding, Payload}};
+    use wse_client_core::{client::Outgoing, wire::Payload};
 
     use super::*;
 

@@ -57,7 +57,10 @@ impl Pumps {
         for share in shares {
             match self.0.get(share) {
                 Some(pump) => pump.tell(topic),
-                None => topic.announce(share, |subscriber| subscriber.announce()),
+                None => {
+                    topic.take_news(share);
+                    topic.for_each(share, |subscriber, _| subscriber.announce());
+                }
             }
         }
     }
@@ -103,13 +106,13 @@ impl Round {
             let now = self.clock.now();
             for topic in news.drain(..) {
                 topic.take_news(self.share);
-                topic.announce(self.share, |subscriber| {
-                    if !subscriber.offer(now, self.flush_interval) {
+                topic.for_each(self.share, |subscriber, head| {
+                    if !subscriber.offer(now, self.flush_interval, head) {
                         self.late.push(Arc::clone(subscriber));
                     }
                 });
             }
-            self.late.retain(|subscriber| !subscriber.is_due(now, self.flush_interval));
+            self.late.retain(|subscriber| !subscriber.is_settled(now, self.flush_interval));
         }
     }
 

@@ -4,19 +4,22 @@ use std::{
     fmt,
     sync::{
         Arc, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use wse_client_core::{
     delivery::{Position, TopicRecovery},
+    server::Delivery,
     time::Moment,
 };
 
 use super::{
+    block::Run,
     link::Link,
     publication::Publication,
+    pump::Pumps,
     ring::{Fetched, Ring, RingBounds},
 };
 use crate::{
@@ -40,18 +43,65 @@ pub(crate) struct Subscriber {
     slot: u32,
     /// Next position to read. Written by the connection's task alone.
     cursor: AtomicU64,
-    /// Whether the connection knows already that there is something to read.
-    announced: AtomicBool,
+    /// One of the [`stage`]s.
+    stage: AtomicU8,
+}
+
+/// What a connection knows of a topic.
+mod stage {
+    /// It has read everything, as far as it knows.
+    pub(super) const IDLE: u8 = 0;
+    /// There is something to read, and it is told in a moment.
+    pub(super) const LATE: u8 = 1;
+    /// It knows that there is something to read.
+    pub(super) const TOLD: u8 = 2;
 }
 
 impl Subscriber {
     /// One wake at most, however many publications come before the connection has read them all.
     ///
     /// The relaxed look is enough: both sides hold the topic's lock between it and the ring.
-    fn announce(&self) {
-        if !self.announced.load(Ordering::Relaxed) && !self.announced.swap(true, Ordering::AcqRel) {
+    pub(super) fn announce(&self) {
+        if self.stage.load(Ordering::Relaxed) != stage::TOLD
+            && self.stage.swap(stage::TOLD, Ordering::AcqRel) != stage::TOLD
+        {
             self.link.announce(self.slot);
         }
+    }
+
+    /// Announces, unless the connection was written to less than `interval` ago and little waits for it. False when it
+    /// is late from here on.
+    pub(super) fn offer(&self, now: Moment, interval: Duration, head: u64) -> bool {
+        /// So many are worth a write of their own.
+        const MANY: u64 = 256;
+        let at = self.stage.load(Ordering::Relaxed);
+        let many = || head.saturating_sub(self.cursor.load(Ordering::Relaxed)) >= MANY;
+        if at == stage::TOLD {
+            return true;
+        }
+        if now.since(self.link.flushed()) >= interval || many() {
+            self.announce();
+            return true;
+        }
+        let became = self.stage.compare_exchange(stage::IDLE, stage::LATE, Ordering::AcqRel, Ordering::Relaxed);
+        became.is_err()
+    }
+
+    /// Announces one that is late once its time has come. False while it has not.
+    pub(super) fn is_settled(&self, now: Moment, interval: Duration) -> bool {
+        if self.stage.load(Ordering::Relaxed) != stage::LATE {
+            return true;
+        }
+        let due = now.since(self.link.flushed()) >= interval;
+        if due {
+            self.announce();
+        }
+        due
+    }
+
+    /// When the connection was written to.
+    pub(super) fn flushed(&self) -> Moment {
+        self.link.flushed()
     }
 }
 
@@ -73,7 +123,8 @@ pub(crate) struct Resumed {
 #[derive(Debug)]
 struct State {
     ring: Ring,
-    subscribers: Vec<Arc<Subscriber>>,
+    /// For each pump, its share.
+    subscribers: Vec<Vec<Arc<Subscriber>>>,
     /// With their places in the ring.
     snapshots: Vec<(u64, Arc<Publication>)>,
 }
@@ -86,39 +137,60 @@ pub(crate) struct Topic {
     epoch: Arc<str>,
     state: RwLock<State>,
     last_publication: AtomicU64,
+    /// Which pumps know that there is something new.
+    told: Box<[AtomicBool]>,
 }
 
 impl Topic {
-    pub(crate) fn new(name: Arc<str>, bounds: RingBounds, now: Moment) -> Self {
-        let state = State { ring: Ring::new(bounds), subscribers: Vec::new(), snapshots: Vec::new() };
-        let epoch = clock::random_name("").into();
-        Self { name, epoch, state: RwLock::new(state), last_publication: AtomicU64::new(now.as_millis()) }
+    /// A topic whose subscribers are told of by so many pumps.
+    pub(crate) fn new(name: Arc<str>, bounds: RingBounds, now: Moment, pumps: usize) -> Self {
+        let subscribers = (0..pumps).map(|_| Vec::new()).collect();
+        let state = State { ring: Ring::new(bounds), subscribers, snapshots: Vec::new() };
+        Self {
+            name,
+            epoch: clock::random_name("").into(),
+            state: RwLock::new(state),
+            last_publication: AtomicU64::new(now.as_millis()),
+            told: (0..pumps).map(|_| AtomicBool::new(false)).collect(),
+        }
     }
 
     pub(crate) const fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// Adds a publication and wakes whoever sleeps. Answers how many connections will get it.
-    pub(crate) fn append(&self, publication: Arc<Publication>, now: Moment) -> usize {
+    /// Adds a publication and has the pumps wake whoever sleeps. Answers how many connections will get it.
+    pub(crate) fn append(self: &Arc<Self>, publication: Arc<Publication>, now: Moment, pumps: &Pumps) -> usize {
         self.last_publication.store(now.as_millis(), Ordering::Relaxed);
-        let reached = {
+        let (reached, shares) = {
             let mut state = write(&self.state);
             if publication.is_snapshot() {
                 state.remember(&publication);
             }
             if state.ring.keeps_history() {
                 publication.stamp(&self.epoch, state.ring.head());
-            } else if state.subscribers.is_empty() {
+            } else if state.count() == 0 {
                 return 0;
             }
             state.ring.push(publication, now);
-            state.subscribers.len()
+            (state.count(), state.listening())
         };
-        for subscriber in &read(&self.state).subscribers {
-            subscriber.announce();
-        }
+        let news = |share: &usize| shares & (1 << share) != 0 && !self.told[*share].swap(true, Ordering::AcqRel);
+        pumps.tell(self, (0..self.told.len()).filter(news));
         reached
+    }
+
+    /// A pump goes to work: it is told again of what comes from here on.
+    pub(super) fn take_news(&self, share: usize) {
+        self.told[share].store(false, Ordering::Release);
+    }
+
+    /// Calls `tell` for the subscribers of one pump, with the position after the newest publication.
+    pub(super) fn for_each(&self, share: usize, mut tell: impl FnMut(&Arc<Subscriber>, u64)) {
+        let state = read(&self.state);
+        for subscriber in &state.subscribers[share] {
+            tell(subscriber, state.ring.head());
+        }
     }
 
     /// Adds a connection, which reads what is published from here on.
@@ -128,9 +200,10 @@ impl Topic {
             link: Arc::clone(link),
             slot,
             cursor: AtomicU64::new(state.ring.head()),
-            announced: AtomicBool::new(false),
+            stage: AtomicU8::new(stage::IDLE),
         });
-        state.subscribers.push(Arc::clone(&subscriber));
+        let share = state.share_of(link);
+        state.subscribers[share].push(Arc::clone(&subscriber));
         subscriber
     }
 
@@ -167,10 +240,12 @@ impl Topic {
     /// Removes a connection.
     pub(crate) fn detach(&self, subscriber: &Arc<Subscriber>) {
         let mut state = write(&self.state);
-        if let Some(index) = state.subscribers.iter().position(|other| Arc::ptr_eq(other, subscriber)) {
-            state.subscribers.swap_remove(index);
+        let share = state.share_of(&subscriber.link);
+        let listeners = &mut state.subscribers[share];
+        if let Some(index) = listeners.iter().position(|other| Arc::ptr_eq(other, subscriber)) {
+            listeners.swap_remove(index);
         }
-        if state.subscribers.is_empty() && !state.ring.keeps_history() {
+        if state.count() == 0 && !state.ring.keeps_history() {
             let head = state.ring.head();
             state.ring.forget(head);
         }
@@ -179,14 +254,39 @@ impl Topic {
     /// Reads on for one subscriber. While there is more it is not announced again: the reader comes back itself.
     pub(crate) fn fetch(&self, subscriber: &Subscriber, max: usize, out: &mut Vec<Arc<Publication>>) -> Fetched {
         let mut fetched = read(&self.state).ring.fetch(subscriber.cursor.load(Ordering::Relaxed), max, out);
-        subscriber.cursor.store(fetched.cursor, Ordering::Relaxed);
-        if !fetched.more {
-            subscriber.announced.store(false, Ordering::Release);
-            // A publication between the read and the store was not announced: it is this reader's to fetch.
-            let missed = read(&self.state).ring.head() > fetched.cursor;
-            fetched.more = missed && !subscriber.announced.swap(true, Ordering::AcqRel);
-        }
+        fetched.more = self.move_on(subscriber, fetched.cursor, fetched.more);
         fetched
+    }
+
+    /// Reads on for one subscriber as far as there are frames in a row; `None` when there are none, or what comes next
+    /// was pushed out. Also tells whether there is more, as [`Topic::fetch`] does.
+    pub(crate) fn fetch_run(&self, subscriber: &Subscriber, delivery: Delivery) -> Option<(Run, bool)> {
+        let cursor = subscriber.cursor.load(Ordering::Relaxed);
+        let (run, head) = {
+            let state = read(&self.state);
+            let (block, skip) = state.ring.block(cursor)?;
+            (Arc::clone(block).run(delivery, skip), state.ring.head())
+        };
+        let cursor = cursor + run.count() as u64;
+        let more = self.move_on(subscriber, cursor, cursor < head);
+        Some((run, more))
+    }
+
+    /// Notes how far a subscriber has read. Answers whether it has to read on by itself.
+    fn move_on(&self, subscriber: &Subscriber, cursor: u64, more: bool) -> bool {
+        subscriber.cursor.store(cursor, Ordering::Relaxed);
+        if more {
+            return true;
+        }
+        subscriber.stage.store(stage::IDLE, Ordering::Release);
+        // A publication between the read and the store was not announced: it is this reader's to fetch.
+        let missed = read(&self.state).ring.head() > cursor;
+        missed && subscriber.stage.swap(stage::TOLD, Ordering::AcqRel) != stage::TOLD
+    }
+
+    /// Whether a subscriber has something to read.
+    pub(crate) fn is_behind(&self, subscriber: &Subscriber) -> bool {
+        subscriber.cursor.load(Ordering::Relaxed) < read(&self.state).ring.head()
     }
 
     /// Lets go of what every subscriber has read and the history need not keep; with `all`, of the history too.
@@ -196,7 +296,7 @@ impl Topic {
             return 0;
         }
         let mut state = write(&self.state);
-        let slowest = state.subscribers.iter().map(|subscriber| subscriber.cursor.load(Ordering::Relaxed)).min();
+        let slowest = state.subscribers.iter().flatten().map(|subscriber| subscriber.cursor.load(Ordering::Relaxed)).min();
         let slowest = slowest.unwrap_or_else(|| state.ring.head());
         if all {
             state.ring.forget(slowest);
@@ -219,11 +319,25 @@ impl Topic {
         }
         let after = if state.snapshots.is_empty() { FORGET_AFTER } else { FORGET_SNAPSHOT_AFTER };
         let last = Moment::from_millis(self.last_publication.load(Ordering::Relaxed));
-        state.subscribers.is_empty() && now.since(last) > after
+        state.count() == 0 && now.since(last) > after
     }
 }
 
 impl State {
+    fn count(&self) -> usize {
+        self.subscribers.iter().map(Vec::len).sum()
+    }
+
+    /// The pumps whose share is not empty, a bit for each.
+    fn listening(&self) -> u64 {
+        let bits = self.subscribers.iter().enumerate().filter(|(_, share)| !share.is_empty());
+        bits.fold(0, |bits, (share, _)| bits | 1 << share)
+    }
+
+    fn share_of(&self, link: &Link) -> usize {
+        (link.number() % self.subscribers.len() as u64) as usize
+    }
+
     fn remember(&mut self, publication: &Arc<Publication>) {
         self.snapshots.retain(|(_, other)| other.kind() != publication.kind());
         if self.snapshots.len() == MAX_SNAPSHOTS {
