@@ -73,7 +73,8 @@ pub(crate) async fn run(server: Server, stream: TcpStream, leftover: Bytes, mut 
     applicant.remote = stream.peer_addr().ok();
     let frames = FrameReader::new(server.limits().max_frame);
     let engine = Engine::new(server, applicant, Writer::default());
-    Socket { engine, frames, state: State::Open, blocked_since: None }.run(stream, leftover).await;
+    // Boxed, because a future keeps what it is given and what it works with apart: it would be there twice.
+    Box::new(Socket { engine, frames, state: State::Open, blocked_since: None }).run(stream, leftover).await;
 }
 
 struct Socket {
@@ -85,7 +86,7 @@ struct Socket {
 }
 
 impl Socket {
-    async fn run(mut self, mut stream: TcpStream, leftover: Bytes) {
+    async fn run(mut self: Box<Self>, mut stream: TcpStream, leftover: Bytes) {
         let now = self.engine.now();
         if leftover.is_empty() {
             // Even empty it holds on to the buffer that the request was read into.
