@@ -155,6 +155,10 @@ impl Attached {
             self.engine.on_timer(now);
         }
         self.engine.fill(now);
+        if self.engine.outbox().frames.is_empty() {
+            // Who asks gets all there is, told of it or not.
+            self.engine.catch_up(now);
+        }
         let frame = self.engine.outbox().pop();
         self.engine.pause_reads(now);
         if let Some(frame) = frame {

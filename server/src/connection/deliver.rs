@@ -19,6 +19,12 @@ impl<O: Outbox> Engine<O> {
         }
     }
 
+    /// The same with what this connection was not told of yet: it is the last chance, or somebody asks.
+    pub(crate) fn catch_up(&mut self, now: Moment) {
+        self.link.take_behind(&mut self.backlog);
+        self.fill(now);
+    }
+
     /// Takes what the application queued, as far as there is room.
     fn take_mail(&mut self, now: Moment) {
         if self.peer.must_hold_messages() {

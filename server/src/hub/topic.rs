@@ -347,3 +347,115 @@ impl State {
         self.snapshots.push((self.ring.head(), Arc::new(publication.without_position())));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use wse_client_core::{client::Outgoing, server::Identity, wire::Payload};
+
+    use super::{super::ring::HistoryBounds, *};
+
+    const INTERVAL: Duration = Duration::from_millis(3);
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_millis(1000 + ms)
+    }
+
+    fn listening() -> (Arc<Topic>, Arc<Link>, Arc<Subscriber>) {
+        let history = HistoryBounds { count: 0, age: Duration::ZERO };
+        let bounds = RingBounds { count: 1000, bytes: usize::MAX, history };
+        let topic = Arc::new(Topic::new("t".into(), bounds, at(0), 1));
+        let link = Arc::new(Link::new(1, "c".into(), Identity::default(), 1000));
+        let subscriber = topic.attach(&link, 0);
+        (topic, link, subscriber)
+    }
+
+    /// How often the connection was told.
+    fn told(link: &Link) -> usize {
+        let mut ready = VecDeque::new();
+        link.take_ready(&mut ready);
+        ready.len()
+    }
+
+    #[test]
+    fn a_quiet_connection_is_told_at_once_and_a_busy_one_when_its_time_has_come() {
+        let (topic, link, subscriber) = listening();
+        assert!(subscriber.offer(at(0), INTERVAL, 1));
+        assert_eq!(told(&link), 1);
+        topic.fetch(&subscriber, 10, &mut Vec::new());
+        link.note_flush(at(0));
+        assert!(!subscriber.offer(at(1), INTERVAL, 2), "late");
+        assert!(subscriber.offer(at(2), INTERVAL, 3), "known to be late");
+        assert!(!subscriber.is_settled(at(2), INTERVAL));
+        assert_eq!(told(&link), 0);
+        assert!(subscriber.is_settled(at(3), INTERVAL));
+        assert_eq!(told(&link), 1);
+        assert!(subscriber.offer(at(9), INTERVAL, 4), "known");
+        assert_eq!(told(&link), 0);
+    }
+
+    #[test]
+    fn many_do_not_wait() {
+        let (_topic, link, subscriber) = listening();
+        link.note_flush(at(0));
+        assert!(!subscriber.offer(at(1), INTERVAL, 255));
+        assert!(subscriber.offer(at(1), INTERVAL, 256));
+        assert_eq!(told(&link), 1);
+        assert!(subscriber.is_settled(at(1), INTERVAL), "told already");
+    }
+
+    #[test]
+    fn without_an_interval_nobody_waits() {
+        let (_topic, link, subscriber) = listening();
+        link.note_flush(at(1));
+        assert!(subscriber.offer(at(1), Duration::ZERO, 1));
+        assert_eq!(told(&link), 1);
+    }
+
+    /// Blocks where there are any, single publications before, between and behind: all of them, once, in order.
+    #[test]
+    fn a_reader_that_takes_runs_misses_nothing() {
+        const TEXT: Delivery =
+            Delivery { encoding: wse_client_core::wire::Encoding::Text, compression: false, encrypted: false };
+        let (topic, _link, subscriber) = listening();
+        let mut heard = Vec::new();
+        for number in 0..333 {
+            // Every hundredth is too large for its block to be one.
+            let size = if number % 100 == 99 { 100_000 } else { 1 };
+            let payload = Payload::from_json(format!("\"{}\"", "x".repeat(size))).expect("JSON");
+            let message = Outgoing::new(format!("k{number}"), payload);
+            let publication = Publication::new("t", message, String::new(), String::new(), None);
+            topic.append(Arc::new(publication), at(0), &Pumps::default());
+            // At first it keeps up, later it is far behind.
+            if number < 100 && number % 7 == 0 {
+                read_all(&topic, &subscriber, TEXT, &mut heard);
+            }
+        }
+        read_all(&topic, &subscriber, TEXT, &mut heard);
+        let expected: Vec<String> = (0..333).map(|number| format!("k{number}")).collect();
+        assert_eq!(heard, expected);
+    }
+
+    fn read_all(topic: &Topic, subscriber: &Subscriber, delivery: Delivery, heard: &mut Vec<String>) {
+        let kind_of = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(100)]).into_owned();
+            let from = text.find("\"t\":\"").map_or(0, |at| at + 5);
+            text[from..].split('"').next().unwrap_or_default().to_owned()
+        };
+        loop {
+            let more = if let Some((run, more)) = topic.fetch_run(subscriber, delivery) {
+                heard.extend(run.frames().map(|frame| kind_of(frame.bytes())));
+                more
+            } else {
+                let mut out = Vec::new();
+                let more = topic.fetch(subscriber, 10, &mut out).more;
+                heard.extend(out.iter().map(|publication| publication.kind().to_owned()));
+                more
+            };
+            if !more {
+                return;
+            }
+        }
+    }
+}
