@@ -85,7 +85,12 @@ impl Block {
                 let start = bytes.len();
                 bytes.extend_from_slice(framed.bytes());
                 let payload = bytes.len() - framed.payload().len();
-                Place { start: start as u32, payload: payload as u32, end: bytes.len() as u32, is_text: framed.is_text() }
+                Place {
+                    start: start as u32,
+                    payload: payload as u32,
+                    end: bytes.len() as u32,
+                    is_text: framed.is_text(),
+                }
             };
             let frames = self.publications.iter().map(&mut place).collect();
             Joined { bytes: bytes.into(), frames }

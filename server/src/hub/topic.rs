@@ -296,7 +296,8 @@ impl Topic {
             return 0;
         }
         let mut state = write(&self.state);
-        let slowest = state.subscribers.iter().flatten().map(|subscriber| subscriber.cursor.load(Ordering::Relaxed)).min();
+        let slowest =
+            state.subscribers.iter().flatten().map(|subscriber| subscriber.cursor.load(Ordering::Relaxed)).min();
         let slowest = slowest.unwrap_or_else(|| state.ring.head());
         if all {
             state.ring.forget(slowest);

@@ -142,11 +142,8 @@ impl Rounds<'_> {
         if self.filter.is_some_and(|filter| !name.contains(filter)) {
             return Ok(Vec::new());
         }
-        let servers: Vec<Server> = servers
-            .iter()
-            .copied()
-            .filter(|server| *server != Server::Published || self.published.is_some())
-            .collect();
+        let servers: Vec<Server> =
+            servers.iter().copied().filter(|server| *server != Server::Published || self.published.is_some()).collect();
         let mut measured: Vec<Vec<Measured>> = servers.iter().map(|_| Vec::new()).collect();
         for _ in 0..self.count {
             for (server, rounds) in servers.iter().zip(&mut measured) {
@@ -176,9 +173,7 @@ impl Rounds<'_> {
                 fanout::run(&mut host, fanout::Work { total, ..work }).await
             }
             Work::Connections(count) => idle::run(&mut host, count).await,
-            Work::Ping { connections, each } => {
-                ping::run(&mut host, connections, (each / self.divisor).max(1)).await
-            }
+            Work::Ping { connections, each } => ping::run(&mut host, connections, (each / self.divisor).max(1)).await,
         }
     }
 }
@@ -216,7 +211,12 @@ impl Outcome {
         let memory = self.kib_each.map_or(String::new(), |kib| format!("  {kib:.1} KiB each"));
         println!(
             "{:<34} {:<29} {:>8.3} ({least:.3}–{most:.3}) {:>11} {:>11} {:>9} {:>6}{latency}{memory}",
-            self.work, self.server, self.seconds_per_million, self.consumed, self.handed, self.lost,
+            self.work,
+            self.server,
+            self.seconds_per_million,
+            self.consumed,
+            self.handed,
+            self.lost,
             self.doubled_or_reordered
         );
     }

@@ -73,7 +73,11 @@ fn plan() -> Vec<(&'static str, Work, &'static [Server])> {
         (LARGE, fan(large), &[OursPlain]),
         (RECOVERABLE, fan(large), &[Ours]),
         (COMPRESSED, fan(fanout::Work { query: "compression=true", form: Form::Counted, ..large }), &[OursPlain]),
-        (SEALED, fan(fanout::Work { query: "encryption=true&topics=bench", form: Form::Sealed, total: 12_000, ..plain }), &[OursPlain]),
+        (
+            SEALED,
+            fan(fanout::Work { query: "encryption=true&topics=bench", form: Form::Sealed, total: 12_000, ..plain }),
+            &[OursPlain],
+        ),
         (MSGPACK, fan(fanout::Work { query: "format=msgpack", form: Form::Counted, ..large }), &[OursPlain]),
     ]
 }

@@ -53,12 +53,8 @@ async fn main() -> Result<()> {
         Some("value") => Kind::Value,
         other => bail!("no such kind: {other:?}"),
     };
-    let shared = Arc::new(Shared {
-        kind,
-        counted: AtomicU64::new(0),
-        log: RwLock::default(),
-        length: watch::channel(0).0,
-    });
+    let shared =
+        Arc::new(Shared { kind, counted: AtomicU64::new(0), log: RwLock::default(), length: watch::channel(0).0 });
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening {}", listener.local_addr()?);
     tokio::spawn(accept(listener, Arc::clone(&shared)));
