@@ -66,7 +66,7 @@ impl Channel {
 
     /// Nonces that are remembered: of sealed frames, and of signatures.
     pub(crate) fn held(&self) -> (usize, usize) {
-        (self.keys.as_ref().map_or(0, Keyring::held), self.signing.as_ref().map_or(0, Signing::held))
+        (self.keys.as_deref().map_or(0, Keyring::held), self.signing.as_deref().map_or(0, Signing::held))
     }
 
     /// Opens, decodes and checks the signature of a frame that came at `now`, which is `wall` in civil time.

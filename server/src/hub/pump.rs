@@ -118,6 +118,6 @@ impl Round {
 
     /// When the first of those that were held back is told.
     fn due(&self) -> Option<Moment> {
-        self.late.iter().map(|subscriber| subscriber.flushed() + self.flush_interval).min()
+        self.late.iter().map(|subscriber| subscriber.due(self.flush_interval)).min()
     }
 }

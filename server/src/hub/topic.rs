@@ -79,7 +79,7 @@ impl Subscriber {
         if at == stage::TOLD {
             return true;
         }
-        if now.since(self.link.flushed()) >= interval || many() {
+        if self.is_due(now, interval) || many() {
             self.announce();
             return true;
         }
@@ -92,16 +92,21 @@ impl Subscriber {
         if self.stage.load(Ordering::Relaxed) != stage::LATE {
             return true;
         }
-        let due = now.since(self.link.flushed()) >= interval;
+        let due = self.is_due(now, interval);
         if due {
             self.announce();
         }
         due
     }
 
-    /// When the connection was written to.
-    pub(super) fn flushed(&self) -> Moment {
-        self.link.flushed()
+    /// When the connection may be written to again. Moments are whole milliseconds, so one more makes sure that all
+    /// of the interval has passed.
+    pub(super) fn due(&self, interval: Duration) -> Moment {
+        self.link.flushed() + interval + Duration::from_millis(1)
+    }
+
+    fn is_due(&self, now: Moment, interval: Duration) -> bool {
+        interval.is_zero() || now >= self.due(interval)
     }
 }
 
@@ -388,9 +393,9 @@ mod tests {
         link.note_flush(at(0));
         assert!(!subscriber.offer(at(1), INTERVAL, 2), "late");
         assert!(subscriber.offer(at(2), INTERVAL, 3), "known to be late");
-        assert!(!subscriber.is_settled(at(2), INTERVAL));
+        assert!(!subscriber.is_settled(at(3), INTERVAL), "less than three whole milliseconds, perhaps");
         assert_eq!(told(&link), 0);
-        assert!(subscriber.is_settled(at(3), INTERVAL));
+        assert!(subscriber.is_settled(at(4), INTERVAL));
         assert_eq!(told(&link), 1);
         assert!(subscriber.offer(at(9), INTERVAL, 4), "known");
         assert_eq!(told(&link), 0);
