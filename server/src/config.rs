@@ -55,6 +55,11 @@ pub struct Config {
     pub ring_messages: usize,
     /// Most bytes that a topic holds for subscribers that are behind, payloads counted twice. Default 16 MiB.
     pub ring_bytes: usize,
+    /// While topic messages follow each other on a connection: the least time between two writes of them. Default 3 ms;
+    /// 0: each at once. The first after a pause always goes at once, and answers and messages to one connection never
+    /// wait. It adds at most this, and a millisecond of the timer, to the latency of a busy topic, and spares a write
+    /// for each message: see docs/performance.md.
+    pub flush_interval: Duration,
     /// Publications of each topic that are kept for clients that come back (PROTOCOL.md §6.6). Default 256; 0: no
     /// history, and publications carry no position. A ring holds `ring_messages` at most, its history included.
     pub history_messages: usize,
@@ -98,6 +103,7 @@ impl Default for Config {
             max_queue_bytes: 4 << 20,
             ring_messages: 4096,
             ring_bytes: 16 << 20,
+            flush_interval: Duration::from_millis(3),
             history_messages: 256,
             history_age: Duration::from_secs(300),
             history_bytes: 256 << 20,

@@ -198,10 +198,11 @@ impl Server {
             topics: config.max_topics,
             topics_per_connection: config.limits().max_topics,
         };
-        let hub = Arc::new(Hub::new(bounds));
+        let clock = Clock::start();
+        let hub = Arc::new(Hub::new(bounds).pumped(clock, config.flush_interval));
         let inner = Inner {
             peer_config: Arc::new(config.peer()),
-            clock: Clock::start(),
+            clock,
             addr,
             listener: Mutex::new(Some(listener)),
             bus: Box::new(MemoryBus::new(Arc::clone(&hub))),

@@ -3,8 +3,10 @@
 //! Locks are taken in the order registry, subscriptions of a connection, state of a topic, and none is held
 //! across an await.
 
+mod block;
 mod link;
 mod publication;
+mod pump;
 mod ring;
 mod topic;
 mod wake;
@@ -12,6 +14,7 @@ mod wake;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, RwLock},
+    time::Duration,
 };
 
 use wse_client_core::{
@@ -21,12 +24,17 @@ use wse_client_core::{
     topic::{is_pattern, matches},
 };
 
+pub(crate) use block::Run;
 pub(crate) use link::{Link, Mail, TopicRead};
 pub(crate) use publication::{Framed, Publication};
 pub(crate) use ring::{HistoryBounds, RingBounds};
 pub(crate) use topic::Resumed;
 
-use crate::sync::{read, write};
+use crate::{
+    clock::Clock,
+    sync::{read, write},
+};
+use pump::Pumps;
 use topic::Topic;
 
 /// Topics, patterns and their subscribers.
@@ -34,6 +42,7 @@ use topic::Topic;
 pub(crate) struct Hub {
     registry: RwLock<Registry>,
     bounds: HubBounds,
+    pumps: Pumps,
 }
 
 /// Bounds on what a hub holds.
@@ -58,7 +67,13 @@ struct Registry {
 
 impl Hub {
     pub(crate) fn new(bounds: HubBounds) -> Self {
-        Self { registry: RwLock::default(), bounds }
+        Self { registry: RwLock::default(), bounds, pumps: Pumps::default() }
+    }
+
+    /// The same with tasks that tell connections what is new, to each at most once in `flush_interval` while it is
+    /// busy. To be called before there are topics, on a tokio runtime.
+    pub(crate) fn pumped(self, clock: Clock, flush_interval: Duration) -> Self {
+        Self { pumps: Pumps::start(clock, flush_interval), ..self }
     }
 
     /// Number of topics that are remembered.
@@ -76,7 +91,7 @@ impl Hub {
             Some(topic) => topic,
             None => self.topic(&mut write(&self.registry), publication.topic(), now)?,
         };
-        Ok(topic.append(publication, now))
+        Ok(topic.append(publication, now, &self.pumps))
     }
 
     /// Subscribes a connection to a topic or pattern. Answers the topics that it reads from now on and did not before;
@@ -165,7 +180,7 @@ impl Hub {
                 return Err(Code::TooManyTopics);
             }
         }
-        let topic = Arc::new(Topic::new(Arc::clone(name), self.bounds.ring, now));
+        let topic = Arc::new(Topic::new(Arc::clone(name), self.bounds.ring, now, self.pumps.count()));
         for (pattern, links) in &registry.patterns {
             for link in links.values().filter(|link| meets(pattern, name, link)) {
                 link.subscriptions().attach(link, &topic);
