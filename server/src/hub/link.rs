@@ -112,6 +112,11 @@ impl Link {
         &self.identity
     }
 
+    /// Whether a topic may be read: a wide pattern gives no right to a denied one.
+    pub(super) fn may_read(&self, topic: &str) -> bool {
+        self.identity.subscribe.allows(topic)
+    }
+
     pub(crate) const fn wake(&self) -> &Wake {
         &self.wake
     }

@@ -5,22 +5,19 @@
 
 mod history;
 mod link;
+mod names;
 mod publication;
 mod ring;
 mod topic;
 mod wake;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, RwLock},
+    time::Duration,
 };
 
-use wse_client_core::{
-    delivery::Position,
-    error::Code,
-    time::Moment,
-    topic::{is_pattern, matches},
-};
+use wse_client_core::{delivery::Position, error::Code, time::Moment, topic::is_pattern};
 
 pub(crate) use link::{Link, Mail, TopicRead};
 pub(crate) use publication::{Framed, Publication};
@@ -31,7 +28,11 @@ use crate::{
     presence::{PresencePage, PresenceQuery},
     sync::{read, write},
 };
+use names::{Names, Patterns};
 use topic::Topic;
+
+/// Pause between two searches for topics that could make room for others.
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
 
 /// Topics, patterns and their subscribers.
 #[derive(Debug)]
@@ -56,8 +57,11 @@ pub(crate) struct HubBounds {
 #[derive(Debug, Default)]
 struct Registry {
     topics: HashMap<Arc<str>, Arc<Topic>>,
-    /// Connections by number, for each pattern. Looked through only when a topic appears.
-    patterns: BTreeMap<String, HashMap<u64, Arc<Link>>>,
+    names: Names,
+    /// When unused topics were last let go to make room.
+    room_sought: Option<Moment>,
+    /// Connections by number, for each pattern. Asked only when a topic appears.
+    patterns: Patterns<HashMap<u64, Arc<Link>>>,
 }
 
 impl Hub {
@@ -111,12 +115,15 @@ impl Hub {
             let fresh = subscriptions.attach(link, &topic);
             return Ok(fresh.then(|| Arc::clone(topic.name())).into_iter().collect());
         }
-        registry.patterns.entry(name.to_owned()).or_default().insert(link.number(), Arc::clone(link));
+        registry.patterns.entry(name).insert(link.number(), Arc::clone(link));
         let mut subscriptions = link.subscriptions();
         subscriptions.request(name);
-        let met = registry.topics.values().filter(|topic| meets(name, topic.name(), link));
-        let fresh = met.filter(|topic| subscriptions.attach(link, topic));
-        Ok(fresh.map(|topic| Arc::clone(topic.name())).collect())
+        let (mut fresh, _) = registry.names.of_pattern(name);
+        fresh.retain(|topic| {
+            let topic = registry.topics.get(topic).filter(|topic| link.may_read(topic.name()));
+            topic.is_some_and(|topic| subscriptions.attach(link, topic))
+        });
+        Ok(fresh)
     }
 
     /// Moves a connection to what it missed of a topic since `position`. `None` when it does not read the topic.
@@ -159,7 +166,7 @@ impl Hub {
             }
         }
         if forgotten {
-            write(&self.registry).topics.retain(|_, topic| !topic.is_forgotten(now, false));
+            write(&self.registry).forget_topics(now, false);
         }
     }
 
@@ -169,23 +176,40 @@ impl Hub {
             return Ok(Arc::clone(topic));
         }
         if registry.topics.len() >= self.bounds.topics {
-            registry.topics.retain(|_, topic| !topic.is_forgotten(now, true));
+            // Each topic that does not fit would look at all others otherwise.
+            if registry.room_sought.is_none_or(|at| now.since(at) >= ROOM_AGAIN) {
+                registry.room_sought = Some(now);
+                registry.forget_topics(now, true);
+            }
             if registry.topics.len() >= self.bounds.topics {
                 return Err(Code::TooManyTopics);
             }
         }
         let topic = Arc::new(Topic::new(Arc::clone(name), self.bounds.ring, now));
-        for (pattern, links) in &registry.patterns {
-            for link in links.values().filter(|link| meets(pattern, name, link)) {
+        registry.patterns.of_topic(name, |_, links| {
+            for link in links.values().filter(|link| link.may_read(name)) {
                 link.subscriptions().attach(link, &topic);
             }
-        }
+        });
+        registry.names.insert(name);
         registry.topics.insert(Arc::clone(name), Arc::clone(&topic));
         Ok(topic)
     }
 }
 
 impl Registry {
+    /// Forgets topics that nobody would miss.
+    fn forget_topics(&mut self, now: Moment, room_needed: bool) {
+        let Self { topics, names, .. } = self;
+        topics.retain(|name, topic| {
+            let forgotten = topic.is_forgotten(now, room_needed);
+            if forgotten {
+                names.remove(name);
+            }
+            !forgotten
+        });
+    }
+
     fn forget_pattern(&mut self, pattern: &str, link: &Link) {
         if let Some(links) = self.patterns.get_mut(pattern) {
             links.remove(&link.number());
@@ -196,15 +220,8 @@ impl Registry {
     }
 }
 
-/// Whether a pattern reaches a topic for this connection: a wide pattern gives no right to a denied topic.
-fn meets(pattern: &str, topic: &str, link: &Link) -> bool {
-    matches(pattern, topic) && link.identity().subscribe.allows(topic)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use wse_client_core::{client::Outgoing, server::Identity, topic::Acl, wire::Payload};
 
     use super::*;
