@@ -60,8 +60,8 @@ pub struct Config {
     pub history_messages: usize,
     /// How long a publication is kept for clients that come back. Default 5 minutes.
     pub history_age: Duration,
-    /// Most bytes that all histories may hold together, looked at once a second. Above it the histories are let go, and
-    /// who comes back later is told what is lost. Default 256 MiB.
+    /// Most bytes that all topics hold together, payloads counted twice. Above it, histories of topics that were used
+    /// longest ago go first, then unread messages and snapshots; who misses them is told. Default 256 MiB.
     pub history_bytes: usize,
     /// How long a client may take to send the head or the body of an HTTP request. Default 10 s.
     pub handshake_timeout: Duration,

@@ -309,7 +309,7 @@ impl Server {
     /// # Errors
     /// A code when the history cannot be asked for the moment. One in memory always can.
     pub async fn history(&self, topic: &str, query: &HistoryQuery) -> Result<Option<HistoryPage>, Code> {
-        let stretch = self.inner.history.read(topic, query.after.as_ref(), query.limit).await?;
+        let stretch = self.inner.history.read(topic, query.after.as_ref(), query.limit, self.now()).await?;
         Ok(stretch.map(|stretch| HistoryPage::new(topic, &stretch)))
     }
 

@@ -26,20 +26,20 @@ impl<O: Outbox> Engine<O> {
                 Err(code) => refused.push((name.clone(), code)),
             }
         }
-        self.resume(&mut request, fresh);
+        self.resume(&mut request, fresh, now);
         let active = self.link.requested();
         self.peer.answer_subscription(SubscriptionAction::Subscribe, request, refused, &active, now);
     }
 
     /// The client found a gap: its subscriptions stay as they are.
     pub(super) fn recover(&mut self, mut request: SubscriptionRequest, now: Moment) {
-        self.resume(&mut request, BTreeSet::new());
+        self.resume(&mut request, BTreeSet::new(), now);
         let active = self.link.requested();
         self.peer.answer_subscription(SubscriptionAction::Subscribe, request, Vec::new(), &active, now);
     }
 
     /// Brings the client up to date: what it missed in the topics that it knows, the state of those it joined just now.
-    fn resume(&mut self, request: &mut SubscriptionRequest, fresh: BTreeSet<Arc<str>>) {
+    fn resume(&mut self, request: &mut SubscriptionRequest, fresh: BTreeSet<Arc<str>>, now: Moment) {
         let mut topics: BTreeSet<String> = fresh.iter().map(|name| name.to_string()).collect();
         if request.recover {
             topics.extend(request.topics.iter().cloned());
@@ -47,7 +47,7 @@ impl<O: Outbox> Engine<O> {
         }
         for name in topics {
             let position = request.positions.get(&name).filter(|_| request.recover);
-            let Some(resumed) = self.server.hub().resume(&self.link, &name, position) else { continue };
+            let Some(resumed) = self.server.hub().resume(&self.link, &name, position, now) else { continue };
             if position.is_some() || fresh.contains(name.as_str()) {
                 self.snapshots.extend(resumed.snapshots);
             }

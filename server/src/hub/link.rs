@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use wse_client_core::{client::Outgoing, delivery::Position, io::Close, server::Identity, topic};
+use wse_client_core::{client::Outgoing, delivery::Position, io::Close, server::Identity, time::Moment, topic};
 
 use super::{
     publication::Publication,
@@ -269,9 +269,9 @@ impl Subscriptions {
     }
 
     /// Moves to what was missed since `position`, see [`Topic::resume`]. `None` when not attached to the topic.
-    pub(super) fn resume(&self, topic: &str, position: Option<&Position>) -> Option<Resumed> {
+    pub(super) fn resume(&self, topic: &str, position: Option<&Position>, now: Moment) -> Option<Resumed> {
         let attachment = self.slots.get(*self.attached.get(topic)? as usize)?.as_ref()?;
-        Some(attachment.topic.resume(&attachment.subscriber, position))
+        Some(attachment.topic.resume(&attachment.subscriber, position, now))
     }
 
     /// Detaches from the topics of `name` (a topic or a pattern) that no other request covers.

@@ -3,6 +3,7 @@
 //! Locks are taken in the order registry, subscriptions of a connection, state of a topic, and none is held
 //! across an await.
 
+mod budget;
 mod history;
 mod link;
 mod names;
@@ -28,6 +29,7 @@ use crate::{
     presence::{PresencePage, PresenceQuery},
     sync::{read, write},
 };
+use budget::Budget;
 use names::{Names, Patterns};
 use topic::Topic;
 
@@ -39,6 +41,7 @@ const ROOM_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Hub {
     registry: RwLock<Registry>,
     bounds: HubBounds,
+    budget: Arc<Budget>,
 }
 
 /// Bounds on what a hub holds.
@@ -46,7 +49,7 @@ pub(crate) struct Hub {
 pub(crate) struct HubBounds {
     /// Of each topic's ring.
     pub(crate) ring: RingBounds,
-    /// Most bytes that all histories hold together; above it all that is read is let go.
+    /// Most bytes that all topics hold together, see [`Budget`].
     pub(crate) history_bytes: usize,
     /// Most topics in all.
     pub(crate) topics: usize,
@@ -66,7 +69,8 @@ struct Registry {
 
 impl Hub {
     pub(crate) fn new(bounds: HubBounds) -> Self {
-        Self { registry: RwLock::default(), bounds }
+        let budget = Arc::new(Budget::new(bounds.history_bytes));
+        Self { registry: RwLock::default(), bounds, budget }
     }
 
     /// Who is in a topic.
@@ -89,7 +93,21 @@ impl Hub {
             Some(topic) => topic,
             None => self.topic(&mut write(&self.registry), publication.topic(), now)?,
         };
-        Ok(topic.append(publication, now))
+        let reached = topic.append(publication, now);
+        if self.budget.is_over() {
+            self.budget.make_room(&topic, || read(&self.registry).topics.values().cloned().collect());
+        }
+        Ok(reached)
+    }
+
+    /// Bytes that all topics hold together.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.budget.held()
+    }
+
+    /// Publications and snapshots that were let go for want of memory.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.budget.evicted()
     }
 
     /// Subscribes a connection to a topic or pattern. Answers the topics that it reads from now on and did not before;
@@ -127,8 +145,8 @@ impl Hub {
     }
 
     /// Moves a connection to what it missed of a topic since `position`. `None` when it does not read the topic.
-    pub(crate) fn resume(&self, link: &Link, topic: &str, position: Option<&Position>) -> Option<Resumed> {
-        link.subscriptions().resume(topic, position)
+    pub(crate) fn resume(&self, link: &Link, topic: &str, position: Option<&Position>, now: Moment) -> Option<Resumed> {
+        link.subscriptions().resume(topic, position, now)
     }
 
     /// Ends a subscription. Topics that another subscription of the connection covers stay.
@@ -154,18 +172,12 @@ impl Hub {
     pub(crate) fn sweep(&self, now: Moment) {
         let topics: Vec<Arc<Topic>> = read(&self.registry).topics.values().cloned().collect();
         let mut forgotten = false;
-        let mut held = 0;
         for topic in &topics {
-            held += topic.trim(now, false);
+            topic.trim(now);
             forgotten |= topic.is_forgotten(now, false);
         }
-        if held > self.bounds.history_bytes {
-            tracing::warn!(held, limit = self.bounds.history_bytes, "histories are over their budget and are let go");
-            for topic in &topics {
-                topic.trim(now, true);
-            }
-        }
         if forgotten {
+            self.budget.forget_victims();
             write(&self.registry).forget_topics(now, false);
         }
     }
@@ -180,12 +192,13 @@ impl Hub {
             if registry.room_sought.is_none_or(|at| now.since(at) >= ROOM_AGAIN) {
                 registry.room_sought = Some(now);
                 registry.forget_topics(now, true);
+                self.budget.forget_victims();
             }
             if registry.topics.len() >= self.bounds.topics {
                 return Err(Code::TooManyTopics);
             }
         }
-        let topic = Arc::new(Topic::new(Arc::clone(name), self.bounds.ring, now));
+        let topic = Arc::new(Topic::new(Arc::clone(name), self.bounds.ring, Arc::clone(&self.budget), now));
         registry.patterns.of_topic(name, |_, links| {
             for link in links.values().filter(|link| link.may_read(name)) {
                 link.subscriptions().attach(link, &topic);
@@ -297,7 +310,7 @@ mod tests {
         for name in ["host", "h*"] {
             let link = link(1, &[]);
             let fresh = hub.subscribe(&link, name, NOW).expect("allowed");
-            let snapshots = hub.resume(&link, &fresh[0], None).expect("subscribed").snapshots;
+            let snapshots = hub.resume(&link, &fresh[0], None, NOW).expect("subscribed").snapshots;
             let kinds: Vec<_> = snapshots.iter().map(|publication| publication.kind()).collect();
             assert_eq!(kinds, ["mem_snapshot", "cpu_snapshot"]);
             assert!(hub.subscribe(&link, name, NOW).expect("allowed").is_empty(), "only the first time");
@@ -358,37 +371,98 @@ mod tests {
         let link = link(1, &[]);
         hub.subscribe(&link, "a", NOW).expect("allowed");
         let recovery =
-            hub.resume(&link, "a", Some(&at(&hub, "a", 3))).expect("subscribed").recovery.expect("a history");
+            hub.resume(&link, "a", Some(&at(&hub, "a", 3)), NOW).expect("subscribed").recovery.expect("a history");
         assert_eq!((recovery.offset, recovery.recovered, recovery.count), (Some(5), Some(true), Some(2)));
         assert_eq!(received(&link), ["k4", "k5"]);
         let recovery =
-            hub.resume(&link, "a", Some(&at(&hub, "a", 0))).expect("subscribed").recovery.expect("a history");
+            hub.resume(&link, "a", Some(&at(&hub, "a", 0)), NOW).expect("subscribed").recovery.expect("a history");
         assert_eq!((recovery.offset, recovery.recovered, recovery.count), (Some(5), Some(false), Some(4)));
         assert_eq!(received(&link), ["k2", "k3", "k4", "k5"]);
         let other = Position { epoch: "other".into(), offset: Some(9) };
-        let recovery = hub.resume(&link, "a", Some(&other)).expect("subscribed").recovery.expect("a history");
+        let recovery = hub.resume(&link, "a", Some(&other), NOW).expect("subscribed").recovery.expect("a history");
         assert_eq!((recovery.recovered, recovery.count), (Some(false), Some(4)));
-        assert!(hub.resume(&link, "b", None).is_none(), "not subscribed");
+        assert!(hub.resume(&link, "b", None, NOW).is_none(), "not subscribed");
     }
 
     #[test]
     fn without_a_history_there_are_no_positions() {
         let (hub, link) = (hub(), link(1, &[]));
         hub.subscribe(&link, "a", NOW).expect("allowed");
-        assert_eq!(hub.resume(&link, "a", None).expect("subscribed").recovery, None);
+        assert_eq!(hub.resume(&link, "a", None, NOW).expect("subscribed").recovery, None);
+    }
+
+    /// Room for six publications without payload in all topics together.
+    fn hub_with_budget(cost: usize) -> Hub {
+        let history = HistoryBounds { count: 100, age: Duration::from_secs(300) };
+        let ring = RingBounds { count: 100, bytes: 1 << 20, history };
+        Hub::new(HubBounds { ring, history_bytes: 6 * cost, topics: 9, topics_per_connection: 3 })
+    }
+
+    fn cost_of_one() -> usize {
+        Publication::new("a", Outgoing::new("k", Payload::EMPTY), String::new(), String::new(), None).cost()
+    }
+
+    fn publish_at(hub: &Hub, topic: &str, millis: u64) {
+        let message = Outgoing::new("k", Payload::EMPTY);
+        let publication = Publication::new(topic, message, String::new(), String::new(), None);
+        hub.deliver(Arc::new(publication), Moment::from_millis(millis)).expect("there is room");
+    }
+
+    fn offsets_held(hub: &Hub, topic: &str) -> std::ops::Range<u64> {
+        let stretch = read(&hub.registry).topics[topic].stretch(None, 100, None).expect("a history");
+        stretch.base..stretch.head
     }
 
     #[test]
-    fn a_history_over_its_budget_is_let_go() {
-        let history = HistoryBounds { count: 4, age: Duration::from_secs(300) };
-        let ring = RingBounds { count: 8, bytes: 1 << 20, history };
-        let hub = Hub::new(HubBounds { ring, history_bytes: 1, topics: 4, topics_per_connection: 3 });
-        publish(&hub, "a", "k");
-        hub.sweep(NOW);
-        let link = link(1, &[]);
-        hub.subscribe(&link, "a", NOW).expect("allowed");
-        let beginning = Position { offset: None, ..at(&hub, "a", 0) };
-        let recovery = hub.resume(&link, "a", Some(&beginning)).expect("subscribed").recovery.expect("a history");
-        assert_eq!((recovery.recovered, recovery.count), (Some(false), Some(0)));
+    fn over_the_budget_the_topic_that_was_used_longest_ago_gives_up_its_oldest_first() {
+        let hub = hub_with_budget(cost_of_one());
+        for millis in 0..3 {
+            publish_at(&hub, "a", millis);
+        }
+        for millis in 3..6 {
+            publish_at(&hub, "b", millis);
+        }
+        assert_eq!((hub.evicted(), hub.held_bytes()), (0, 6 * cost_of_one()));
+        publish_at(&hub, "c", 6);
+        assert_eq!(offsets_held(&hub, "a"), 2..3, "room for a while is made at once");
+        assert_eq!((offsets_held(&hub, "b"), offsets_held(&hub, "c")), (0..3, 0..1));
+        read(&hub.registry).topics["a"].stretch(None, 1, Some(Moment::from_millis(7))).expect("a history");
+        publish_at(&hub, "c", 8);
+        publish_at(&hub, "c", 9);
+        assert_eq!((offsets_held(&hub, "a"), offsets_held(&hub, "b")), (2..3, 2..3), "reading counts as use");
+        assert!(hub.held_bytes() <= 6 * cost_of_one());
+    }
+
+    #[test]
+    fn what_nobody_has_read_goes_last_and_readers_are_told() {
+        let (hub, link) = (hub_with_budget(cost_of_one()), link(1, &[]));
+        hub.subscribe(&link, "slow", NOW).expect("allowed");
+        for millis in 0..3 {
+            publish_at(&hub, "slow", millis);
+        }
+        for millis in 3..20 {
+            publish_at(&hub, "x", millis);
+        }
+        assert_eq!(offsets_held(&hub, "slow").start, 0, "there was something else to let go");
+        for millis in 20..24 {
+            publish_at(&hub, "slow", millis);
+        }
+        assert!(hub.held_bytes() <= 6 * cost_of_one());
+        assert_eq!(offsets_held(&hub, "x"), 17..17);
+        let mut read = Vec::new();
+        let fetched = link.fetch(0, 100, &mut read).expect("subscribed").fetched;
+        assert_eq!((fetched.lost, fetched.lost + read.len() as u64), (2, 7));
+        publish_at(&hub, "slow", 30);
+        drop(hub);
+    }
+
+    #[test]
+    fn a_forgotten_topic_gives_its_memory_back() {
+        let hub = hub_with_budget(cost_of_one());
+        publish(&hub, "a", "k_snapshot");
+        assert!(hub.held_bytes() > cost_of_one(), "the snapshot counts too");
+        hub.sweep(NOW + Duration::from_secs(7200));
+        hub.sweep(NOW + Duration::from_secs(7200));
+        assert_eq!((hub.topic_count(), hub.held_bytes()), (0, 0));
     }
 }

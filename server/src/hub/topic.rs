@@ -15,6 +15,7 @@ use wse_client_core::{
 };
 
 use super::{
+    budget::{Budget, Evict},
     link::Link,
     publication::Publication,
     ring::{Fetched, Ring, RingBounds},
@@ -77,6 +78,8 @@ struct State {
     subscribers: Vec<Arc<Subscriber>>,
     /// With their places in the ring.
     snapshots: Vec<(u64, Arc<Publication>)>,
+    /// What the budget knows of.
+    held: usize,
 }
 
 /// One exact topic.
@@ -86,14 +89,16 @@ pub(crate) struct Topic {
     /// Names this life of the topic: a client that comes back sees whether positions still mean the same.
     epoch: Arc<str>,
     state: RwLock<State>,
-    last_publication: AtomicU64,
+    /// When it was last published to, or its history read.
+    last_use: AtomicU64,
+    budget: Arc<Budget>,
 }
 
 impl Topic {
-    pub(crate) fn new(name: Arc<str>, bounds: RingBounds, now: Moment) -> Self {
-        let state = State { ring: Ring::new(bounds), subscribers: Vec::new(), snapshots: Vec::new() };
+    pub(crate) fn new(name: Arc<str>, bounds: RingBounds, budget: Arc<Budget>, now: Moment) -> Self {
+        let state = State { ring: Ring::new(bounds), subscribers: Vec::new(), snapshots: Vec::new(), held: 0 };
         let epoch = clock::random_name("").into();
-        Self { name, epoch, state: RwLock::new(state), last_publication: AtomicU64::new(now.as_millis()) }
+        Self { name, epoch, state: RwLock::new(state), last_use: AtomicU64::new(now.as_millis()), budget }
     }
 
     pub(crate) const fn name(&self) -> &Arc<str> {
@@ -102,7 +107,7 @@ impl Topic {
 
     /// Adds a publication and wakes whoever sleeps. Answers how many connections will get it.
     pub(crate) fn append(&self, publication: Arc<Publication>, now: Moment) -> usize {
-        self.last_publication.store(now.as_millis(), Ordering::Relaxed);
+        self.last_use.store(now.as_millis(), Ordering::Relaxed);
         let reached = {
             let mut state = write(&self.state);
             if publication.is_snapshot() {
@@ -111,9 +116,11 @@ impl Topic {
             if state.ring.keeps_history() {
                 publication.stamp(&self.epoch, state.ring.head());
             } else if state.subscribers.is_empty() {
+                self.settle(&mut state);
                 return 0;
             }
             state.ring.push(publication, now);
+            self.settle(&mut state);
             state.subscribers.len()
         };
         for subscriber in &read(&self.state).subscribers {
@@ -137,12 +144,13 @@ impl Topic {
 
     /// Where a subscriber stands, after it was moved to what a client missed since `position`. With the snapshots
     /// that it does not get in the course of that.
-    pub(crate) fn resume(&self, subscriber: &Subscriber, position: Option<&Position>) -> Resumed {
+    pub(crate) fn resume(&self, subscriber: &Subscriber, position: Option<&Position>, now: Moment) -> Resumed {
         // The lock keeps publications out while the cursor moves; it is this connection's task that moves it.
         let state = write(&self.state);
         let (base, head) = (state.ring.base(), state.ring.head());
         let mut recovered = true;
         if let Some(position) = position {
+            self.use_at(now);
             let wanted = position.offset.map_or(0, |offset| offset.saturating_add(1));
             let known = *position.epoch == *self.epoch;
             recovered = known && wanted >= base;
@@ -166,7 +174,10 @@ impl Topic {
     }
 
     /// At most `limit` publications after a position; without one, the newest. `None` without a history.
-    pub(crate) fn stretch(&self, after: Option<&Position>, limit: usize) -> Option<Stretch> {
+    pub(crate) fn stretch(&self, after: Option<&Position>, limit: usize, now: Option<Moment>) -> Option<Stretch> {
+        if let Some(now) = now {
+            self.use_at(now);
+        }
         let state = read(&self.state);
         if !state.ring.keeps_history() {
             return None;
@@ -193,7 +204,8 @@ impl Topic {
         }
         if state.subscribers.is_empty() && !state.ring.keeps_history() {
             let head = state.ring.head();
-            state.ring.forget(head);
+            state.ring.release(head, usize::MAX);
+            self.settle(&mut state);
         }
     }
 
@@ -210,21 +222,49 @@ impl Topic {
         fetched
     }
 
-    /// Lets go of what every subscriber has read and the history need not keep; with `all`, of the history too.
-    /// Answers the bytes that are still held.
-    pub(crate) fn trim(&self, now: Moment, all: bool) -> usize {
+    /// Lets go of what every subscriber has read and the history need not keep.
+    pub(crate) fn trim(&self, now: Moment) {
         if read(&self.state).ring.is_empty() {
-            return 0;
+            return;
         }
         let mut state = write(&self.state);
-        let slowest = state.subscribers.iter().map(|subscriber| subscriber.cursor.load(Ordering::Relaxed)).min();
-        let slowest = slowest.unwrap_or_else(|| state.ring.head());
-        if all {
-            state.ring.forget(slowest);
-        } else {
-            state.ring.trim(slowest, now);
+        let slowest = state.slowest();
+        state.ring.trim(slowest, now);
+        self.settle(&mut state);
+    }
+
+    /// Lets go of at least `bytes` bytes, if there are as many. Answers how many were freed, and of how many messages.
+    pub(super) fn evict(&self, what: Evict, bytes: usize) -> (usize, u64) {
+        let mut state = write(&self.state);
+        let before = state.held;
+        let end = match what {
+            Evict::Read => state.slowest(),
+            Evict::All => state.ring.head(),
+            Evict::AllButNewest => state.ring.head().saturating_sub(1),
+        };
+        let mut count = state.ring.release(end, bytes);
+        self.settle(&mut state);
+        if what != Evict::Read && before - state.held < bytes {
+            count += std::mem::take(&mut state.snapshots).len() as u64;
+            self.settle(&mut state);
         }
-        state.ring.bytes()
+        (before - state.held, count)
+    }
+
+    /// When it was last published to, or its history read, in milliseconds.
+    pub(super) fn last_use(&self) -> u64 {
+        self.last_use.load(Ordering::Relaxed)
+    }
+
+    /// Notes that somebody wants its history.
+    fn use_at(&self, now: Moment) {
+        self.last_use.fetch_max(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Tells the budget what is held.
+    fn settle(&self, state: &mut State) {
+        let held = state.held();
+        self.budget.settle(std::mem::replace(&mut state.held, held), held);
     }
 
     /// This life of the topic.
@@ -239,12 +279,30 @@ impl Topic {
             return false;
         }
         let after = if state.snapshots.is_empty() { FORGET_AFTER } else { FORGET_SNAPSHOT_AFTER };
-        let last = Moment::from_millis(self.last_publication.load(Ordering::Relaxed));
+        let last = Moment::from_millis(self.last_use.load(Ordering::Relaxed));
         state.subscribers.is_empty() && now.since(last) > after
     }
 }
 
+impl Drop for Topic {
+    fn drop(&mut self) {
+        let held = write(&self.state).held;
+        self.budget.settle(held, 0);
+    }
+}
+
 impl State {
+    /// Where the slowest subscriber stands.
+    fn slowest(&self) -> u64 {
+        let cursors = self.subscribers.iter().map(|subscriber| subscriber.cursor.load(Ordering::Relaxed));
+        cursors.min().unwrap_or_else(|| self.ring.head())
+    }
+
+    /// Bytes of the ring and the snapshots.
+    fn held(&self) -> usize {
+        self.ring.bytes() + self.snapshots.iter().map(|(_, snapshot)| snapshot.cost()).sum::<usize>()
+    }
+
     fn remember(&mut self, publication: &Arc<Publication>) {
         self.snapshots.retain(|(_, other)| other.kind() != publication.kind());
         if self.snapshots.len() == MAX_SNAPSHOTS {
