@@ -37,7 +37,7 @@ use crate::{
     counters::{Counters, Stats},
     handler::{Handler, PublishToUserTopic},
     history::{History, HistoryPage, HistoryQuery},
-    hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds},
+    hub::{HistoryBounds, Hub, HubBounds, Link, PresenceBounds, Publication, RingBounds},
     listen,
     presence::{PresencePage, PresenceQuery},
     sync::lock,
@@ -200,6 +200,11 @@ impl Server {
             history_bytes: config.history_bytes,
             topics: config.max_topics,
             topics_per_connection: config.limits().max_topics,
+            presence: PresenceBounds {
+                topics: config.presence_topics.clone(),
+                linger: config.presence_linger,
+                bytes: config.presence_bytes,
+            },
         };
         let hub = Arc::new(Hub::new(bounds));
         let inner = Inner {
@@ -358,6 +363,21 @@ impl Server {
     /// Number of topics that are remembered.
     pub fn topic_count(&self) -> usize {
         self.inner.hub.topic_count()
+    }
+
+    /// Bytes that all topics hold together, payloads counted twice.
+    pub fn topic_bytes(&self) -> usize {
+        self.inner.hub.held_bytes()
+    }
+
+    /// Messages and snapshots that were let go because all topics together held more than [`Config::history_bytes`].
+    pub fn messages_evicted(&self) -> u64 {
+        self.inner.hub.evicted()
+    }
+
+    /// Number of topics in which users are seen, and of users, each once for each topic.
+    pub fn presence_totals(&self) -> (usize, usize) {
+        self.inner.hub.presence_totals()
     }
 
     /// The settings.

@@ -75,6 +75,7 @@ impl<O: Outbox> Engine<O> {
             }
             self.fetched = fetched;
         }
+        self.link.set_stalled(!self.backlog.is_empty() && !self.outbox.has_room());
         self.server.counters().messages_delivered.add(delivered);
     }
 
@@ -82,7 +83,7 @@ impl<O: Outbox> Engine<O> {
         let (topic, count) = (&*read.topic, read.fetched.lost);
         self.server.counters().messages_lost.add(usize::try_from(count).unwrap_or(usize::MAX));
         tracing::warn!(connection = self.link.id(), topic, count, "messages lost for a slow reader");
-        if self.server.config().history_messages > 0 {
+        if read.recoverable {
             let from = read.fetched.from;
             let range = LostRange { epoch: read.epoch.to_string(), from, to: Some(from + count - 1) };
             self.peer.tell_lost_range(topic, &range, now);

@@ -249,6 +249,7 @@ impl<O: Outbox> Engine<O> {
             Event::Subscribe(request) => self.subscribe(request, now),
             Event::Recover(request) => self.recover(request, now),
             Event::Unsubscribe(request) => self.unsubscribe(request, now),
+            Event::Presence(question) => self.tell_presence(&question, now),
             Event::Rejected(error) => {
                 self.server.counters().frames_rejected.one();
                 tracing::debug!(connection = self.link.id(), code = %error.code, detail = error.detail, "frame rejected");

@@ -3,11 +3,18 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use wse_client_core::{
-    client::SubscriptionAction, error::Code, server::SubscriptionRequest, time::Moment, wire::Message,
+    client::{PresenceReport, SubscriptionAction},
+    error::Code,
+    server::{PresenceQuestion, SubscriptionRequest},
+    time::Moment,
+    wire::Message,
 };
 
 use super::engine::{Engine, Outbox};
-use crate::handler::forwarded;
+use crate::{
+    handler::forwarded,
+    presence::{MAX_PRESENCE_PAGE, PresencePage, PresenceQuery},
+};
 
 impl<O: Outbox> Engine<O> {
     pub(super) fn publish(&mut self, message: &Message, now: Moment) {
@@ -21,9 +28,18 @@ impl<O: Outbox> Engine<O> {
         let mut refused: Vec<(String, Code)> = Vec::new();
         let mut fresh: BTreeSet<Arc<str>> = BTreeSet::new();
         for name in &request.topics {
-            match self.server.hub().subscribe(&self.link, name, now) {
+            if request.presence.contains_key(name) && !self.server.hub().has_room_for_presence() {
+                refused.push((name.clone(), Code::ServerFull));
+                continue;
+            }
+            match self.server.hub().subscribe(&self.link, name, request.group.as_deref(), now) {
                 Ok(joined) => fresh.extend(joined),
                 Err(code) => refused.push((name.clone(), code)),
+            }
+        }
+        for (name, told) in std::mem::take(&mut request.presence) {
+            if let Some(total) = self.server.hub().join(&self.link, &name, told, now) {
+                request.present.insert(name, total);
             }
         }
         self.resume(&mut request, fresh, now);
@@ -57,9 +73,17 @@ impl<O: Outbox> Engine<O> {
         }
     }
 
+    pub(super) fn tell_presence(&mut self, question: &PresenceQuestion, now: Moment) {
+        let limit = question.limit.map_or(MAX_PRESENCE_PAGE, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let query = PresenceQuery { after: question.after.clone(), limit };
+        let PresencePage { topic, total, members, .. } = self.server.hub().presence(&question.topic, &query);
+        self.peer.answer_presence(&PresenceReport { topic, total, members }, question.id.as_deref(), now);
+    }
+
     pub(super) fn unsubscribe(&mut self, request: SubscriptionRequest, now: Moment) {
         for name in &request.topics {
-            self.server.hub().unsubscribe(&self.link, name);
+            let orphans = self.server.hub().unsubscribe(&self.link, name, now);
+            self.server.counters().messages_lost.add(orphans);
         }
         let active = self.link.requested();
         self.peer.answer_subscription(SubscriptionAction::Unsubscribe, request, Vec::new(), &active, now);

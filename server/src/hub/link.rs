@@ -1,7 +1,7 @@
 //! The half of a connection that others may touch: what to wake it for, and what it is subscribed to.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     sync::{
         Arc, Mutex,
@@ -36,6 +36,10 @@ pub(crate) struct Link {
     /// Whether the inbox is worth a look.
     mail: AtomicBool,
     abort: AtomicBool,
+    /// Whether it shares messages with others.
+    is_member: AtomicBool,
+    /// Whether there is no room for more messages at the moment.
+    stalled: AtomicBool,
 }
 
 /// What the application wants sent to this connection alone.
@@ -59,16 +63,38 @@ pub(crate) enum Mail {
 /// Topics by name, by slot, and as the client asked for them.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    requested: BTreeSet<String>,
-    attached: HashMap<Arc<str>, u32>,
-    slots: Vec<Option<Attachment>>,
+    /// With the queue group that the client wants to be in.
+    requested: BTreeMap<String, Option<String>>,
+    attached: HashMap<Arc<str>, Attachment>,
+    slots: Vec<Option<Reader>>,
     free: Vec<u32>,
 }
 
+/// How the connection is part of one topic.
 #[derive(Debug)]
 struct Attachment {
+    /// Where its messages are read.
+    slot: u32,
+    /// Where it is read who comes and goes.
+    notices: Option<u32>,
+    /// Whether the user is seen in it by this connection.
+    present: bool,
+}
+
+/// A place in one ring, or a share of it.
+#[derive(Debug)]
+struct Reader {
     topic: Arc<Topic>,
     subscriber: Arc<Subscriber>,
+}
+
+/// What remains to be done about topics that a connection has left.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Topics that its user was seen in.
+    pub(super) present: Vec<Arc<Topic>>,
+    /// Messages that were given to it alone, and that nobody else gets in its place.
+    pub(super) orphans: usize,
 }
 
 /// What was read from one topic.
@@ -80,6 +106,8 @@ pub(crate) struct TopicRead {
     pub(crate) epoch: Arc<str>,
     /// Losses, and whether there is more.
     pub(crate) fetched: Fetched,
+    /// Whether its messages have positions.
+    pub(crate) recoverable: bool,
 }
 
 impl Link {
@@ -95,6 +123,8 @@ impl Link {
             inbox_limit,
             mail: AtomicBool::new(false),
             abort: AtomicBool::new(false),
+            is_member: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
         }
     }
 
@@ -135,15 +165,38 @@ impl Link {
     /// Reads at most `max` publications of one subscription. `None` when it is gone.
     pub(crate) fn fetch(&self, slot: u32, max: usize, out: &mut Vec<Arc<Publication>>) -> Option<TopicRead> {
         let subscriptions = lock(&self.subscriptions);
-        let attachment = subscriptions.slots.get(slot as usize)?.as_ref()?;
-        let fetched = attachment.topic.fetch(&attachment.subscriber, max, out);
-        let topic = &attachment.topic;
-        Some(TopicRead { topic: Arc::clone(topic.name()), epoch: Arc::clone(topic.epoch()), fetched })
+        let Reader { topic, subscriber } = subscriptions.slots.get(slot as usize)?.as_ref()?;
+        let fetched = topic.fetch(subscriber, max, out);
+        let recoverable = fetched.lost > 0 && subscriber.share().is_none() && topic.keeps_history();
+        Some(TopicRead { topic: Arc::clone(topic.name()), epoch: Arc::clone(topic.epoch()), fetched, recoverable })
+    }
+
+    /// Whether there is no room for more messages at the moment.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether there is room for more messages. Messages that it shares with others go to them while there is none.
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        let changed = self.stalled.load(Ordering::Relaxed) != stalled;
+        if changed {
+            self.stalled.store(stalled, Ordering::Relaxed);
+        }
+        if !changed || !self.is_member.load(Ordering::Relaxed) {
+            return;
+        }
+        for Reader { topic, subscriber } in lock(&self.subscriptions).slots.iter().flatten() {
+            match subscriber.share() {
+                Some(_) if stalled => topic.pass_on(subscriber),
+                Some(_) => subscriber.announce(),
+                None => {}
+            }
+        }
     }
 
     /// Topics and patterns as the client asked for them, sorted.
     pub(crate) fn requested(&self) -> Vec<String> {
-        lock(&self.subscriptions).requested.iter().cloned().collect()
+        lock(&self.subscriptions).requested.keys().cloned().collect()
     }
 
     pub(super) fn subscriptions(&self) -> std::sync::MutexGuard<'_, Subscriptions> {
@@ -230,9 +283,9 @@ fn cost(message: &Outgoing) -> usize {
 }
 
 impl Subscriptions {
-    /// Notes what the client asked for. False when it had asked before.
-    pub(super) fn request(&mut self, name: &str) -> bool {
-        self.requested.insert(name.to_owned())
+    /// Notes what the client asked for.
+    pub(super) fn request(&mut self, name: &str, group: Option<&str>) {
+        self.requested.insert(name.to_owned(), group.map(str::to_owned));
     }
 
     /// Forgets what the client asked for.
@@ -241,7 +294,7 @@ impl Subscriptions {
     }
 
     pub(super) fn is_requested(&self, name: &str) -> bool {
-        self.requested.contains(name)
+        self.requested.contains_key(name)
     }
 
     pub(super) fn request_count(&self) -> usize {
@@ -250,62 +303,100 @@ impl Subscriptions {
 
     /// Patterns among the requests.
     pub(super) fn patterns(&self) -> impl Iterator<Item = &String> {
-        self.requested.iter().filter(|name| topic::is_pattern(name))
+        self.requested.keys().filter(|name| topic::is_pattern(name))
     }
 
-    /// Attaches to a topic. False when another request did so before.
-    pub(super) fn attach(&mut self, link: &Arc<Link>, topic: &Arc<Topic>) -> bool {
+    /// Attaches to a topic for a request that was noted. False when another request did so before.
+    pub(super) fn attach(&mut self, link: &Arc<Link>, topic: &Arc<Topic>, request: &str) -> bool {
         if self.attached.contains_key(topic.name()) {
             return false;
         }
+        let group = self.requested.get(request).cloned().flatten();
+        if group.is_some() {
+            link.is_member.store(true, Ordering::Relaxed);
+        }
+        let slot = self.read_from(link, topic, group.as_deref());
+        self.attached.insert(Arc::clone(topic.name()), Attachment { slot, notices: None, present: false });
+        self.attach_notices(link, topic);
+        true
+    }
+
+    /// Attaches to where it is told who comes to a topic and goes. Once is enough.
+    pub(super) fn attach_notices(&mut self, link: &Arc<Link>, topic: &Arc<Topic>) {
+        let Some(notices) = topic.notices() else { return };
+        if self.attached.get(topic.name()).is_none_or(|attachment| attachment.notices.is_some()) {
+            return;
+        }
+        let slot = self.read_from(link, notices, None);
+        if let Some(attachment) = self.attached.get_mut(topic.name()) {
+            attachment.notices = Some(slot);
+        }
+    }
+
+    fn read_from(&mut self, link: &Arc<Link>, topic: &Arc<Topic>, group: Option<&str>) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             (self.slots.len() - 1) as u32
         });
-        let subscriber = topic.attach(link, slot);
-        self.slots[slot as usize] = Some(Attachment { topic: Arc::clone(topic), subscriber });
-        self.attached.insert(Arc::clone(topic.name()), slot);
-        true
+        let subscriber = topic.attach(link, slot, group);
+        self.slots[slot as usize] = Some(Reader { topic: Arc::clone(topic), subscriber });
+        slot
     }
 
-    /// Moves to what was missed since `position`, see [`Topic::resume`]. `None` when not attached to the topic.
+    /// Notes that the user is seen in a topic. Whether it was not before, by this connection; `None` when it does not read
+    /// the topic.
+    pub(super) fn be_present(&mut self, topic: &str) -> Option<bool> {
+        let attachment = self.attached.get_mut(topic)?;
+        Some(!std::mem::replace(&mut attachment.present, true))
+    }
+
+    /// Moves to what was missed since `position`, see [`Topic::resume`]. `None` when not attached to the topic, and for a
+    /// member of a group: what others got in its place is not missed.
     pub(super) fn resume(&self, topic: &str, position: Option<&Position>, now: Moment) -> Option<Resumed> {
-        let attachment = self.slots.get(*self.attached.get(topic)? as usize)?.as_ref()?;
-        Some(attachment.topic.resume(&attachment.subscriber, position, now))
+        let slot = self.attached.get(topic)?.slot;
+        let Reader { topic, subscriber } = self.slots.get(slot as usize)?.as_ref()?;
+        subscriber.share().is_none().then(|| topic.resume(subscriber, position, now))
     }
 
     /// Detaches from the topics of `name` (a topic or a pattern) that no other request covers.
-    pub(super) fn detach_uncovered(&mut self, name: &str, identity: &Identity) {
+    pub(super) fn detach_uncovered(&mut self, name: &str, identity: &Identity) -> Left {
         let gone: Vec<Arc<str>> = if topic::is_pattern(name) {
             self.attached.keys().filter(|topic| topic::matches(name, topic)).cloned().collect()
         } else {
             self.attached.get_key_value(name).map(|(topic, _)| Arc::clone(topic)).into_iter().collect()
         };
+        let mut left = Left::default();
         for topic in gone {
             if !self.covers(&topic, identity) {
-                self.detach(&topic);
+                self.detach(&topic, &mut left);
             }
         }
+        left
     }
 
     /// Detaches from everything.
-    pub(super) fn clear(&mut self) {
-        for attachment in std::mem::take(&mut self.slots).into_iter().flatten() {
-            attachment.topic.detach(&attachment.subscriber);
-        }
+    pub(super) fn clear(&mut self) -> Left {
+        let mut left = Left::default();
+        let attached: Vec<Arc<str>> = self.attached.keys().cloned().collect();
+        attached.iter().for_each(|topic| self.detach(topic, &mut left));
         *self = Self::default();
+        left
     }
 
     fn covers(&self, topic: &str, identity: &Identity) -> bool {
-        self.requested.contains(topic)
+        self.requested.contains_key(topic)
             || (identity.subscribe.allows(topic) && self.patterns().any(|pattern| topic::matches(pattern, topic)))
     }
 
-    fn detach(&mut self, topic: &str) {
-        let Some(slot) = self.attached.remove(topic) else { return };
-        if let Some(attachment) = self.slots[slot as usize].take() {
-            attachment.topic.detach(&attachment.subscriber);
+    fn detach(&mut self, topic: &str, left: &mut Left) {
+        let Some(attachment) = self.attached.remove(topic) else { return };
+        for slot in std::iter::once(attachment.slot).chain(attachment.notices) {
+            let Some(Reader { topic, subscriber }) = self.slots[slot as usize].take() else { continue };
+            left.orphans += topic.detach(&subscriber);
+            self.free.push(slot);
+            if attachment.present && slot == attachment.slot {
+                left.present.push(topic);
+            }
         }
-        self.free.push(slot);
     }
 }

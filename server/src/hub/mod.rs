@@ -4,9 +4,11 @@
 //! across an await.
 
 mod budget;
+mod group;
 mod history;
 mod link;
 mod names;
+mod presence;
 mod publication;
 mod ring;
 mod topic;
@@ -21,6 +23,7 @@ use std::{
 use wse_client_core::{delivery::Position, error::Code, time::Moment, topic::is_pattern};
 
 pub(crate) use link::{Link, Mail, TopicRead};
+pub(crate) use presence::PresenceBounds;
 pub(crate) use publication::{Framed, Publication};
 pub(crate) use ring::{HistoryBounds, RingBounds};
 pub(crate) use topic::Resumed;
@@ -30,7 +33,10 @@ use crate::{
     sync::{read, write},
 };
 use budget::Budget;
+use link::Left;
 use names::{Names, Patterns};
+use presence::Attendance;
+use serde_json::Value;
 use topic::Topic;
 
 /// Pause between two searches for topics that could make room for others.
@@ -42,10 +48,11 @@ pub(crate) struct Hub {
     registry: RwLock<Registry>,
     bounds: HubBounds,
     budget: Arc<Budget>,
+    attendance: Attendance,
 }
 
 /// Bounds on what a hub holds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct HubBounds {
     /// Of each topic's ring.
     pub(crate) ring: RingBounds,
@@ -55,6 +62,8 @@ pub(crate) struct HubBounds {
     pub(crate) topics: usize,
     /// Most topics and patterns that one connection may ask for.
     pub(crate) topics_per_connection: usize,
+    /// Who may be seen where.
+    pub(crate) presence: PresenceBounds,
 }
 
 #[derive(Debug, Default)]
@@ -70,12 +79,40 @@ struct Registry {
 impl Hub {
     pub(crate) fn new(bounds: HubBounds) -> Self {
         let budget = Arc::new(Budget::new(bounds.history_bytes));
-        Self { registry: RwLock::default(), bounds, budget }
+        let attendance = Attendance::new(bounds.presence.clone());
+        Self { registry: RwLock::default(), bounds, budget, attendance }
     }
 
     /// Who is in a topic.
-    pub(crate) fn presence(&self, topic: &str, _query: &PresenceQuery) -> PresencePage {
-        PresencePage { topic: topic.to_owned(), ..PresencePage::default() }
+    pub(crate) fn presence(&self, topic: &str, query: &PresenceQuery) -> PresencePage {
+        match read(&self.registry).topics.get(topic) {
+            Some(known) => known.members().page(topic, query),
+            None => PresencePage { topic: topic.to_owned(), ..PresencePage::default() },
+        }
+    }
+
+    /// Topics in which users are seen, and users, once for each topic.
+    pub(crate) fn presence_totals(&self) -> (usize, usize) {
+        self.attendance.totals()
+    }
+
+    /// Whether one more user can be seen somewhere.
+    pub(crate) fn has_room_for_presence(&self) -> bool {
+        self.attendance.has_room()
+    }
+
+    /// Makes a connection's user seen in a topic that it reads, with what it tells about itself. Answers how many users
+    /// are seen there; `None` where none can be.
+    pub(crate) fn join(&self, link: &Arc<Link>, name: &str, told: Value, now: Moment) -> Option<u64> {
+        let topic = read(&self.registry).topics.get(name).cloned()?;
+        if !self.attendance.covers(name) {
+            return None;
+        }
+        if topic.make_notices(self.bounds.ring, now) {
+            topic.links().iter().for_each(|link| link.subscriptions().attach_notices(link, &topic));
+        }
+        let another = link.subscriptions().be_present(name)?;
+        Some(self.attendance.join(&topic, &link.identity().user_id, told, another, now))
     }
 
     /// Number of topics that are remembered.
@@ -110,12 +147,18 @@ impl Hub {
         self.budget.evicted()
     }
 
-    /// Subscribes a connection to a topic or pattern. Answers the topics that it reads from now on and did not before;
+    /// Subscribes a connection to a topic or pattern, alone or as one of a queue group. Answers the topics that it reads from now on and did not before;
     /// [`Hub::resume`] tells their state.
     ///
     /// # Errors
     /// [`Code::TooManyTopics`].
-    pub(crate) fn subscribe(&self, link: &Arc<Link>, name: &str, now: Moment) -> Result<Vec<Arc<str>>, Code> {
+    pub(crate) fn subscribe(
+        &self,
+        link: &Arc<Link>,
+        name: &str,
+        group: Option<&str>,
+        now: Moment,
+    ) -> Result<Vec<Arc<str>>, Code> {
         let mut registry = write(&self.registry);
         {
             let subscriptions = link.subscriptions();
@@ -129,17 +172,17 @@ impl Hub {
         if !is_pattern(name) {
             let topic = self.topic(&mut registry, &Arc::from(name), now)?;
             let mut subscriptions = link.subscriptions();
-            subscriptions.request(name);
-            let fresh = subscriptions.attach(link, &topic);
+            subscriptions.request(name, group);
+            let fresh = subscriptions.attach(link, &topic, name);
             return Ok(fresh.then(|| Arc::clone(topic.name())).into_iter().collect());
         }
         registry.patterns.entry(name).insert(link.number(), Arc::clone(link));
         let mut subscriptions = link.subscriptions();
-        subscriptions.request(name);
+        subscriptions.request(name, group);
         let (mut fresh, _) = registry.names.of_pattern(name);
         fresh.retain(|topic| {
             let topic = registry.topics.get(topic).filter(|topic| link.may_read(topic.name()));
-            topic.is_some_and(|topic| subscriptions.attach(link, topic))
+            topic.is_some_and(|topic| subscriptions.attach(link, topic, name))
         });
         Ok(fresh)
     }
@@ -149,28 +192,43 @@ impl Hub {
         link.subscriptions().resume(topic, position, now)
     }
 
-    /// Ends a subscription. Topics that another subscription of the connection covers stay.
-    pub(crate) fn unsubscribe(&self, link: &Arc<Link>, name: &str) {
-        let mut registry = write(&self.registry);
-        registry.forget_pattern(name, link);
-        let mut subscriptions = link.subscriptions();
-        subscriptions.withdraw(name);
-        subscriptions.detach_uncovered(name, link.identity());
+    /// Ends a subscription. Topics that another subscription of the connection covers stay. Answers how many messages of
+    /// its groups nobody gets.
+    pub(crate) fn unsubscribe(&self, link: &Arc<Link>, name: &str, now: Moment) -> usize {
+        let left = {
+            let mut registry = write(&self.registry);
+            registry.forget_pattern(name, link);
+            let mut subscriptions = link.subscriptions();
+            subscriptions.withdraw(name);
+            subscriptions.detach_uncovered(name, link.identity())
+        };
+        self.after_leaving(link, left, false, now)
     }
 
-    /// Ends all subscriptions of a connection.
-    pub(crate) fn remove(&self, link: &Arc<Link>) {
-        let mut registry = write(&self.registry);
-        let mut subscriptions = link.subscriptions();
-        for pattern in subscriptions.patterns() {
-            registry.forget_pattern(pattern, link);
+    /// Ends all subscriptions of a connection that is over. Answers how many messages of its groups nobody gets.
+    pub(crate) fn remove(&self, link: &Arc<Link>, now: Moment) -> usize {
+        let left = {
+            let mut registry = write(&self.registry);
+            let mut subscriptions = link.subscriptions();
+            for pattern in subscriptions.patterns() {
+                registry.forget_pattern(pattern, link);
+            }
+            subscriptions.clear()
+        };
+        self.after_leaving(link, left, true, now)
+    }
+
+    fn after_leaving(&self, link: &Link, left: Left, broken: bool, now: Moment) -> usize {
+        for topic in left.present {
+            self.attendance.leave(&topic, &link.identity().user_id, broken, now);
         }
-        subscriptions.clear();
+        left.orphans
     }
 
     /// Housekeeping: lets go of publications that everyone has read, and of topics that nobody uses.
     pub(crate) fn sweep(&self, now: Moment) {
         let topics: Vec<Arc<Topic>> = read(&self.registry).topics.values().cloned().collect();
+        self.attendance.sweep(now);
         let mut forgotten = false;
         for topic in &topics {
             topic.trim(now);
@@ -199,9 +257,9 @@ impl Hub {
             }
         }
         let topic = Arc::new(Topic::new(Arc::clone(name), self.bounds.ring, Arc::clone(&self.budget), now));
-        registry.patterns.of_topic(name, |_, links| {
+        registry.patterns.of_topic(name, |pattern, links| {
             for link in links.values().filter(|link| link.may_read(name)) {
-                link.subscriptions().attach(link, &topic);
+                link.subscriptions().attach(link, &topic, pattern);
             }
         });
         registry.names.insert(name);
@@ -248,7 +306,13 @@ mod tests {
     fn hub_with_history(count: usize) -> Hub {
         let history = HistoryBounds { count, age: Duration::from_secs(300) };
         let ring = RingBounds { count: 8, bytes: 1 << 20, history };
-        Hub::new(HubBounds { ring, history_bytes: 1 << 20, topics: 4, topics_per_connection: 3 })
+        Hub::new(HubBounds {
+            ring,
+            history_bytes: 1 << 20,
+            topics: 4,
+            topics_per_connection: 3,
+            presence: PresenceBounds::default(),
+        })
     }
 
     fn link(number: u64, deny: &[&str]) -> Arc<Link> {
@@ -278,15 +342,15 @@ mod tests {
     fn several_subscriptions_that_match_deliver_once() {
         let (hub, link) = (hub(), link(1, &[]));
         for name in ["a.b", "a.*", "*"] {
-            hub.subscribe(&link, name, NOW).expect("allowed");
+            hub.subscribe(&link, name, None, NOW).expect("allowed");
         }
         assert_eq!(publish(&hub, "a.b", "one"), 1);
         assert_eq!(received(&link), ["one"]);
-        hub.unsubscribe(&link, "a.b");
-        hub.unsubscribe(&link, "a.*");
+        hub.unsubscribe(&link, "a.b", NOW);
+        hub.unsubscribe(&link, "a.*", NOW);
         assert_eq!(publish(&hub, "a.b", "two"), 1);
         assert_eq!(received(&link), ["two"]);
-        hub.unsubscribe(&link, "*");
+        hub.unsubscribe(&link, "*", NOW);
         assert_eq!(publish(&hub, "a.b", "three"), 0);
         assert_eq!(received(&link), Vec::<String>::new());
     }
@@ -294,7 +358,7 @@ mod tests {
     #[test]
     fn a_pattern_meets_topics_that_come_later_but_not_denied_ones() {
         let (hub, link) = (hub(), link(1, &["*.secret"]));
-        hub.subscribe(&link, "a.*", NOW).expect("allowed");
+        hub.subscribe(&link, "a.*", None, NOW).expect("allowed");
         assert_eq!(publish(&hub, "a.new", "first"), 1);
         assert_eq!(publish(&hub, "a.secret", "hidden"), 0);
         assert_eq!(publish(&hub, "b", "other"), 0);
@@ -309,36 +373,36 @@ mod tests {
         }
         for name in ["host", "h*"] {
             let link = link(1, &[]);
-            let fresh = hub.subscribe(&link, name, NOW).expect("allowed");
+            let fresh = hub.subscribe(&link, name, None, NOW).expect("allowed");
             let snapshots = hub.resume(&link, &fresh[0], None, NOW).expect("subscribed").snapshots;
             let kinds: Vec<_> = snapshots.iter().map(|publication| publication.kind()).collect();
             assert_eq!(kinds, ["mem_snapshot", "cpu_snapshot"]);
-            assert!(hub.subscribe(&link, name, NOW).expect("allowed").is_empty(), "only the first time");
+            assert!(hub.subscribe(&link, name, None, NOW).expect("allowed").is_empty(), "only the first time");
         }
     }
 
     #[test]
     fn numbers_of_topics_are_bounded_and_unused_ones_forgotten() {
         let (hub, link) = (hub(), link(1, &[]));
-        hub.subscribe(&link, "kept", NOW).expect("there is room");
+        hub.subscribe(&link, "kept", None, NOW).expect("there is room");
         for topic in ["b", "c", "d"] {
             publish(&hub, topic, "k");
         }
-        assert_eq!(hub.subscribe(&link, "e", NOW).expect_err("full"), Code::TooManyTopics);
+        assert_eq!(hub.subscribe(&link, "e", None, NOW).expect_err("full"), Code::TooManyTopics);
         let later = NOW + Duration::from_secs(61);
         hub.sweep(later);
         assert_eq!(hub.topic_count(), 1);
-        hub.subscribe(&link, "e", later).expect("there is room again");
-        hub.subscribe(&link, "f*", later).expect("the third");
-        assert_eq!(hub.subscribe(&link, "g", later).expect_err("over the limit"), Code::TooManyTopics);
+        hub.subscribe(&link, "e", None, later).expect("there is room again");
+        hub.subscribe(&link, "f*", None, later).expect("the third");
+        assert_eq!(hub.subscribe(&link, "g", None, later).expect_err("over the limit"), Code::TooManyTopics);
     }
 
     #[test]
     fn a_removed_connection_leaves_nothing_behind() {
         let (hub, link) = (hub(), link(1, &[]));
-        hub.subscribe(&link, "a", NOW).expect("allowed");
-        hub.subscribe(&link, "*", NOW).expect("allowed");
-        hub.remove(&link);
+        hub.subscribe(&link, "a", None, NOW).expect("allowed");
+        hub.subscribe(&link, "*", None, NOW).expect("allowed");
+        hub.remove(&link, NOW);
         assert_eq!(publish(&hub, "a", "k"), 0);
         assert!(read(&hub.registry).patterns.is_empty());
         assert_eq!(Arc::strong_count(&link), 1);
@@ -347,7 +411,7 @@ mod tests {
     #[test]
     fn many_publications_wake_once() {
         let (hub, link) = (hub(), link(1, &[]));
-        hub.subscribe(&link, "a", NOW).expect("allowed");
+        hub.subscribe(&link, "a", None, NOW).expect("allowed");
         for _ in 0..5 {
             publish(&hub, "a", "k");
         }
@@ -369,7 +433,7 @@ mod tests {
         }
         hub.sweep(NOW);
         let link = link(1, &[]);
-        hub.subscribe(&link, "a", NOW).expect("allowed");
+        hub.subscribe(&link, "a", None, NOW).expect("allowed");
         let recovery =
             hub.resume(&link, "a", Some(&at(&hub, "a", 3)), NOW).expect("subscribed").recovery.expect("a history");
         assert_eq!((recovery.offset, recovery.recovered, recovery.count), (Some(5), Some(true), Some(2)));
@@ -387,7 +451,7 @@ mod tests {
     #[test]
     fn without_a_history_there_are_no_positions() {
         let (hub, link) = (hub(), link(1, &[]));
-        hub.subscribe(&link, "a", NOW).expect("allowed");
+        hub.subscribe(&link, "a", None, NOW).expect("allowed");
         assert_eq!(hub.resume(&link, "a", None, NOW).expect("subscribed").recovery, None);
     }
 
@@ -395,7 +459,13 @@ mod tests {
     fn hub_with_budget(cost: usize) -> Hub {
         let history = HistoryBounds { count: 100, age: Duration::from_secs(300) };
         let ring = RingBounds { count: 100, bytes: 1 << 20, history };
-        Hub::new(HubBounds { ring, history_bytes: 6 * cost, topics: 9, topics_per_connection: 3 })
+        Hub::new(HubBounds {
+            ring,
+            history_bytes: 6 * cost,
+            topics: 9,
+            topics_per_connection: 3,
+            presence: PresenceBounds::default(),
+        })
     }
 
     fn cost_of_one() -> usize {
@@ -436,7 +506,7 @@ mod tests {
     #[test]
     fn what_nobody_has_read_goes_last_and_readers_are_told() {
         let (hub, link) = (hub_with_budget(cost_of_one()), link(1, &[]));
-        hub.subscribe(&link, "slow", NOW).expect("allowed");
+        hub.subscribe(&link, "slow", None, NOW).expect("allowed");
         for millis in 0..3 {
             publish_at(&hub, "slow", millis);
         }

@@ -55,6 +55,10 @@ impl Ring {
         Self { bounds, entries: VecDeque::new(), base: 0, bytes: 0 }
     }
 
+    pub(crate) const fn bounds(&self) -> RingBounds {
+        self.bounds
+    }
+
     /// The position after the newest publication.
     pub(crate) fn head(&self) -> u64 {
         self.base + self.entries.len() as u64

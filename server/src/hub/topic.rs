@@ -1,9 +1,10 @@
 //! A topic: its ring, its subscribers and its last snapshots.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
-        Arc, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,14 +17,16 @@ use wse_client_core::{
 
 use super::{
     budget::{Budget, Evict},
+    group::{Group, Share},
     link::Link,
+    presence::Members,
     publication::Publication,
-    ring::{Fetched, Ring, RingBounds},
+    ring::{Fetched, HistoryBounds, Ring, RingBounds},
 };
 use crate::{
     clock,
     history::Stretch,
-    sync::{read, write},
+    sync::{lock, read, write},
 };
 
 /// Most snapshots remembered for one topic: one for each type, the oldest gives way.
@@ -44,16 +47,28 @@ pub(crate) struct Subscriber {
     cursor: AtomicU64,
     /// Whether the connection knows already that there is something to read.
     announced: AtomicBool,
+    /// What is its own of a queue group's messages. Without one it reads the ring.
+    share: Option<Share>,
 }
 
 impl Subscriber {
     /// One wake at most, however many publications come before the connection has read them all.
     ///
     /// The relaxed look is enough: both sides hold the topic's lock between it and the ring.
-    fn announce(&self) {
+    pub(super) fn announce(&self) {
         if !self.announced.load(Ordering::Relaxed) && !self.announced.swap(true, Ordering::AcqRel) {
             self.link.announce(self.slot);
         }
+    }
+
+    /// What is its own of a queue group's messages.
+    pub(super) const fn share(&self) -> Option<&Share> {
+        self.share.as_ref()
+    }
+
+    /// Whether its connection does not read.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.link.is_stalled()
     }
 }
 
@@ -75,7 +90,10 @@ pub(crate) struct Resumed {
 #[derive(Debug)]
 struct State {
     ring: Ring,
+    /// Those that read every message.
     subscribers: Vec<Arc<Subscriber>>,
+    /// Those that share the messages.
+    groups: BTreeMap<Arc<str>, Group>,
     /// With their places in the ring.
     snapshots: Vec<(u64, Arc<Publication>)>,
     /// What the budget knows of.
@@ -92,13 +110,47 @@ pub(crate) struct Topic {
     /// When it was last published to, or its history read.
     last_use: AtomicU64,
     budget: Arc<Budget>,
+    members: Mutex<Members>,
+    /// Who comes and goes, beside the ring; there once somebody was seen.
+    notices: OnceLock<Arc<Topic>>,
 }
 
 impl Topic {
     pub(crate) fn new(name: Arc<str>, bounds: RingBounds, budget: Arc<Budget>, now: Moment) -> Self {
-        let state = State { ring: Ring::new(bounds), subscribers: Vec::new(), snapshots: Vec::new(), held: 0 };
+        let state = State {
+            ring: Ring::new(bounds),
+            subscribers: Vec::new(),
+            groups: BTreeMap::new(),
+            snapshots: Vec::new(),
+            held: 0,
+        };
         let epoch = clock::random_name("").into();
-        Self { name, epoch, state: RwLock::new(state), last_use: AtomicU64::new(now.as_millis()), budget }
+        let (state, last_use) = (RwLock::new(state), AtomicU64::new(now.as_millis()));
+        Self { name, epoch, state, last_use, budget, members: Mutex::default(), notices: OnceLock::new() }
+    }
+
+    /// Who is in it.
+    pub(super) fn members(&self) -> MutexGuard<'_, Members> {
+        lock(&self.members)
+    }
+
+    /// Where it is told who comes and goes, if anybody was ever seen.
+    pub(super) fn notices(&self) -> Option<&Arc<Self>> {
+        self.notices.get()
+    }
+
+    /// The same; made if there is none. True when it was.
+    pub(super) fn make_notices(&self, bounds: RingBounds, now: Moment) -> bool {
+        let bounds = RingBounds { history: HistoryBounds::default(), ..bounds };
+        let notices = Self::new(Arc::clone(&self.name), bounds, Arc::clone(&self.budget), now);
+        self.notices.get().is_none() && self.notices.set(Arc::new(notices)).is_ok()
+    }
+
+    /// Connections of all subscribers.
+    pub(super) fn links(&self) -> Vec<Arc<Link>> {
+        let state = read(&self.state);
+        let shared = state.groups.values().flat_map(Group::members);
+        state.subscribers.iter().chain(shared).map(|subscriber| Arc::clone(&subscriber.link)).collect()
     }
 
     pub(crate) const fn name(&self) -> &Arc<str> {
@@ -113,15 +165,16 @@ impl Topic {
             if publication.is_snapshot() {
                 state.remember(&publication);
             }
+            state.share_out(&publication);
+            let reached = state.subscribers.len() + state.groups.len();
             if state.ring.keeps_history() {
                 publication.stamp(&self.epoch, state.ring.head());
-            } else if state.subscribers.is_empty() {
-                self.settle(&mut state);
-                return 0;
             }
-            state.ring.push(publication, now);
+            if state.ring.keeps_history() || !state.subscribers.is_empty() {
+                state.ring.push(publication, now);
+            }
             self.settle(&mut state);
-            state.subscribers.len()
+            reached
         };
         for subscriber in &read(&self.state).subscribers {
             subscriber.announce();
@@ -129,16 +182,25 @@ impl Topic {
         reached
     }
 
-    /// Adds a connection, which reads what is published from here on.
-    pub(crate) fn attach(&self, link: &Arc<Link>, slot: u32) -> Arc<Subscriber> {
+    /// Adds a connection, which reads what is published from here on: all of it, or its share in a group.
+    pub(crate) fn attach(&self, link: &Arc<Link>, slot: u32, group: Option<&str>) -> Arc<Subscriber> {
         let mut state = write(&self.state);
+        let name = group
+            .map(|group| state.groups.get_key_value(group).map_or_else(|| group.into(), |(name, _)| Arc::clone(name)));
+        let share = name.map(|name| Share::new(name, state.ring.bounds(), Arc::clone(&self.budget)));
         let subscriber = Arc::new(Subscriber {
             link: Arc::clone(link),
             slot,
             cursor: AtomicU64::new(state.ring.head()),
             announced: AtomicBool::new(false),
+            share,
         });
-        state.subscribers.push(Arc::clone(&subscriber));
+        match &subscriber.share {
+            Some(share) => {
+                state.groups.entry(Arc::clone(&share.group)).or_default().join(Arc::clone(&subscriber));
+            }
+            None => state.subscribers.push(Arc::clone(&subscriber)),
+        }
         subscriber
     }
 
@@ -196,9 +258,17 @@ impl Topic {
         Some(Stretch { epoch, base, head, recovered: known && wanted >= base, from, publications })
     }
 
-    /// Removes a connection.
-    pub(crate) fn detach(&self, subscriber: &Arc<Subscriber>) {
+    /// Removes a connection. Answers how many messages it had not read that nobody else gets in its place.
+    pub(crate) fn detach(&self, subscriber: &Arc<Subscriber>) -> usize {
         let mut state = write(&self.state);
+        if let Some(share) = subscriber.share() {
+            let Some(group) = state.groups.get_mut(&share.group) else { return 0 };
+            let orphans = group.leave(subscriber);
+            if group.is_empty() {
+                state.groups.remove(&share.group);
+            }
+            return orphans;
+        }
         if let Some(index) = state.subscribers.iter().position(|other| Arc::ptr_eq(other, subscriber)) {
             state.subscribers.swap_remove(index);
         }
@@ -207,10 +277,42 @@ impl Topic {
             state.ring.release(head, usize::MAX);
             self.settle(&mut state);
         }
+        0
+    }
+
+    /// The connection of a member does not read: another one takes its messages over.
+    pub(super) fn pass_on(&self, subscriber: &Arc<Subscriber>) {
+        let Some(share) = subscriber.share() else { return };
+        if let Some(group) = read(&self.state).groups.get(&share.group) {
+            group.wake_another(subscriber);
+        }
+    }
+
+    /// What a member of a group reads next: its own messages, then one of a member that does not read. One at a time,
+    /// because what was read cannot be taken over by others.
+    fn fetch_share(&self, subscriber: &Subscriber, share: &Share, out: &mut Vec<Arc<Publication>>) -> Fetched {
+        // Before the look: who adds something behind it announces it again.
+        subscriber.announced.store(false, Ordering::Release);
+        let count = out.len();
+        let mut fetched = share.fetch(out);
+        if !fetched.more
+            && let Some(group) = read(&self.state).groups.get(&share.group)
+        {
+            if out.len() == count {
+                out.extend(group.take_over());
+            }
+            fetched.more = group.has_stalled_messages();
+        }
+        // Who announced it in between makes the reader come back already.
+        fetched.more = fetched.more && !subscriber.announced.swap(true, Ordering::AcqRel);
+        fetched
     }
 
     /// Reads on for one subscriber. While there is more it is not announced again: the reader comes back itself.
     pub(crate) fn fetch(&self, subscriber: &Subscriber, max: usize, out: &mut Vec<Arc<Publication>>) -> Fetched {
+        if let Some(share) = subscriber.share() {
+            return self.fetch_share(subscriber, share, out);
+        }
         let mut fetched = read(&self.state).ring.fetch(subscriber.cursor.load(Ordering::Relaxed), max, out);
         subscriber.cursor.store(fetched.cursor, Ordering::Relaxed);
         if !fetched.more {
@@ -224,6 +326,9 @@ impl Topic {
 
     /// Lets go of what every subscriber has read and the history need not keep.
     pub(crate) fn trim(&self, now: Moment) {
+        if let Some(notices) = self.notices() {
+            notices.trim(now);
+        }
         if read(&self.state).ring.is_empty() {
             return;
         }
@@ -244,11 +349,25 @@ impl Topic {
         };
         let mut count = state.ring.release(end, bytes);
         self.settle(&mut state);
-        if what != Evict::Read && before - state.held < bytes {
+        let mut freed = before - state.held;
+        if what == Evict::Read || freed >= bytes {
+            return (freed, count);
+        }
+        for group in state.groups.values() {
+            let (more, messages) = group.release(bytes.saturating_sub(freed));
+            (freed, count) = (freed + more, count + messages);
+        }
+        if let Some(notices) = self.notices().filter(|_| freed < bytes) {
+            let (more, messages) = notices.evict(what, bytes - freed);
+            (freed, count) = (freed + more, count + messages);
+        }
+        if freed < bytes {
+            let held = state.held;
             count += std::mem::take(&mut state.snapshots).len() as u64;
             self.settle(&mut state);
+            freed += held - state.held;
         }
-        (before - state.held, count)
+        (freed, count)
     }
 
     /// When it was last published to, or its history read, in milliseconds.
@@ -267,6 +386,11 @@ impl Topic {
         self.budget.settle(std::mem::replace(&mut state.held, held), held);
     }
 
+    /// Whether its messages have positions and are kept for those who come back.
+    pub(crate) fn keeps_history(&self) -> bool {
+        read(&self.state).ring.keeps_history()
+    }
+
     /// This life of the topic.
     pub(crate) const fn epoch(&self) -> &Arc<str> {
         &self.epoch
@@ -280,7 +404,8 @@ impl Topic {
         }
         let after = if state.snapshots.is_empty() { FORGET_AFTER } else { FORGET_SNAPSHOT_AFTER };
         let last = Moment::from_millis(self.last_use.load(Ordering::Relaxed));
-        state.subscribers.is_empty() && now.since(last) > after
+        let unused = state.subscribers.is_empty() && state.groups.is_empty() && self.members().is_empty();
+        unused && now.since(last) > after
     }
 }
 
@@ -301,6 +426,19 @@ impl State {
     /// Bytes of the ring and the snapshots.
     fn held(&self) -> usize {
         self.ring.bytes() + self.snapshots.iter().map(|(_, snapshot)| snapshot.cost()).sum::<usize>()
+    }
+
+    /// Gives a message to one member of each group.
+    fn share_out(&self, publication: &Arc<Publication>) {
+        if self.groups.is_empty() {
+            return;
+        }
+        let unstamped = Arc::new(publication.without_position());
+        for group in self.groups.values() {
+            if let Some(member) = group.give(Arc::clone(&unstamped)) {
+                member.announce();
+            }
+        }
     }
 
     fn remember(&mut self, publication: &Arc<Publication>) {
