@@ -21,6 +21,7 @@
 //! hub/          topics, patterns, rings of publications, subscribers
 //! history/      what was published, for those who come later
 //! presence.rs   who is in a topic
+//! snapshots.rs  the state of topics, as the application knows it
 //! bus/          how publications travel between instances
 //! auth/         tokens, origins, API key
 //! api/          health, publish, console, static files
@@ -41,6 +42,7 @@ mod hub;
 mod listen;
 mod presence;
 mod server;
+mod snapshots;
 mod sync;
 
 pub use auth::{TokenClaims, TokenError, make_token};
@@ -51,6 +53,7 @@ pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, SendRefused};
 pub use history::{HistoryMessage, HistoryPage, HistoryQuery, MAX_HISTORY_PAGE};
 pub use presence::{MAX_PRESENCE_PAGE, PresencePage, PresenceQuery};
 pub use server::{PublishError, Published, Server, ServerBuilder, StartError};
+pub use snapshots::{SnapshotFuture, SnapshotProvider, SnapshotResult};
 pub use wse_client_core::{
     client::Outgoing,
     client::PresenceChange,

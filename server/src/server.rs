@@ -40,6 +40,7 @@ use crate::{
     hub::{HistoryBounds, Hub, HubBounds, Link, PresenceBounds, Publication, RingBounds},
     listen,
     presence::{PresencePage, PresenceQuery},
+    snapshots::SnapshotProvider,
     sync::lock,
 };
 
@@ -91,6 +92,9 @@ struct Inner {
     history: Arc<dyn History>,
     bus: Box<dyn Bus>,
     handler: Box<dyn Handler>,
+    snapshots: Option<Box<dyn SnapshotProvider>>,
+    /// Where work for connections runs that their drivers do not wait for.
+    runtime: tokio::runtime::Handle,
     auth: Authenticator,
     counters: Counters,
     links: Mutex<HashMap<u64, Arc<Link>>>,
@@ -126,6 +130,7 @@ impl Drop for Seat {
 pub struct ServerBuilder {
     config: Config,
     handler: Box<dyn Handler>,
+    snapshots: Option<Box<dyn SnapshotProvider>>,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -139,6 +144,13 @@ impl ServerBuilder {
     #[must_use]
     pub fn handler(mut self, handler: impl Handler) -> Self {
         self.handler = Box::new(handler);
+        self
+    }
+
+    /// What knows the state of topics. Default none: clients get the last snapshots that were published.
+    #[must_use]
+    pub fn snapshots(mut self, provider: impl SnapshotProvider) -> Self {
+        self.snapshots = Some(Box::new(provider));
         self
     }
 
@@ -160,7 +172,7 @@ impl ServerBuilder {
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        Ok(Server::new(config, self.handler, listener, addr))
+        Ok(Server::new(config, self.handler, self.snapshots, listener, addr))
     }
 }
 
@@ -187,10 +199,16 @@ async fn resolve(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
 impl Server {
     /// Starts from settings; see [`ServerBuilder`].
     pub fn builder(config: Config) -> ServerBuilder {
-        ServerBuilder { config, handler: Box::new(PublishToUserTopic) }
+        ServerBuilder { config, handler: Box::new(PublishToUserTopic), snapshots: None }
     }
 
-    fn new(config: Config, handler: Box<dyn Handler>, listener: TcpListener, addr: SocketAddr) -> Self {
+    fn new(
+        config: Config,
+        handler: Box<dyn Handler>,
+        snapshots: Option<Box<dyn SnapshotProvider>>,
+        listener: TcpListener,
+        addr: SocketAddr,
+    ) -> Self {
         let bounds = HubBounds {
             ring: RingBounds {
                 count: config.ring_messages,
@@ -216,6 +234,8 @@ impl Server {
             bus: Box::new(MemoryBus::new(Arc::clone(&hub))),
             hub,
             handler,
+            snapshots,
+            runtime: tokio::runtime::Handle::current(),
             auth: Authenticator::new(&config),
             counters: Counters::default(),
             links: Mutex::default(),
@@ -415,6 +435,14 @@ impl Server {
 
     pub(crate) fn handler(&self) -> &dyn Handler {
         &*self.inner.handler
+    }
+
+    pub(crate) fn snapshots(&self) -> Option<&dyn SnapshotProvider> {
+        self.inner.snapshots.as_deref()
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.inner.runtime
     }
 
     pub(crate) fn auth(&self) -> &Authenticator {

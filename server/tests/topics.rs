@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use common::{
     Running, SECRET, closed,
@@ -10,7 +10,12 @@ use common::{
     open, payload,
 };
 use serde_json::{Value, json};
-use wse_server::{Acl, Config, HistoryQuery, PresenceQuery, TokenClaims, make_token};
+use tokio::sync::Notify;
+use wse_client_core::wire::{self, Limits};
+use wse_server::{
+    Acl, Config, ConnectionHandle, Frame, HistoryQuery, Outgoing, Payload, PresenceQuery, Server, SnapshotFuture,
+    SnapshotProvider, TokenClaims, make_token,
+};
 
 fn token(user: &str) -> String {
     make_token(&SECRET.into(), &TokenClaims::new(user, Duration::from_secs(60))).expect("made")
@@ -244,4 +249,217 @@ async fn a_history_can_be_read_in_pages() {
     let page = running.server.history("t", &HistoryQuery { after: Some(after), limit: 9 }).await;
     let page = page.expect("in memory").expect("a history");
     assert_eq!((page.recovered, page.more, numbers(&page)), (true, false, vec![5, 6, 7]));
+}
+
+/// Knows `known:*` once it was told that it may answer, and fails for `broken:*`.
+struct Provider(Arc<Notify>);
+
+impl SnapshotProvider for Provider {
+    fn snapshot(&self, connection: &ConnectionHandle, topic: &str) -> Option<SnapshotFuture> {
+        let state =
+            Outgoing::new("state_snapshot", Payload::new(&json!({ "of": topic, "for": connection.user_id() })).ok()?);
+        let ready = Arc::clone(&self.0);
+        match topic.split_once(':')?.0 {
+            "known" => Some(Box::pin(async move {
+                ready.notified().await;
+                Ok(vec![state])
+            })),
+            "broken" => Some(Box::pin(async { Err("the database is away".into()) })),
+            _ => None,
+        }
+    }
+}
+
+async fn with_provider() -> (Running, Arc<Notify>) {
+    let ready = Arc::new(Notify::new());
+    let server = Server::builder(closed()).snapshots(Provider(Arc::clone(&ready))).bind().await.expect("binds");
+    (Running::serve(server), ready)
+}
+
+#[tokio::test]
+async fn the_state_that_the_application_knows_comes_before_the_messages_of_its_topic() {
+    for way in WAYS {
+        let (running, ready) = with_provider().await;
+        let mut line = Line::of(&running, way, &token("ann")).await;
+        line.subscribe(json!({ "topics": ["known:a", "other"] })).await;
+        for topic in ["known:a", "other"] {
+            running.publish(topic, "live", &json!({}));
+        }
+        let other = line.expect("live").await;
+        assert_eq!(other.topic(), Some("other"), "it does not wait for the state of another topic");
+        line.expect_silence().await;
+        ready.notify_one();
+        let state = line.expect("state_snapshot").await;
+        assert_eq!((state.topic(), state.head().offset), (Some("known:a"), None));
+        assert_eq!(payload(&state), json!({ "of": "known:a", "for": "ann" }));
+        let live = line.expect("live").await;
+        assert_eq!((live.topic(), live.head().offset), (Some("known:a"), Some(0)));
+    }
+}
+
+#[tokio::test]
+async fn states_are_told_when_they_are_asked_for() {
+    for way in WAYS {
+        let (running, ready) = with_provider().await;
+        running.publish("plain", "cpu_snapshot", &json!({ "load": 1 }));
+        let claims = TokenClaims {
+            topics: Some(Acl { allow: Vec::new(), deny: vec!["secret".into()] }),
+            ..TokenClaims::new("ann", Duration::from_secs(60))
+        };
+        let mut line = Line::of(&running, way, &make_token(&SECRET.into(), &claims).expect("made")).await;
+        ready.notify_one();
+        line.say(&json!({ "t": "sync_request", "id": "q", "p": { "topics": ["known:a", "plain", "secret"] } })).await;
+        for (kind, topic) in [("state_snapshot", "known:a"), ("cpu_snapshot", "plain")] {
+            assert_eq!(line.expect(kind).await.topic(), Some(topic));
+        }
+        let done = line.expect("snapshot_complete").await;
+        assert_eq!(done.correlation_id(), Some("q"));
+        let done = payload(&done);
+        assert_eq!((&done["success"], &done["snapshots_sent"]), (&json!(false), &json!(["known:a", "plain"])));
+        let refused = line.ask("sync_request", json!({ "topics": ["secret"] }), "snapshot_complete").await;
+        assert_eq!((&refused["success"], &refused["snapshots_sent"]), (&json!(false), &json!([])));
+
+        line.subscribe(json!({ "topics": ["plain"] })).await;
+        line.expect("cpu_snapshot").await;
+        line.say(&json!({ "t": "sync_request", "id": "all", "p": {} })).await;
+        assert_eq!(line.expect("cpu_snapshot").await.topic(), Some("plain"), "all that it is subscribed to");
+        assert_eq!(payload(&line.expect("snapshot_complete").await)["success"], true);
+        let none = line.ask("sync_request", json!({ "include_snapshots": false }), "snapshot_complete").await;
+        assert_eq!((&none["success"], &none["snapshots_sent"]), (&json!(true), &json!([])));
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_had_is_told_and_holds_nothing_up_for_ever() {
+    let (running, _) = with_provider().await;
+    let mut line = Line::of(&running, Way::Memory, &token("ann")).await;
+    line.subscribe(json!({ "topics": ["broken:a"] })).await;
+    running.publish("broken:a", "live", &json!({}));
+    let notice = line.expect("snapshot_complete").await;
+    assert_eq!((notice.correlation_id(), &payload(&notice)["success"]), (None, &json!(false)));
+    line.expect("live").await;
+    assert_eq!(running.server.stats().snapshots_failed, 1);
+}
+
+#[tokio::test]
+async fn questions_for_states_are_bounded() {
+    let (running, _ready) = with_provider().await;
+    let mut line = Line::of(&running, Way::Memory, &token("ann")).await;
+    for _ in 0..4 {
+        line.say(&json!({ "t": "sync_request", "p": { "topics": ["known:a"] } })).await;
+    }
+    assert_eq!(line.ask("sync_request", json!({ "topics": ["known:a"] }), "error").await["code"], "RATE_LIMITED");
+}
+
+/// `subscription_update` with the offset that is known of each topic.
+fn recovery(topics: &[&str], known: &[(&str, u64)], epochs: &BTreeMap<&str, String>) -> Value {
+    let position =
+        |(topic, offset): &(&str, u64)| (topic.to_string(), json!({ "epoch": epochs[topic], "offset": offset }));
+    let positions: serde_json::Map<_, _> = known.iter().map(position).collect();
+    json!({ "topics": topics, "recover": true, "recovery": positions })
+}
+
+#[tokio::test]
+async fn a_pattern_recovers_what_its_reader_may_read_and_nothing_else() {
+    for way in WAYS {
+        let running = Running::start(closed()).await;
+        let mut epochs = BTreeMap::new();
+        for topic in ["room:1", "room:secret", "hall"] {
+            for n in 0..3 {
+                running.publish(topic, "item", &json!({ "n": n }));
+            }
+            let page = running.server.history(topic, &HistoryQuery::default()).await.expect("in memory");
+            epochs.insert(topic, page.expect("a history").epoch);
+        }
+        let claims = TokenClaims {
+            topics: Some(Acl { allow: vec!["room:*".into()], deny: vec!["*secret*".into()] }),
+            ..TokenClaims::new("ann", Duration::from_secs(60))
+        };
+        let mut line = Line::of(&running, way, &make_token(&SECRET.into(), &claims).expect("made")).await;
+        let known = [("room:1", 0), ("room:secret", 0), ("hall", 0)];
+        let answer = line.subscribe(recovery(&["room:*"], &known, &epochs)).await;
+        let told: Vec<_> = answer["recovery"].as_object().expect("a map").keys().collect();
+        assert_eq!(told, ["room:1"]);
+        for n in 1..3 {
+            let item = line.expect("item").await;
+            assert_eq!((item.topic(), payload(&item)["n"].as_u64()), (Some("room:1"), Some(n)));
+        }
+        line.expect_silence().await;
+        let question = recovery(&["room:secret"], &known[1..2], &epochs);
+        let mut again = question.clone();
+        again["action"] = json!("recover");
+        for request in [question, again] {
+            let answer = line.subscribe(request).await;
+            assert_eq!(answer["failed_topics"], json!([{ "topic": "room:secret", "error": "TOPIC_DENIED" }]));
+            assert_eq!(answer["recovery"].get("room:secret"), None);
+        }
+        line.expect_silence().await;
+    }
+}
+
+#[tokio::test]
+async fn an_encrypted_connection_gets_its_replay_sealed() {
+    for way in WAYS {
+        let running = Running::start(closed()).await;
+        for n in 0..3 {
+            running.publish("room", "item", &json!({ "n": n }));
+        }
+        let page =
+            running.server.history("room", &HistoryQuery::default()).await.expect("in memory").expect("a history");
+        let epochs = BTreeMap::from([("room", page.epoch)]);
+        let mut line = Line::open(&running, way, &format!("encryption=true&token={}", token("ann"))).await;
+        let (mut sealer, mut opener) = line.agree().await;
+        let request = json!({ "t": "subscription_update", "p": recovery(&["room"], &[("room", 0)], &epochs) });
+        let sealed = sealer.seal(request.to_string().as_bytes()).expect("a nonce is left");
+        line.say_frame(Frame::Binary(sealed)).await;
+        let mut heard = Vec::new();
+        for _ in 0..3 {
+            let frame = line.frame().await;
+            assert!(matches!(&frame, Frame::Binary(bytes) if bytes.starts_with(b"E:")), "{frame:?}");
+            let message = wire::decode(&frame, &Limits::default(), Some(&mut opener)).expect("decodable");
+            heard.push((message.kind().to_owned(), message.head().offset));
+        }
+        assert_eq!(heard[0].0, "subscription_update");
+        assert_eq!(heard[1..], [("item".to_owned(), Some(1)), ("item".to_owned(), Some(2))]);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_reader_catches_up_as_long_as_the_ring_holds_what_it_missed() {
+    for way in WAYS {
+        let config = Config { ring_messages: 400, history_messages: 10, ..open() };
+        let running = Running::start(config).await;
+        let mut slow = Line::open(&running, way, "compression=false").await;
+        slow.subscribe(json!({ "topics": ["t"] })).await;
+        let text = "x".repeat(20_000);
+        // Far more than a socket and its queue take, so that most of it waits in the ring.
+        for n in 0..400 {
+            running.publish("t", "item", &json!({ "n": n, "text": text }));
+        }
+        for n in 0..400 {
+            assert_eq!(payload(&slow.expect("item").await)["n"], n);
+        }
+        for n in 0..2000 {
+            running.publish("t", "item", &json!({ "n": n, "text": text }));
+        }
+        let mut next = 0;
+        let mut lost = 0;
+        while next < 2000 {
+            let message = slow.message().await;
+            let told = payload(&message);
+            match message.kind() {
+                "lost" => {
+                    assert_eq!(told["from"], 400 + next);
+                    let count = told["count"].as_u64().expect("a number");
+                    (lost, next) = (lost + count, next + count);
+                    assert_eq!(told["to"], 400 + next - 1);
+                }
+                _ => {
+                    assert_eq!(told["n"], next);
+                    next += 1;
+                }
+            }
+        }
+        assert!(lost > 0 && running.server.stats().messages_lost == lost, "{lost}");
+    }
 }

@@ -38,9 +38,10 @@ impl<O: Outbox> Engine<O> {
                     }
                     self.drain(now);
                 }
+                Some(Mail::States(states)) => self.take_states(states),
                 Some(Mail::Close(close)) => {
                     self.pull(now);
-                    if !self.backlog.is_empty() {
+                    if !self.backlog.is_empty() || !self.states.is_empty() {
                         return;
                     }
                     self.peer.close(close, now);
@@ -55,13 +56,14 @@ impl<O: Outbox> Engine<O> {
         if self.peer.must_hold_messages() {
             return;
         }
-        let mut delivered = 0;
-        for snapshot in std::mem::take(&mut self.snapshots) {
-            delivered += self.push(&snapshot, now);
-        }
+        let mut delivered = self.push_states(now);
         self.link.take_ready(&mut self.backlog);
         while self.is_open() && self.outbox.has_room() {
             let Some(slot) = self.backlog.pop_front() else { break };
+            if self.awaited.contains_key(&slot) {
+                self.parked.push(slot);
+                continue;
+            }
             let Some(read) = self.link.fetch(slot, FETCH, &mut self.fetched) else { continue };
             if read.fetched.more {
                 self.backlog.push_back(slot);
@@ -94,7 +96,7 @@ impl<O: Outbox> Engine<O> {
     }
 
     /// Queues one publication. Answers how many were queued.
-    fn push(&mut self, publication: &Arc<Publication>, now: Moment) -> usize {
+    pub(super) fn push(&mut self, publication: &Arc<Publication>, now: Moment) -> usize {
         if !self.is_open() {
             return 0;
         }

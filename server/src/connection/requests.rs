@@ -10,7 +10,10 @@ use wse_client_core::{
     wire::Message,
 };
 
-use super::engine::{Engine, Outbox};
+use super::{
+    engine::{Engine, Outbox},
+    states::State,
+};
 use crate::{
     handler::forwarded,
     presence::{MAX_PRESENCE_PAGE, PresencePage, PresenceQuery},
@@ -61,16 +64,22 @@ impl<O: Outbox> Engine<O> {
             topics.extend(request.topics.iter().cloned());
             topics.extend(request.positions.keys().cloned());
         }
+        let mut asked: BTreeSet<Arc<str>> = BTreeSet::new();
         for name in topics {
             let position = request.positions.get(&name).filter(|_| request.recover);
             let Some(resumed) = self.server.hub().resume(&self.link, &name, position, now) else { continue };
-            if position.is_some() || fresh.contains(name.as_str()) {
-                self.snapshots.extend(resumed.snapshots);
+            if resumed.wants_state && (position.is_some() || fresh.contains(name.as_str())) {
+                if self.is_known_outside(&name) {
+                    asked.insert(name.as_str().into());
+                } else {
+                    self.states.extend(resumed.snapshots.into_iter().map(State::Snapshot));
+                }
             }
             if let Some(recovery) = resumed.recovery.filter(|_| request.recover) {
                 request.recovery.insert(name, recovery);
             }
         }
+        self.await_states(asked);
     }
 
     pub(super) fn tell_presence(&mut self, question: &PresenceQuestion, now: Moment) {

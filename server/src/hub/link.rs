@@ -17,7 +17,7 @@ use super::{
     topic::{Resumed, Subscriber, Topic},
     wake::Wake,
 };
-use crate::{handler::SendRefused, sync::lock};
+use crate::{handler::SendRefused, snapshots::States, sync::lock};
 
 /// What one message in the inbox counts beside its payload.
 const MESSAGE_OVERHEAD: usize = 256;
@@ -46,6 +46,7 @@ pub(crate) struct Link {
 #[derive(Debug, Default)]
 struct Inbox {
     messages: VecDeque<Outgoing>,
+    states: VecDeque<States>,
     bytes: usize,
     close: Option<Close>,
     over: bool,
@@ -56,6 +57,8 @@ struct Inbox {
 pub(crate) enum Mail {
     /// Send this.
     Message(Outgoing),
+    /// Send these states of topics.
+    States(States),
     /// Close once all messages are written. Comes last, and again at each look.
     Close(Close),
 }
@@ -222,6 +225,29 @@ impl Link {
         Ok(())
     }
 
+    /// States of topics have come.
+    pub(crate) fn put_states(&self, states: States) {
+        {
+            let mut inbox = lock(&self.inbox);
+            if inbox.over {
+                return;
+            }
+            inbox.states.push_back(states);
+            self.mail.store(true, Ordering::Release);
+        }
+        self.wake.wake();
+    }
+
+    /// Where the messages of a topic are read.
+    pub(crate) fn slot_of(&self, topic: &str) -> Option<u32> {
+        lock(&self.subscriptions).attached.get(topic).map(|attachment| attachment.slot)
+    }
+
+    /// Topics whose messages are read, those that patterns met included.
+    pub(crate) fn topics(&self) -> Vec<Arc<str>> {
+        lock(&self.subscriptions).attached.keys().cloned().collect()
+    }
+
     /// The next thing in the inbox.
     pub(crate) fn next_mail(&self) -> Option<Mail> {
         if !self.mail.load(Ordering::Acquire) {
@@ -231,6 +257,9 @@ impl Link {
         if let Some(message) = inbox.messages.pop_front() {
             inbox.bytes -= cost(&message);
             return Some(Mail::Message(message));
+        }
+        if let Some(states) = inbox.states.pop_front() {
+            return Some(Mail::States(states));
         }
         let close = inbox.close.clone();
         // A close stays in the inbox until the connection is over.
@@ -258,6 +287,7 @@ impl Link {
         let mut inbox = lock(&self.inbox);
         inbox.over = true;
         inbox.bytes = 0;
+        inbox.states.clear();
         std::mem::take(&mut inbox.messages).len()
     }
 

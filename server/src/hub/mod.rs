@@ -91,6 +91,11 @@ impl Hub {
         }
     }
 
+    /// The last snapshot of each type that was published to a topic.
+    pub(crate) fn snapshots(&self, topic: &str) -> Vec<Arc<Publication>> {
+        read(&self.registry).topics.get(topic).map(|topic| topic.snapshots()).unwrap_or_default()
+    }
+
     /// Topics in which users are seen, and users, once for each topic.
     pub(crate) fn presence_totals(&self) -> (usize, usize) {
         self.attendance.totals()

@@ -83,6 +83,8 @@ impl fmt::Debug for Subscriber {
 pub(crate) struct Resumed {
     /// What the client is told; `None` for a topic without a history.
     pub(crate) recovery: Option<TopicRecovery>,
+    /// Whether something is missing between what the client knows and what follows.
+    pub(crate) wants_state: bool,
     /// The state of the topic, as far as it is not among what follows.
     pub(crate) snapshots: Vec<Arc<Publication>>,
 }
@@ -232,7 +234,7 @@ impl Topic {
             recovered: Some(recovered),
             count: Some(head - cursor),
         });
-        Resumed { recovery, snapshots }
+        Resumed { recovery, wants_state: !up_to_date, snapshots }
     }
 
     /// At most `limit` publications after a position; without one, the newest. `None` without a history.
@@ -384,6 +386,11 @@ impl Topic {
     fn settle(&self, state: &mut State) {
         let held = state.held();
         self.budget.settle(std::mem::replace(&mut state.held, held), held);
+    }
+
+    /// The last snapshot of each type.
+    pub(crate) fn snapshots(&self) -> Vec<Arc<Publication>> {
+        read(&self.state).snapshots.iter().map(|(_, snapshot)| Arc::clone(snapshot)).collect()
     }
 
     /// Whether its messages have positions and are kept for those who come back.

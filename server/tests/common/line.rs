@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use wse_client_core::{
     io::{Close, Frame},
+    rng::{Rng, Seed},
+    security::{Dialect, KeyPair, Opener, Role, Sealer},
     wire::{self, Limits},
 };
 use wse_server::{Attached, Carried, Message};
@@ -94,6 +96,19 @@ impl Line {
 
     pub(crate) async fn subscribe(&mut self, request: Value) -> Value {
         self.ask("subscription_update", request, "subscription_update").await
+    }
+
+    /// Says hello with a key, and waits for the other half.
+    pub(crate) async fn agree(&mut self) -> (Sealer, Opener) {
+        let mut rng = Rng::new(Seed::from_u64(1));
+        let pair = KeyPair::generate(&mut rng);
+        let features = json!({ "encryption": true, "full_duplex": true });
+        let key = pair.public_base64();
+        let hello = json!({ "client_version": "test", "features": features, "encryption_public_key": key });
+        self.say(&json!({ "t": "client_hello", "p": hello })).await;
+        let hello = payload(&self.expect("server_hello").await);
+        let key = hello["encryption_public_key"].as_str().expect("a key");
+        pair.agree(key, Dialect::V2, Role::Client, &mut rng).expect("agreed")
     }
 
     /// Nothing comes for a while.
