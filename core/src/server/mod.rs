@@ -9,9 +9,11 @@
 //! tokens.rs     tokens for this connection and for single topics
 //! rotation.rs   fresh keys in mid-session
 //! outbound.rs   messages to this client alone
+//! held.rs       what is in memory, and the bounds of it
 //! ```
 
 mod handshake;
+mod held;
 mod inbound;
 mod outbound;
 mod requests;
@@ -24,6 +26,7 @@ mod upgrade;
 #[cfg(test)]
 mod tests;
 
+pub use held::Held;
 pub use topics::{MAX_GROUP_NAME, MAX_PRESENCE, PresenceQuestion, SyncQuestion};
 pub use types::*;
 pub use upgrade::{ParamError, UpgradeParams};
@@ -161,7 +164,8 @@ impl Peer {
         self.send_message(message, now)
     }
 
-    /// Seals one shared frame (its payload bytes, markers included) for an encrypted connection.
+    /// Seals one shared frame (its payload bytes, markers included) for an encrypted connection. Frames must go out in the
+    /// order in which they were sealed: write what [`Peer::poll`] still has first.
     ///
     /// # Errors
     /// When there is no key, or its nonces are used up; the connection must be closed then.
