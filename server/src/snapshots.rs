@@ -55,11 +55,14 @@ pub trait SnapshotProvider: Send + Sync + 'static {
     fn snapshot(&self, connection: &ConnectionHandle, topic: &str) -> Option<SnapshotFuture>;
 }
 
+/// Messages that are the state of a topic; `None`: it could not be had.
+pub(crate) type TopicState = Option<Vec<Arc<Publication>>>;
+
 /// What became of the states of some topics.
 #[derive(Debug, Default)]
 pub(crate) struct States {
-    /// Messages by topic; `None`: the state could not be had.
-    pub(crate) topics: Vec<(Arc<str>, Option<Vec<Arc<Publication>>>)>,
+    /// The state of each topic.
+    pub(crate) topics: Vec<(Arc<str>, TopicState)>,
     /// What a client that asked is to be told.
     pub(crate) question: Option<Asked>,
 }
@@ -74,10 +77,7 @@ pub(crate) struct Asked {
 }
 
 /// Gets the states of topics from the application, those first that were asked first.
-pub(crate) async fn states(
-    connection: &ConnectionHandle,
-    topics: Vec<Arc<str>>,
-) -> Vec<(Arc<str>, Option<Vec<Arc<Publication>>>)> {
+pub(crate) async fn states(connection: &ConnectionHandle, topics: Vec<Arc<str>>) -> Vec<(Arc<str>, TopicState)> {
     let asked = topics.into_iter().map(|topic| async move {
         let state = state(connection, &topic).await;
         (topic, state)
@@ -85,7 +85,7 @@ pub(crate) async fn states(
     stream::iter(asked).buffered(AT_ONCE).collect().await
 }
 
-async fn state(connection: &ConnectionHandle, topic: &Arc<str>) -> Option<Vec<Arc<Publication>>> {
+async fn state(connection: &ConnectionHandle, topic: &Arc<str>) -> TopicState {
     let server = connection.server();
     for attempt in 0..TRIES {
         if attempt > 0 {

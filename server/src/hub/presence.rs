@@ -53,7 +53,16 @@ pub(super) struct Attendance {
     topics: AtomicUsize,
     bytes: AtomicUsize,
     /// Users without a connection, the first to be forgotten first.
-    lingering: Mutex<VecDeque<(Moment, Arc<Topic>, Arc<str>)>>,
+    lingering: Mutex<VecDeque<Lingering>>,
+}
+
+/// A user without a connection in one topic.
+#[derive(Debug)]
+struct Lingering {
+    /// When it is forgotten.
+    due: Moment,
+    topic: Arc<Topic>,
+    user: Arc<str>,
 }
 
 /// Users of one topic.
@@ -128,7 +137,7 @@ impl Attendance {
         }
         if broken && !self.bounds.linger.is_zero() {
             member.gone = Some(now);
-            let entry = (now + self.bounds.linger, Arc::clone(topic), user.into());
+            let entry = Lingering { due: now + self.bounds.linger, topic: Arc::clone(topic), user: user.into() };
             lock(&self.lingering).push_back(entry);
         } else {
             self.forget(topic, &mut members, user, now);
@@ -140,12 +149,12 @@ impl Attendance {
         loop {
             let due = {
                 let mut lingering = lock(&self.lingering);
-                if lingering.front().is_none_or(|(due, ..)| *due > now) {
+                if lingering.front().is_none_or(|first| first.due > now) {
                     return;
                 }
                 lingering.pop_front()
             };
-            let Some((_, topic, user)) = due else { return };
+            let Some(Lingering { topic, user, .. }) = due else { return };
             let mut members = topic.members();
             let gone = members.0.get(&user).and_then(|member| member.gone);
             // Who has come back in between, even if it is gone again, has its turn later.

@@ -114,7 +114,7 @@ pub(crate) struct Topic {
     budget: Arc<Budget>,
     members: Mutex<Members>,
     /// Who comes and goes, beside the ring; there once somebody was seen.
-    notices: OnceLock<Arc<Topic>>,
+    notices: OnceLock<Arc<Self>>,
 }
 
 impl Topic {
