@@ -56,12 +56,17 @@ pub struct Config {
     pub ring_messages: usize,
     /// Most bytes that a topic holds for subscribers that are behind, payloads counted twice. Default 16 MiB.
     pub ring_bytes: usize,
+    /// While topic messages follow each other on a connection: the least time between two writes of them. Default 3 ms;
+    /// 0: each at once. The first after a pause always goes at once, and answers and messages to one connection never
+    /// wait. It adds at most this, and a millisecond of the timer, to the latency of a busy topic, and spares a write
+    /// for each message: see docs/performance.md.
+    pub flush_interval: Duration,
     /// Publications of each topic that are kept for clients that come back (PROTOCOL.md §6.6). Default 256; 0: no
     /// history, and publications carry no position. A ring holds `ring_messages` at most, its history included.
     pub history_messages: usize,
     /// How long a publication is kept for clients that come back. Default 5 minutes.
     pub history_age: Duration,
-    /// Most bytes that all topics hold together, payloads counted twice. Above it, histories of topics that were used
+    /// Most bytes that all topics hold together, payloads counted three times. Above it, histories of topics that were used
     /// longest ago go first, then unread messages and snapshots; who misses them is told. Default 256 MiB.
     pub history_bytes: usize,
     /// Topics (patterns, too) in which users can be seen by others, if they ask for it (PROTOCOL.md §6.7). Default `*`;
@@ -107,6 +112,7 @@ impl Default for Config {
             max_queue_bytes: 4 << 20,
             ring_messages: 4096,
             ring_bytes: 16 << 20,
+            flush_interval: Duration::from_millis(3),
             history_messages: 256,
             history_age: Duration::from_secs(300),
             history_bytes: 256 << 20,

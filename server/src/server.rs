@@ -224,10 +224,11 @@ impl Server {
                 bytes: config.presence_bytes,
             },
         };
-        let hub = Arc::new(Hub::new(bounds));
+        let clock = Clock::start();
+        let hub = Arc::new(Hub::new(bounds).pumped(clock, config.flush_interval));
         let inner = Inner {
             peer_config: Arc::new(config.peer()),
-            clock: Clock::start(),
+            clock,
             addr,
             listener: Mutex::new(Some(listener)),
             history: Arc::clone(&hub) as Arc<dyn History>,
@@ -385,7 +386,7 @@ impl Server {
         self.inner.hub.topic_count()
     }
 
-    /// Bytes that all topics hold together, payloads counted twice.
+    /// Bytes that all topics hold together, payloads counted three times.
     pub fn topic_bytes(&self) -> usize {
         self.inner.hub.held_bytes()
     }

@@ -427,7 +427,7 @@ async fn an_encrypted_connection_gets_its_replay_sealed() {
 #[tokio::test]
 async fn a_slow_reader_catches_up_as_long_as_the_ring_holds_what_it_missed() {
     for way in WAYS {
-        let config = Config { ring_messages: 400, history_messages: 10, ..open() };
+        let config = Config { ring_messages: 400, ring_bytes: 64 << 20, history_messages: 10, ..open() };
         let running = Running::start(config).await;
         let mut slow = Line::open(&running, way, "compression=false").await;
         slow.subscribe(json!({ "topics": ["t"] })).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wse_client_core::{delivery::LostRange, error::close, io::Close, time::Moment};
 
 use super::engine::{Engine, Outbox};
-use crate::hub::{Mail, Publication, TopicRead};
+use crate::hub::{Mail, Publication, Run, TopicRead};
 
 /// Publications fetched from one topic before the next has its turn.
 const FETCH: usize = 64;
@@ -17,6 +17,12 @@ impl<O: Outbox> Engine<O> {
             self.take_mail(now);
             self.pull(now);
         }
+    }
+
+    /// The same with what this connection was not told of yet: it is the last chance, or somebody asks.
+    pub(crate) fn catch_up(&mut self, now: Moment) {
+        self.link.take_behind(&mut self.backlog);
+        self.fill(now);
     }
 
     /// Takes what the application queued, as far as there is room.
@@ -40,6 +46,7 @@ impl<O: Outbox> Engine<O> {
                 }
                 Some(Mail::States(states)) => self.take_states(states),
                 Some(Mail::Close(close)) => {
+                    self.link.take_behind(&mut self.backlog);
                     self.pull(now);
                     if !self.backlog.is_empty() || !self.states.is_empty() {
                         return;
@@ -64,6 +71,14 @@ impl<O: Outbox> Engine<O> {
                 self.parked.push(slot);
                 continue;
             }
+            if let Some((run, more)) = self.take_run(slot) {
+                delivered += run.count();
+                self.outbox.push_run(&run);
+                if more {
+                    self.backlog.push_back(slot);
+                }
+                continue;
+            }
             let Some(read) = self.link.fetch(slot, FETCH, &mut self.fetched) else { continue };
             if read.fetched.more {
                 self.backlog.push_back(slot);
@@ -78,7 +93,16 @@ impl<O: Outbox> Engine<O> {
             self.fetched = fetched;
         }
         self.link.set_stalled(!self.backlog.is_empty() && !self.outbox.has_room());
-        self.server.counters().messages_delivered.add(delivered);
+        if delivered > 0 {
+            self.link.note_flush(now);
+            self.server.counters().messages_delivered.add(delivered);
+        }
+    }
+
+    /// Many frames in a row at once. What is sealed is sealed one by one.
+    fn take_run(&self, slot: u32) -> Option<(Run, bool)> {
+        let delivery = self.peer.delivery();
+        if delivery.encrypted { None } else { self.link.fetch_run(slot, delivery) }
     }
 
     fn tell_lost(&mut self, read: &TopicRead, now: Moment) {

@@ -1,6 +1,7 @@
 //! One connection without its socket: between [`Peer`], the topics and the application.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     sync::Arc,
@@ -18,12 +19,17 @@ use super::{frames::Violation, session::Session, states::State};
 use crate::{
     clock,
     handler::ConnectionHandle,
-    hub::{Framed, Link, Publication},
+    hub::{Framed, Link, Publication, Run},
     server::{Seat, Server},
 };
 
-/// A batch list larger than this is not kept for the next read.
-const KEPT_BATCH: usize = 256;
+/// A list of messages larger than this is not kept for the next read.
+const KEPT_BATCH: usize = 2048;
+
+thread_local! {
+    /// The list that connections of this thread fill in turn, from the first frame of a read to its hand-over.
+    static BATCH: Cell<Vec<Message>> = const { Cell::new(Vec::new()) };
+}
 
 /// Where the frames of a connection go: the queue of whatever carries them to the client.
 pub(crate) trait Outbox {
@@ -33,6 +39,8 @@ pub(crate) trait Outbox {
     fn push_sealed(&mut self, frame: &Frame);
     /// Adds a topic message that other connections share.
     fn push_shared(&mut self, frame: &Framed);
+    /// Adds topic messages in a row that other connections share.
+    fn push_run(&mut self, run: &Run);
     /// Whether topic messages may be added.
     fn has_room(&self) -> bool;
     /// Bytes held for this connection alone.
@@ -138,13 +146,15 @@ impl<O: Outbox> Engine<O> {
     pub(crate) fn hand_over(&mut self, frames: usize) {
         let counters = self.server.counters();
         counters.frames_received.add(frames);
-        if self.batch.is_empty() {
+        let mut batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() {
             return;
         }
-        counters.messages_handled.add(self.batch.len());
-        self.server.handler().on_messages(&self.handle, &mut self.batch);
-        self.batch.clear();
-        self.batch.shrink_to(KEPT_BATCH);
+        counters.messages_handled.add(batch.len());
+        self.server.handler().on_messages(&self.handle, &mut batch);
+        batch.clear();
+        batch.shrink_to(KEPT_BATCH);
+        BATCH.set(batch);
     }
 
     /// The client is there: a ping or a pong of the carrier arrived.
@@ -243,6 +253,8 @@ impl<O: Outbox> Engine<O> {
                     self.overflow |= self.outbox.direct_bytes() > self.server.config().max_queue_bytes;
                 }
                 Output::Close(close) => drop(self.closing.get_or_insert(close)),
+                // The bulk of all that comes: one move less.
+                Output::Emit(Event::Message(message)) => self.take_message(message),
                 Output::Emit(event) => self.on_event(event, now),
                 Output::Wait(at) => {
                     self.timer = at;
@@ -255,9 +267,16 @@ impl<O: Outbox> Engine<O> {
         }
     }
 
+    fn take_message(&mut self, message: Message) {
+        if self.batch.capacity() == 0 {
+            self.batch = BATCH.take();
+        }
+        self.batch.push(message);
+    }
+
     fn on_event(&mut self, event: Event, now: Moment) {
         match event {
-            Event::Message(message) => self.batch.push(message),
+            Event::Message(message) => self.take_message(message),
             Event::Publish(message) => self.publish(&message, now),
             Event::Subscribe(request) => self.subscribe(request, now),
             Event::Recover(request) => self.recover(request, now),

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use wse_client_core::io::Frame;
 
 use super::{engine::Outbox, frames::framed_message};
-use crate::hub::Framed;
+use crate::hub::{Framed, Run};
 
 /// Most frames in one vectored write.
 const MAX_SLICES: usize = 256;
@@ -121,6 +121,10 @@ impl Outbox for Writer {
 
     fn push_shared(&mut self, frame: &Framed) {
         self.push(frame.bytes().clone(), false);
+    }
+
+    fn push_run(&mut self, run: &Run) {
+        self.push(run.bytes(), false);
     }
 
     fn has_room(&self) -> bool {

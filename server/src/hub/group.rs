@@ -55,7 +55,7 @@ impl Share {
         Self { group, bounds, budget, waiting: Mutex::default() }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         lock(&self.waiting).publications.len()
     }
 

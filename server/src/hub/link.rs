@@ -5,13 +5,21 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use wse_client_core::{client::Outgoing, delivery::Position, io::Close, server::Identity, time::Moment, topic};
+use wse_client_core::{
+    client::Outgoing,
+    delivery::Position,
+    io::Close,
+    server::{Delivery, Identity},
+    time::Moment,
+    topic,
+};
 
 use super::{
+    block::Run,
     publication::Publication,
     ring::Fetched,
     topic::{Resumed, Subscriber, Topic},
@@ -35,6 +43,8 @@ pub(crate) struct Link {
     inbox_limit: usize,
     /// Whether the inbox is worth a look.
     mail: AtomicBool,
+    /// When topic messages were last written, in milliseconds of the server's clock.
+    flushed: AtomicU64,
     abort: AtomicBool,
     /// Whether it shares messages with others.
     is_member: AtomicBool,
@@ -125,6 +135,7 @@ impl Link {
             inbox: Mutex::default(),
             inbox_limit,
             mail: AtomicBool::new(false),
+            flushed: AtomicU64::new(0),
             abort: AtomicBool::new(false),
             is_member: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
@@ -163,6 +174,33 @@ impl Link {
     /// Moves the subscriptions that have something to read to the end of `out`.
     pub(crate) fn take_ready(&self, out: &mut VecDeque<u32>) {
         out.extend(lock(&self.ready).drain(..));
+    }
+
+    /// Adds the subscriptions that have something to read and were not told so yet.
+    pub(crate) fn take_behind(&self, out: &mut VecDeque<u32>) {
+        let subscriptions = lock(&self.subscriptions);
+        let behind = |reader: &Reader| reader.topic.is_behind(&reader.subscriber);
+        let slots = subscriptions.slots.iter().enumerate();
+        let slots = slots.filter(|(_, slot)| slot.as_ref().is_some_and(behind)).map(|(slot, _)| slot as u32);
+        let fresh: Vec<u32> = slots.filter(|slot| !out.contains(slot)).collect();
+        out.extend(fresh);
+    }
+
+    /// Topic messages are being written.
+    pub(crate) fn note_flush(&self, now: Moment) {
+        self.flushed.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// When topic messages were last written.
+    pub(super) fn flushed(&self) -> Moment {
+        Moment::from_millis(self.flushed.load(Ordering::Relaxed))
+    }
+
+    /// Reads frames in a row of one subscription, if there are any. Also tells whether there is more to read.
+    pub(crate) fn fetch_run(&self, slot: u32, delivery: Delivery) -> Option<(Run, bool)> {
+        let subscriptions = lock(&self.subscriptions);
+        let Reader { topic, subscriber } = subscriptions.slots.get(slot as usize)?.as_ref()?;
+        topic.fetch_run(subscriber, delivery)
     }
 
     /// Reads at most `max` publications of one subscription. `None` when it is gone.

@@ -3,6 +3,7 @@
 //! Locks are taken in the order registry, subscriptions of a connection, state of a topic, and none is held
 //! across an await.
 
+mod block;
 mod budget;
 mod group;
 mod history;
@@ -10,6 +11,7 @@ mod link;
 mod names;
 mod presence;
 mod publication;
+mod pump;
 mod ring;
 mod topic;
 mod wake;
@@ -22,6 +24,7 @@ use std::{
 
 use wse_client_core::{delivery::Position, error::Code, time::Moment, topic::is_pattern};
 
+pub(crate) use block::Run;
 pub(crate) use link::{Link, Mail, TopicRead};
 pub(crate) use presence::PresenceBounds;
 pub(crate) use publication::{Framed, Publication};
@@ -29,6 +32,7 @@ pub(crate) use ring::{HistoryBounds, RingBounds};
 pub(crate) use topic::Resumed;
 
 use crate::{
+    clock::Clock,
     presence::{PresencePage, PresenceQuery},
     sync::{read, write},
 };
@@ -36,6 +40,7 @@ use budget::Budget;
 use link::Left;
 use names::{Names, Patterns};
 use presence::Attendance;
+use pump::Pumps;
 use serde_json::Value;
 use topic::Topic;
 
@@ -49,6 +54,7 @@ pub(crate) struct Hub {
     bounds: HubBounds,
     budget: Arc<Budget>,
     attendance: Attendance,
+    pumps: Pumps,
 }
 
 /// Bounds on what a hub holds.
@@ -80,7 +86,7 @@ impl Hub {
     pub(crate) fn new(bounds: HubBounds) -> Self {
         let budget = Arc::new(Budget::new(bounds.history_bytes));
         let attendance = Attendance::new(bounds.presence.clone());
-        Self { registry: RwLock::default(), bounds, budget, attendance }
+        Self { registry: RwLock::default(), bounds, budget, attendance, pumps: Pumps::default() }
     }
 
     /// Who is in a topic.
@@ -120,6 +126,12 @@ impl Hub {
         Some(self.attendance.join(&topic, &link.identity().user_id, told, another, now))
     }
 
+    /// The same with tasks that tell connections what is new, to each at most once in `flush_interval` while it is
+    /// busy. To be called before there are topics, on a tokio runtime.
+    pub(crate) fn pumped(self, clock: Clock, flush_interval: Duration) -> Self {
+        Self { pumps: Pumps::start(clock, flush_interval), ..self }
+    }
+
     /// Number of topics that are remembered.
     pub(crate) fn topic_count(&self) -> usize {
         read(&self.registry).topics.len()
@@ -135,7 +147,7 @@ impl Hub {
             Some(topic) => topic,
             None => self.topic(&mut write(&self.registry), publication.topic(), now)?,
         };
-        let reached = topic.append(publication, now);
+        let reached = topic.append(publication, now, &self.pumps);
         if self.budget.is_over() {
             self.budget.make_room(&topic, || read(&self.registry).topics.values().cloned().collect());
         }
@@ -261,7 +273,8 @@ impl Hub {
                 return Err(Code::TooManyTopics);
             }
         }
-        let topic = Arc::new(Topic::new(Arc::clone(name), self.bounds.ring, Arc::clone(&self.budget), now));
+        let topic =
+            Arc::new(Topic::new(Arc::clone(name), self.bounds.ring, Arc::clone(&self.budget), now, self.pumps.count()));
         registry.patterns.of_topic(name, |pattern, links| {
             for link in links.values().filter(|link| link.may_read(name)) {
                 link.subscriptions().attach(link, &topic, pattern);

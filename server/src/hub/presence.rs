@@ -22,7 +22,7 @@ use wse_client_core::{
     wire::Payload,
 };
 
-use super::{publication::Publication, topic::Topic};
+use super::{publication::Publication, pump::Pumps, topic::Topic};
 use crate::{
     clock,
     presence::{MAX_PRESENCE_PAGE, PresencePage, PresenceQuery},
@@ -180,7 +180,11 @@ fn tell(topic: &Topic, kind: &str, user: &str, told: &Value, now: Moment) {
     let Ok(payload) = Payload::new(&change) else { return };
     let wall = clock::wall();
     let (message, id) = (Outgoing::new(kind, payload), clock::new_id(wall));
-    notices.append(Arc::new(Publication::new(topic.name(), message, id, wall.to_string(), None)), now);
+    notices.append(
+        Arc::new(Publication::new(topic.name(), message, id, wall.to_string(), None)),
+        now,
+        &Pumps::default(),
+    );
 }
 
 impl Members {

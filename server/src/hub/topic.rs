@@ -5,22 +5,25 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use wse_client_core::{
     delivery::{Position, TopicRecovery},
+    server::Delivery,
     time::Moment,
 };
 
 use super::{
+    block::Run,
     budget::{Budget, Evict},
     group::{Group, Share},
     link::Link,
     presence::Members,
     publication::Publication,
+    pump::Pumps,
     ring::{Fetched, HistoryBounds, Ring, RingBounds},
 };
 use crate::{
@@ -45,10 +48,20 @@ pub(crate) struct Subscriber {
     slot: u32,
     /// Next position to read. Written by the connection's task alone.
     cursor: AtomicU64,
-    /// Whether the connection knows already that there is something to read.
-    announced: AtomicBool,
+    /// One of the [`stage`]s.
+    stage: AtomicU8,
     /// What is its own of a queue group's messages. Without one it reads the ring.
     share: Option<Share>,
+}
+
+/// What a connection knows of a topic.
+mod stage {
+    /// It has read everything, as far as it knows.
+    pub(super) const IDLE: u8 = 0;
+    /// There is something to read, and it is told in a moment.
+    pub(super) const LATE: u8 = 1;
+    /// It knows that there is something to read.
+    pub(super) const TOLD: u8 = 2;
 }
 
 impl Subscriber {
@@ -56,7 +69,9 @@ impl Subscriber {
     ///
     /// The relaxed look is enough: both sides hold the topic's lock between it and the ring.
     pub(super) fn announce(&self) {
-        if !self.announced.load(Ordering::Relaxed) && !self.announced.swap(true, Ordering::AcqRel) {
+        if self.stage.load(Ordering::Relaxed) != stage::TOLD
+            && self.stage.swap(stage::TOLD, Ordering::AcqRel) != stage::TOLD
+        {
             self.link.announce(self.slot);
         }
     }
@@ -69,6 +84,41 @@ impl Subscriber {
     /// Whether its connection does not read.
     pub(super) fn is_stalled(&self) -> bool {
         self.link.is_stalled()
+    }
+
+    /// Announces, unless the connection was written to less than `interval` ago and little waits for it. False when it
+    /// is late from here on.
+    pub(super) fn offer(&self, now: Moment, interval: Duration, head: u64) -> bool {
+        /// So many are worth a write of their own.
+        const MANY: u64 = 256;
+        let at = self.stage.load(Ordering::Relaxed);
+        let many = || head.saturating_sub(self.cursor.load(Ordering::Relaxed)) >= MANY;
+        if at == stage::TOLD {
+            return true;
+        }
+        if now.since(self.link.flushed()) >= interval || many() {
+            self.announce();
+            return true;
+        }
+        let became = self.stage.compare_exchange(stage::IDLE, stage::LATE, Ordering::AcqRel, Ordering::Relaxed);
+        became.is_err()
+    }
+
+    /// Announces one that is late once its time has come. False while it has not.
+    pub(super) fn is_settled(&self, now: Moment, interval: Duration) -> bool {
+        if self.stage.load(Ordering::Relaxed) != stage::LATE {
+            return true;
+        }
+        let due = now.since(self.link.flushed()) >= interval;
+        if due {
+            self.announce();
+        }
+        due
+    }
+
+    /// When the connection was written to.
+    pub(super) fn flushed(&self) -> Moment {
+        self.link.flushed()
     }
 }
 
@@ -92,8 +142,8 @@ pub(crate) struct Resumed {
 #[derive(Debug)]
 struct State {
     ring: Ring,
-    /// Those that read every message.
-    subscribers: Vec<Arc<Subscriber>>,
+    /// Those that read every message: for each pump, its share.
+    subscribers: Vec<Vec<Arc<Subscriber>>>,
     /// Those that share the messages.
     groups: BTreeMap<Arc<str>, Group>,
     /// With their places in the ring.
@@ -115,20 +165,30 @@ pub(crate) struct Topic {
     members: Mutex<Members>,
     /// Who comes and goes, beside the ring; there once somebody was seen.
     notices: OnceLock<Arc<Self>>,
+    /// Which pumps know that there is something new.
+    told: Box<[AtomicBool]>,
 }
 
 impl Topic {
-    pub(crate) fn new(name: Arc<str>, bounds: RingBounds, budget: Arc<Budget>, now: Moment) -> Self {
+    /// A topic whose subscribers are told of by so many pumps.
+    pub(crate) fn new(name: Arc<str>, bounds: RingBounds, budget: Arc<Budget>, now: Moment, pumps: usize) -> Self {
         let state = State {
             ring: Ring::new(bounds),
-            subscribers: Vec::new(),
+            subscribers: (0..pumps).map(|_| Vec::new()).collect(),
             groups: BTreeMap::new(),
             snapshots: Vec::new(),
             held: 0,
         };
-        let epoch = clock::random_name("").into();
-        let (state, last_use) = (RwLock::new(state), AtomicU64::new(now.as_millis()));
-        Self { name, epoch, state, last_use, budget, members: Mutex::default(), notices: OnceLock::new() }
+        Self {
+            name,
+            epoch: clock::random_name("").into(),
+            state: RwLock::new(state),
+            last_use: AtomicU64::new(now.as_millis()),
+            budget,
+            members: Mutex::default(),
+            notices: OnceLock::new(),
+            told: (0..pumps).map(|_| AtomicBool::new(false)).collect(),
+        }
     }
 
     /// Who is in it.
@@ -144,7 +204,8 @@ impl Topic {
     /// The same; made if there is none. True when it was.
     pub(super) fn make_notices(&self, bounds: RingBounds, now: Moment) -> bool {
         let bounds = RingBounds { history: HistoryBounds::default(), ..bounds };
-        let notices = Self::new(Arc::clone(&self.name), bounds, Arc::clone(&self.budget), now);
+        let notices =
+            Self::new(Arc::clone(&self.name), bounds, Arc::clone(&self.budget), now, Pumps::default().count());
         self.notices.get().is_none() && self.notices.set(Arc::new(notices)).is_ok()
     }
 
@@ -152,36 +213,48 @@ impl Topic {
     pub(super) fn links(&self) -> Vec<Arc<Link>> {
         let state = read(&self.state);
         let shared = state.groups.values().flat_map(Group::members);
-        state.subscribers.iter().chain(shared).map(|subscriber| Arc::clone(&subscriber.link)).collect()
+        state.subscribers.iter().flatten().chain(shared).map(|subscriber| Arc::clone(&subscriber.link)).collect()
     }
 
     pub(crate) const fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// Adds a publication and wakes whoever sleeps. Answers how many connections will get it.
-    pub(crate) fn append(&self, publication: Arc<Publication>, now: Moment) -> usize {
+    /// Adds a publication and has the pumps wake whoever sleeps. Answers how many connections will get it.
+    pub(crate) fn append(self: &Arc<Self>, publication: Arc<Publication>, now: Moment, pumps: &Pumps) -> usize {
         self.last_use.store(now.as_millis(), Ordering::Relaxed);
-        let reached = {
+        let (reached, shares) = {
             let mut state = write(&self.state);
             if publication.is_snapshot() {
                 state.remember(&publication);
             }
             state.share_out(&publication);
-            let reached = state.subscribers.len() + state.groups.len();
             if state.ring.keeps_history() {
                 publication.stamp(&self.epoch, state.ring.head());
             }
-            if state.ring.keeps_history() || !state.subscribers.is_empty() {
+            let listeners = state.count();
+            if state.ring.keeps_history() || listeners > 0 {
                 state.ring.push(publication, now);
             }
             self.settle(&mut state);
-            reached
+            (listeners + state.groups.len(), state.listening())
         };
-        for subscriber in &read(&self.state).subscribers {
-            subscriber.announce();
-        }
+        let news = |share: &usize| shares & (1 << share) != 0 && !self.told[*share].swap(true, Ordering::AcqRel);
+        pumps.tell(self, (0..self.told.len()).filter(news));
         reached
+    }
+
+    /// A pump goes to work: it is told again of what comes from here on.
+    pub(super) fn take_news(&self, share: usize) {
+        self.told[share].store(false, Ordering::Release);
+    }
+
+    /// Calls `tell` for the subscribers of one pump, with the position after the newest publication.
+    pub(super) fn for_each(&self, share: usize, mut tell: impl FnMut(&Arc<Subscriber>, u64)) {
+        let state = read(&self.state);
+        for subscriber in &state.subscribers[share] {
+            tell(subscriber, state.ring.head());
+        }
     }
 
     /// Adds a connection, which reads what is published from here on: all of it, or its share in a group.
@@ -194,14 +267,17 @@ impl Topic {
             link: Arc::clone(link),
             slot,
             cursor: AtomicU64::new(state.ring.head()),
-            announced: AtomicBool::new(false),
+            stage: AtomicU8::new(stage::IDLE),
             share,
         });
         match &subscriber.share {
             Some(share) => {
                 state.groups.entry(Arc::clone(&share.group)).or_default().join(Arc::clone(&subscriber));
             }
-            None => state.subscribers.push(Arc::clone(&subscriber)),
+            None => {
+                let share = state.share_of(link);
+                state.subscribers[share].push(Arc::clone(&subscriber));
+            }
         }
         subscriber
     }
@@ -271,10 +347,12 @@ impl Topic {
             }
             return orphans;
         }
-        if let Some(index) = state.subscribers.iter().position(|other| Arc::ptr_eq(other, subscriber)) {
-            state.subscribers.swap_remove(index);
+        let share = state.share_of(&subscriber.link);
+        let listeners = &mut state.subscribers[share];
+        if let Some(index) = listeners.iter().position(|other| Arc::ptr_eq(other, subscriber)) {
+            listeners.swap_remove(index);
         }
-        if state.subscribers.is_empty() && !state.ring.keeps_history() {
+        if state.count() == 0 && !state.ring.keeps_history() {
             let head = state.ring.head();
             state.ring.release(head, usize::MAX);
             self.settle(&mut state);
@@ -294,7 +372,7 @@ impl Topic {
     /// because what was read cannot be taken over by others.
     fn fetch_share(&self, subscriber: &Subscriber, share: &Share, out: &mut Vec<Arc<Publication>>) -> Fetched {
         // Before the look: who adds something behind it announces it again.
-        subscriber.announced.store(false, Ordering::Release);
+        subscriber.stage.store(stage::IDLE, Ordering::Release);
         let count = out.len();
         let mut fetched = share.fetch(out);
         if !fetched.more
@@ -306,7 +384,7 @@ impl Topic {
             fetched.more = group.has_stalled_messages();
         }
         // Who announced it in between makes the reader come back already.
-        fetched.more = fetched.more && !subscriber.announced.swap(true, Ordering::AcqRel);
+        fetched.more = fetched.more && subscriber.stage.swap(stage::TOLD, Ordering::AcqRel) != stage::TOLD;
         fetched
     }
 
@@ -316,14 +394,45 @@ impl Topic {
             return self.fetch_share(subscriber, share, out);
         }
         let mut fetched = read(&self.state).ring.fetch(subscriber.cursor.load(Ordering::Relaxed), max, out);
-        subscriber.cursor.store(fetched.cursor, Ordering::Relaxed);
-        if !fetched.more {
-            subscriber.announced.store(false, Ordering::Release);
-            // A publication between the read and the store was not announced: it is this reader's to fetch.
-            let missed = read(&self.state).ring.head() > fetched.cursor;
-            fetched.more = missed && !subscriber.announced.swap(true, Ordering::AcqRel);
-        }
+        fetched.more = self.move_on(subscriber, fetched.cursor, fetched.more);
         fetched
+    }
+
+    /// Reads on for one subscriber as far as there are frames in a row; `None` when there are none, or what comes next
+    /// was pushed out. Also tells whether there is more, as [`Topic::fetch`] does.
+    pub(crate) fn fetch_run(&self, subscriber: &Subscriber, delivery: Delivery) -> Option<(Run, bool)> {
+        if subscriber.share().is_some() {
+            return None;
+        }
+        let cursor = subscriber.cursor.load(Ordering::Relaxed);
+        let (run, head) = {
+            let state = read(&self.state);
+            let (block, skip) = state.ring.block(cursor)?;
+            (Arc::clone(block).run(delivery, skip), state.ring.head())
+        };
+        let cursor = cursor + run.count() as u64;
+        let more = self.move_on(subscriber, cursor, cursor < head);
+        Some((run, more))
+    }
+
+    /// Notes how far a subscriber has read. Answers whether it has to read on by itself.
+    fn move_on(&self, subscriber: &Subscriber, cursor: u64, more: bool) -> bool {
+        subscriber.cursor.store(cursor, Ordering::Relaxed);
+        if more {
+            return true;
+        }
+        subscriber.stage.store(stage::IDLE, Ordering::Release);
+        // A publication between the read and the store was not announced: it is this reader's to fetch.
+        let missed = read(&self.state).ring.head() > cursor;
+        missed && subscriber.stage.swap(stage::TOLD, Ordering::AcqRel) != stage::TOLD
+    }
+
+    /// Whether a subscriber has something to read.
+    pub(crate) fn is_behind(&self, subscriber: &Subscriber) -> bool {
+        match subscriber.share() {
+            Some(share) => share.len() > 0,
+            None => subscriber.cursor.load(Ordering::Relaxed) < read(&self.state).ring.head(),
+        }
     }
 
     /// Lets go of what every subscriber has read and the history need not keep.
@@ -411,7 +520,7 @@ impl Topic {
         }
         let after = if state.snapshots.is_empty() { FORGET_AFTER } else { FORGET_SNAPSHOT_AFTER };
         let last = Moment::from_millis(self.last_use.load(Ordering::Relaxed));
-        let unused = state.subscribers.is_empty() && state.groups.is_empty() && self.members().is_empty();
+        let unused = state.count() == 0 && state.groups.is_empty() && self.members().is_empty();
         unused && now.since(last) > after
     }
 }
@@ -426,7 +535,7 @@ impl Drop for Topic {
 impl State {
     /// Where the slowest subscriber stands.
     fn slowest(&self) -> u64 {
-        let cursors = self.subscribers.iter().map(|subscriber| subscriber.cursor.load(Ordering::Relaxed));
+        let cursors = self.subscribers.iter().flatten().map(|subscriber| subscriber.cursor.load(Ordering::Relaxed));
         cursors.min().unwrap_or_else(|| self.ring.head())
     }
 
@@ -448,6 +557,20 @@ impl State {
         }
     }
 
+    fn count(&self) -> usize {
+        self.subscribers.iter().map(Vec::len).sum()
+    }
+
+    /// The pumps whose share is not empty, a bit for each.
+    fn listening(&self) -> u64 {
+        let bits = self.subscribers.iter().enumerate().filter(|(_, share)| !share.is_empty());
+        bits.fold(0, |bits, (share, _)| bits | 1 << share)
+    }
+
+    fn share_of(&self, link: &Link) -> usize {
+        (link.number() % self.subscribers.len() as u64) as usize
+    }
+
     fn remember(&mut self, publication: &Arc<Publication>) {
         self.snapshots.retain(|(_, other)| other.kind() != publication.kind());
         if self.snapshots.len() == MAX_SNAPSHOTS {
@@ -455,5 +578,117 @@ impl State {
         }
         // What is told out of turn has no place in the order of the topic.
         self.snapshots.push((self.ring.head(), Arc::new(publication.without_position())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use wse_client_core::{client::Outgoing, server::Identity, wire::Payload};
+
+    use super::{super::ring::HistoryBounds, *};
+
+    const INTERVAL: Duration = Duration::from_millis(3);
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_millis(1000 + ms)
+    }
+
+    fn listening() -> (Arc<Topic>, Arc<Link>, Arc<Subscriber>) {
+        let history = HistoryBounds { count: 0, age: Duration::ZERO };
+        let bounds = RingBounds { count: 1000, bytes: usize::MAX, history };
+        let topic = Arc::new(Topic::new("t".into(), bounds, Arc::new(Budget::new(usize::MAX)), at(0), 1));
+        let link = Arc::new(Link::new(1, "c".into(), Identity::default(), 1000));
+        let subscriber = topic.attach(&link, 0, None);
+        (topic, link, subscriber)
+    }
+
+    /// How often the connection was told.
+    fn told(link: &Link) -> usize {
+        let mut ready = VecDeque::new();
+        link.take_ready(&mut ready);
+        ready.len()
+    }
+
+    #[test]
+    fn a_quiet_connection_is_told_at_once_and_a_busy_one_when_its_time_has_come() {
+        let (topic, link, subscriber) = listening();
+        assert!(subscriber.offer(at(0), INTERVAL, 1));
+        assert_eq!(told(&link), 1);
+        topic.fetch(&subscriber, 10, &mut Vec::new());
+        link.note_flush(at(0));
+        assert!(!subscriber.offer(at(1), INTERVAL, 2), "late");
+        assert!(subscriber.offer(at(2), INTERVAL, 3), "known to be late");
+        assert!(!subscriber.is_settled(at(2), INTERVAL));
+        assert_eq!(told(&link), 0);
+        assert!(subscriber.is_settled(at(3), INTERVAL));
+        assert_eq!(told(&link), 1);
+        assert!(subscriber.offer(at(9), INTERVAL, 4), "known");
+        assert_eq!(told(&link), 0);
+    }
+
+    #[test]
+    fn many_do_not_wait() {
+        let (_topic, link, subscriber) = listening();
+        link.note_flush(at(0));
+        assert!(!subscriber.offer(at(1), INTERVAL, 255));
+        assert!(subscriber.offer(at(1), INTERVAL, 256));
+        assert_eq!(told(&link), 1);
+        assert!(subscriber.is_settled(at(1), INTERVAL), "told already");
+    }
+
+    #[test]
+    fn without_an_interval_nobody_waits() {
+        let (_topic, link, subscriber) = listening();
+        link.note_flush(at(1));
+        assert!(subscriber.offer(at(1), Duration::ZERO, 1));
+        assert_eq!(told(&link), 1);
+    }
+
+    /// Blocks where there are any, single publications before, between and behind: all of them, once, in order.
+    #[test]
+    fn a_reader_that_takes_runs_misses_nothing() {
+        const TEXT: Delivery =
+            Delivery { encoding: wse_client_core::wire::Encoding::Text, compression: false, encrypted: false };
+        let (topic, _link, subscriber) = listening();
+        let mut heard = Vec::new();
+        for number in 0..333 {
+            // Every hundredth is too large for its block to be one.
+            let size = if number % 100 == 99 { 100_000 } else { 1 };
+            let payload = Payload::from_json(format!("\"{}\"", "x".repeat(size))).expect("JSON");
+            let message = Outgoing::new(format!("k{number}"), payload);
+            let publication = Publication::new("t", message, String::new(), String::new(), None);
+            topic.append(Arc::new(publication), at(0), &Pumps::default());
+            // At first it keeps up, later it is far behind.
+            if number < 100 && number % 7 == 0 {
+                read_all(&topic, &subscriber, TEXT, &mut heard);
+            }
+        }
+        read_all(&topic, &subscriber, TEXT, &mut heard);
+        let expected: Vec<String> = (0..333).map(|number| format!("k{number}")).collect();
+        assert_eq!(heard, expected);
+    }
+
+    fn read_all(topic: &Topic, subscriber: &Subscriber, delivery: Delivery, heard: &mut Vec<String>) {
+        let kind_of = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(100)]).into_owned();
+            let from = text.find("\"t\":\"").map_or(0, |at| at + 5);
+            text[from..].split('"').next().unwrap_or_default().to_owned()
+        };
+        loop {
+            let more = if let Some((run, more)) = topic.fetch_run(subscriber, delivery) {
+                heard.extend(run.frames().map(|frame| kind_of(frame.bytes())));
+                more
+            } else {
+                let mut out = Vec::new();
+                let more = topic.fetch(subscriber, 10, &mut out).more;
+                heard.extend(out.iter().map(|publication| publication.kind().to_owned()));
+                more
+            };
+            if !more {
+                return;
+            }
+        }
     }
 }
