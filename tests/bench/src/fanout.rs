@@ -35,8 +35,19 @@ pub(crate) struct Work {
     pub(crate) rate: Option<u64>,
     /// Query of the subscribers' requests.
     pub(crate) query: &'static str,
-    /// Whether subscribers can find the number in a frame; otherwise they only count.
-    pub(crate) readable: bool,
+    /// What subscribers can find in a frame.
+    pub(crate) form: Form,
+}
+
+/// How deliveries look to a load generator that does not decode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Number and time stand in it.
+    Plain,
+    /// They are only counted: compressed, or msgpack.
+    Counted,
+    /// They are only counted, and sealed for each subscriber.
+    Sealed,
 }
 
 struct Subscriber {
@@ -85,14 +96,18 @@ pub(crate) async fn run(host: &mut Host, work: Work) -> Result<Measured> {
 
 async fn subscriber(host: &Host, work: Work) -> Result<Subscriber> {
     let (mut reader, mut writer) = raw::ready(host, work.query).await?;
-    raw::subscribe(&mut reader, &mut writer, "bench").await?;
+    if work.form == Form::Sealed {
+        raw::agree(&mut reader, &mut writer).await?;
+    } else {
+        raw::subscribe(&mut reader, &mut writer, "bench").await?;
+    }
     let received = Arc::new(AtomicU64::new(0));
     let progress = Arc::clone(&received);
     let task = tokio::spawn(async move {
         let _open = writer;
         let mut tally = Tally::default();
         while tally.received < work.total {
-            let read = reader.read_frames(|frame| tally.take(frame, work.readable));
+            let read = reader.read_frames(|frame| tally.take(frame, work.form));
             // What is missing then is lost; the ledger says so.
             match timeout(Duration::from_secs(10), read).await {
                 Ok(result) => result?,
@@ -106,8 +121,8 @@ async fn subscriber(host: &Host, work: Work) -> Result<Subscriber> {
 }
 
 impl Tally {
-    fn take(&mut self, frame: &[u8], readable: bool) {
-        if !readable {
+    fn take(&mut self, frame: &[u8], form: Form) {
+        if form != Form::Plain {
             self.received += u64::from(!frame.starts_with(b"WSE"));
             return;
         }

@@ -11,7 +11,7 @@ use crate::{
         Server::{self, Log, Ours, OursAtOnce, OursPlain, Published, Sink, Tungstenite, TungsteniteValue},
         Work,
     },
-    fanout,
+    fanout::{self, Form},
 };
 
 /// One line of the table of targets.
@@ -37,6 +37,7 @@ const PING_64: &str = "ping, 64 connections";
 const LARGE: &str = "fan-out 2 KiB to 100, plain";
 const COMPRESSED: &str = "fan-out 2 KiB to 100, compressed";
 const MSGPACK: &str = "fan-out 2 KiB to 100, msgpack";
+const SEALED: &str = "fan-out 175 B to 100, encrypted";
 const RECOVERABLE: &str = "fan-out 2 KiB to 100, recoverable";
 
 /// Every comparison that a target needs. Answers what was found.
@@ -56,7 +57,7 @@ pub(crate) async fn measure(
 
 fn plan() -> Vec<(&'static str, Work, &'static [Server])> {
     let inbound = |connections, total, flood| Work::Inbound { connections, total, size: 175, flood };
-    let plain = fanout::Work { subscribers: 100, total: 60_000, size: 175, rate: None, query: "", readable: true };
+    let plain = fanout::Work { subscribers: 100, total: 60_000, size: 175, rate: None, query: "", form: Form::Plain };
     let large = fanout::Work { size: 2048, total: 8000, query: "compression=false", ..plain };
     let fan = Work::FanOut;
     vec![
@@ -71,8 +72,13 @@ fn plan() -> Vec<(&'static str, Work, &'static [Server])> {
         (PING_64, Work::Ping { connections: 64, each: 500 }, &[Ours, Published]),
         (LARGE, fan(large), &[OursPlain]),
         (RECOVERABLE, fan(large), &[Ours]),
-        (COMPRESSED, fan(fanout::Work { query: "compression=true", readable: false, ..large }), &[OursPlain]),
-        (MSGPACK, fan(fanout::Work { query: "format=msgpack", readable: false, ..large }), &[OursPlain]),
+        (COMPRESSED, fan(fanout::Work { query: "compression=true", form: Form::Counted, ..large }), &[OursPlain]),
+        (
+            SEALED,
+            fan(fanout::Work { query: "encryption=true&topics=bench", form: Form::Sealed, total: 12_000, ..plain }),
+            &[OursPlain],
+        ),
+        (MSGPACK, fan(fanout::Work { query: "format=msgpack", form: Form::Counted, ..large }), &[OursPlain]),
     ]
 }
 
