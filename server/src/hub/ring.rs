@@ -100,7 +100,7 @@ impl Ring {
         {
             self.pop();
         }
-        if self.head() % BLOCK == 0 {
+        if self.head().is_multiple_of(BLOCK) {
             let start = self.entries.len().saturating_sub(BLOCK as usize);
             let block = Block::new(self.entries.range(start..).map(|(_, publication)| publication));
             self.blocks.push_back(block.map(Arc::new));
