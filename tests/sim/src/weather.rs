@@ -101,7 +101,9 @@ impl World {
         if let Some(line) = self.lines.get_mut(&id) {
             line.spoilt = [true; 2];
         }
-        if self.dice.chance(50) {
+        let line = &self.lines[&id];
+        let refuses = line.read_sealed || !self.plan.dialects[line.host].is_published();
+        if self.dice.chance(50) || !refuses {
             self.reach_tab(id.0, id.1, Delivery::Frame(frame));
         } else {
             self.reach_peer(id, frame);
