@@ -44,10 +44,11 @@ impl<O: Outbox> Engine<O> {
                     }
                     self.drain(now);
                 }
+                Some(Mail::States(states)) => self.take_states(states),
                 Some(Mail::Close(close)) => {
                     self.link.take_behind(&mut self.backlog);
                     self.pull(now);
-                    if !self.backlog.is_empty() {
+                    if !self.backlog.is_empty() || !self.states.is_empty() {
                         return;
                     }
                     self.peer.close(close, now);
@@ -62,13 +63,14 @@ impl<O: Outbox> Engine<O> {
         if self.peer.must_hold_messages() {
             return;
         }
-        let mut delivered = 0;
-        for snapshot in std::mem::take(&mut self.snapshots) {
-            delivered += self.push(&snapshot, now);
-        }
+        let mut delivered = self.push_states(now);
         self.link.take_ready(&mut self.backlog);
         while self.is_open() && self.outbox.has_room() {
             let Some(slot) = self.backlog.pop_front() else { break };
+            if self.awaited.contains_key(&slot) {
+                self.parked.push(slot);
+                continue;
+            }
             if let Some((run, more)) = self.take_run(slot) {
                 delivered += run.count();
                 self.outbox.push_run(&run);
@@ -90,6 +92,7 @@ impl<O: Outbox> Engine<O> {
             }
             self.fetched = fetched;
         }
+        self.link.set_stalled(!self.backlog.is_empty() && !self.outbox.has_room());
         if delivered > 0 {
             self.link.note_flush(now);
             self.server.counters().messages_delivered.add(delivered);
@@ -106,7 +109,7 @@ impl<O: Outbox> Engine<O> {
         let (topic, count) = (&*read.topic, read.fetched.lost);
         self.server.counters().messages_lost.add(usize::try_from(count).unwrap_or(usize::MAX));
         tracing::warn!(connection = self.link.id(), topic, count, "messages lost for a slow reader");
-        if self.server.config().history_messages > 0 {
+        if read.recoverable {
             let from = read.fetched.from;
             let range = LostRange { epoch: read.epoch.to_string(), from, to: Some(from + count - 1) };
             self.peer.tell_lost_range(topic, &range, now);
@@ -117,7 +120,7 @@ impl<O: Outbox> Engine<O> {
     }
 
     /// Queues one publication. Answers how many were queued.
-    fn push(&mut self, publication: &Arc<Publication>, now: Moment) -> usize {
+    pub(super) fn push(&mut self, publication: &Arc<Publication>, now: Moment) -> usize {
         if !self.is_open() {
             return 0;
         }

@@ -1,6 +1,11 @@
 //! One connection without its socket: between [`Peer`], the topics and the application.
 
-use std::{cell::Cell, collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use wse_client_core::{
     error::{Code, close},
@@ -10,7 +15,7 @@ use wse_client_core::{
     wire::Message,
 };
 
-use super::{frames::Violation, session::Session};
+use super::{frames::Violation, session::Session, states::State};
 use crate::{
     clock,
     handler::ConnectionHandle,
@@ -64,10 +69,16 @@ pub(crate) struct Engine<O> {
     pub(super) outbox: O,
     /// Subscriptions with publications that are not fetched yet.
     pub(super) backlog: VecDeque<u32>,
-    /// State for topics just joined; goes out before live messages.
-    pub(super) snapshots: Vec<Arc<Publication>>,
+    /// State of topics; goes out before live messages.
+    pub(super) states: VecDeque<State>,
+    /// Subscriptions whose state the application was asked for, by slot.
+    pub(super) awaited: BTreeMap<u32, Arc<str>>,
+    /// Those of them with publications.
+    pub(super) parked: Vec<u32>,
+    /// Questions for states that the application has not answered yet.
+    pub(super) asked: usize,
     pub(super) fetched: Vec<Arc<Publication>>,
-    handle: ConnectionHandle,
+    pub(super) handle: ConnectionHandle,
     /// When the peer wants to be woken.
     timer: Option<Moment>,
     reads_paused: bool,
@@ -101,7 +112,10 @@ impl<O: Outbox> Engine<O> {
             link,
             outbox,
             backlog: VecDeque::new(),
-            snapshots: Vec::new(),
+            states: VecDeque::new(),
+            awaited: BTreeMap::new(),
+            parked: Vec::new(),
+            asked: 0,
             fetched: Vec::new(),
             handle,
             timer: None,
@@ -267,6 +281,8 @@ impl<O: Outbox> Engine<O> {
             Event::Subscribe(request) => self.subscribe(request, now),
             Event::Recover(request) => self.recover(request, now),
             Event::Unsubscribe(request) => self.unsubscribe(request, now),
+            Event::Presence(question) => self.tell_presence(&question, now),
+            Event::Sync(question) => self.sync(question, now),
             Event::Rejected(error) => {
                 self.server.counters().frames_rejected.one();
                 tracing::debug!(connection = self.link.id(), code = %error.code, detail = error.detail, "frame rejected");

@@ -131,6 +131,26 @@ impl Publication {
         &self.kind
     }
 
+    /// The id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When it was published, RFC 3339.
+    pub(crate) fn timestamp(&self) -> &str {
+        &self.timestamp
+    }
+
+    /// The id of the message that it answers.
+    pub(crate) fn correlation_id(&self) -> Option<&str> {
+        self.correlation_id.as_deref()
+    }
+
+    /// What the publisher said.
+    pub(crate) const fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
     /// Whether it holds the whole state of something, for those who come later.
     pub(crate) const fn is_snapshot(&self) -> bool {
         matches!(self.category, Category::Snapshot)

@@ -62,6 +62,10 @@ impl Ring {
         Self { bounds, entries: VecDeque::new(), base: 0, bytes: 0, blocks: VecDeque::new(), first_block: 0 }
     }
 
+    pub(crate) const fn bounds(&self) -> RingBounds {
+        self.bounds
+    }
+
     /// The position after the newest publication.
     pub(crate) fn head(&self) -> u64 {
         self.base + self.entries.len() as u64
@@ -125,12 +129,14 @@ impl Ring {
         self.shrink();
     }
 
-    /// Lets go of all that every reader has read: memory is short.
-    pub(crate) fn forget(&mut self, slowest: u64) {
-        while self.base < slowest && !self.entries.is_empty() {
+    /// Lets go of the oldest below `end` until `bytes` are free. Answers how many publications went.
+    pub(crate) fn release(&mut self, end: u64, bytes: usize) -> u64 {
+        let (base, wanted) = (self.base, self.bytes.saturating_sub(bytes));
+        while self.base < end && self.bytes > wanted && !self.entries.is_empty() {
             self.pop();
         }
         self.shrink();
+        self.base - base
     }
 
     fn shrink(&mut self) {
@@ -238,7 +244,7 @@ mod tests {
         ring.trim(5, NOW + Duration::from_secs(11));
         assert!(ring.is_empty());
         ring.push(publication(5), NOW);
-        ring.forget(6);
+        ring.release(6, usize::MAX);
         assert!(ring.is_empty());
     }
 }
