@@ -5,6 +5,7 @@
 //! handshake.rs  admission, server_ready, hello, key agreement
 //! inbound.rs    what frames of the client mean
 //! requests.rs   questions that a connection can answer by itself
+//! topics.rs     questions about topics, which the server answers
 //! tokens.rs     tokens for this connection and for single topics
 //! rotation.rs   fresh keys in mid-session
 //! outbound.rs   messages to this client alone
@@ -18,6 +19,7 @@ mod outbound;
 mod requests;
 mod rotation;
 mod tokens;
+mod topics;
 mod types;
 mod upgrade;
 
@@ -25,6 +27,7 @@ mod upgrade;
 mod tests;
 
 pub use held::Held;
+pub use topics::{MAX_GROUP_NAME, MAX_PRESENCE, PresenceQuestion, SyncQuestion};
 pub use types::*;
 pub use upgrade::{ParamError, UpgradeParams};
 

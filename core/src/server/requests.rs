@@ -49,7 +49,9 @@ impl Peer {
             }
             "system_status_request" => self.reply("system_status_response", &self.system(now), id, now),
             "debug_handlers" => {
-                let handlers = HANDLED.iter().map(|&kind| kind.to_owned()).collect();
+                let asked = [("presence_request", self.config.presence), ("sync_request", self.config.snapshots)];
+                let asked = asked.iter().filter(|(_, answered)| *answered).map(|(kind, _)| kind);
+                let handlers = HANDLED.iter().chain(asked).map(|&kind| kind.to_owned()).collect();
                 self.reply("debug_handlers_response", &HandlersReport { handlers }, id, now)
             }
             _ => false,

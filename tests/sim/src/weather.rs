@@ -81,6 +81,12 @@ impl World {
                 line.damage = Some(direction);
                 line.spoilt[direction] = true;
             }
+            // What comes right behind it finds a gap in the numbers.
+            if direction == DOWN && self.dice.chance(50) {
+                for _ in 0..2 + self.dice.below(20) {
+                    self.send_direct(id);
+                }
+            }
         }
     }
 
