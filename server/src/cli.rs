@@ -1,10 +1,11 @@
 //! Flags and environment variables of the binary.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
-use wse_server::{Acl, Config, Secret, TokenClaims};
+use wse_server::{Acl, Config, Secret, TokenClaims, TokenKey};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,6 +24,16 @@ Examples:
   Serve a web page from the same port:
     wse-server --static ./dist";
 
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  wse-server token --secret \"$WSE_JWT_SECRET\" --sub alice --ttl 3600 \\
+             --topics-allow 'prices.*,news' --publish-allow 'chat.*'
+
+  With a key pair, of which the server has the public half (--jwt-keys public.pem):
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out private.pem
+    openssl pkey -in private.pem -pubout -out public.pem
+    wse-server token --key private.pem --sub alice";
+
 /// Real-time messaging server: WebSocket at /wse, topics with globs, HTTP publish, live console.
 #[derive(Debug, Parser)]
 #[command(name = "wse-server", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
@@ -38,9 +49,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Print a token for a user and exit.
     ///
-    /// The token is signed with HS256; a server with the same secret accepts it.
-    #[command(after_help = "Example:\n  wse-server token --secret \"$WSE_JWT_SECRET\" --sub alice --ttl 3600 \
-                            --topics-allow 'prices.*,news' --publish-allow 'chat.*'")]
+    /// A server with the same secret, or with the public key, accepts it.
+    #[command(after_help = TOKEN_EXAMPLES)]
     Token(TokenFlags),
 }
 
@@ -59,6 +69,23 @@ pub(crate) struct ServerFlags {
     /// loopback only. Prefer the variable: flags are visible to other users of the machine.
     #[arg(long, env = "WSE_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
     jwt_secret: Option<String>,
+
+    /// The secret that the present one replaced; its tokens are accepted until it is taken out.
+    #[arg(long, env = "WSE_JWT_PREVIOUS_SECRET", hide_env_values = true, value_name = "SECRET")]
+    jwt_previous_secret: Option<String>,
+
+    /// Files of keys for tokens, separated by commas: JWK sets (JSON) or public keys in PEM, for RS256, ES256 and HS256. Read
+    /// anew when they change.
+    #[arg(long, env = "WSE_JWT_KEYS", value_delimiter = ',', value_name = "FILES")]
+    jwt_keys: Vec<PathBuf>,
+
+    /// Seconds that the clocks of who signs tokens and of this server may be apart.
+    #[arg(long, env = "WSE_JWT_SKEW", default_value_t = Config::default().jwt_skew.as_secs(), value_name = "SECONDS")]
+    jwt_skew: u64,
+
+    /// Name of the cookie in which a token is looked for first.
+    #[arg(long, env = "WSE_JWT_COOKIE", default_value_t = Config::default().jwt_cookie, value_name = "NAME")]
+    jwt_cookie: String,
 
     /// The `iss` that tokens must have [default: not checked].
     #[arg(long, env = "WSE_JWT_ISSUER", value_name = "ISSUER")]
@@ -128,6 +155,10 @@ impl ServerFlags {
             host: self.host,
             port: self.port,
             jwt_secret: self.jwt_secret.map(Secret::from),
+            jwt_previous_secret: self.jwt_previous_secret.map(Secret::from),
+            jwt_keys: self.jwt_keys,
+            jwt_skew: Duration::from_secs(self.jwt_skew),
+            jwt_cookie: self.jwt_cookie,
             jwt_issuer: self.jwt_issuer,
             jwt_audience: self.jwt_audience,
             api_key: self.api_key.map(Secret::from),
@@ -151,9 +182,17 @@ impl ServerFlags {
 /// Flags of `wse-server token`.
 #[derive(Debug, Args)]
 pub(crate) struct TokenFlags {
-    /// HMAC key, the same as the server's, 32 bytes or more.
+    /// HMAC key, the same as the server's, 32 bytes or more: signs with HS256.
     #[arg(long, env = "WSE_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
-    secret: String,
+    secret: Option<String>,
+
+    /// File with a private key in PEM, instead of a secret: an RSA key signs with RS256, one of the curve P-256 with ES256.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+
+    /// Name of the key, to be written into the token's header as `kid`.
+    #[arg(long, value_name = "NAME")]
+    kid: Option<String>,
 
     /// The user that the token is for.
     #[arg(long, value_name = "USER")]
@@ -189,11 +228,24 @@ pub(crate) struct TokenFlags {
 }
 
 impl TokenFlags {
-    pub(crate) fn secret(&self) -> Secret {
-        self.secret.as_str().into()
+    /// The token.
+    pub(crate) fn sign(&self) -> anyhow::Result<String> {
+        let key = match (&self.key, &self.secret) {
+            (Some(path), _) => {
+                let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                TokenKey::from_pem(&text.into()).with_context(|| path.display().to_string())?
+            }
+            (None, Some(secret)) => TokenKey::from_secret(&secret.as_str().into())?,
+            (None, None) => anyhow::bail!("--secret or --key is needed"),
+        };
+        let key = match &self.kid {
+            Some(kid) => key.with_kid(kid),
+            None => key,
+        };
+        Ok(key.sign(&self.claims())?)
     }
 
-    pub(crate) fn claims(&self) -> TokenClaims {
+    fn claims(&self) -> TokenClaims {
         TokenClaims {
             issuer: self.issuer.clone(),
             audience: self.audience.clone(),

@@ -10,6 +10,8 @@ use wse_client_core::{
     wire::{Compression, Limits},
 };
 
+use crate::auth::{MIN_SECRET, check_keys};
+
 /// Everything a server can be told. The defaults run on loopback, open, with everything in memory.
 ///
 /// ```
@@ -29,9 +31,20 @@ pub struct Config {
     pub host: String,
     /// TCP port; 0 takes any free one. Default 5006.
     pub port: u16,
-    /// HMAC key (HS256) of the tokens that clients must bring, at least 32 bytes. `None` (default): the server
-    /// is open, everyone may subscribe and publish everything; allowed on loopback only, see `allow_open`.
+    /// HMAC key (HS256) of the tokens that clients must bring, at least 32 bytes. `None` (default), and no `jwt_keys`: the
+    /// server is open, everyone may subscribe and publish everything; allowed on loopback only, see `allow_open`.
     pub jwt_secret: Option<Secret>,
+    /// The secret that `jwt_secret` replaced, valid beside it until it is taken out. Default none.
+    pub jwt_previous_secret: Option<Secret>,
+    /// Files of keys that tokens may be signed with: JWK sets (JSON, public keys for RS256 and ES256, secrets for HS256, each
+    /// with its `kid`) and PEM (public keys, without `kid`). All are valid at once, 16 keys at most, and are
+    /// read anew when a file changes. Default none.
+    pub jwt_keys: Vec<PathBuf>,
+    /// How far the clocks of who signs tokens and of the server may be apart, for `exp` and `nbf`. Default 30 s, at most
+    /// 10 minutes.
+    pub jwt_skew: Duration,
+    /// Name of the cookie in which a token is looked for first. Default `access_token`.
+    pub jwt_cookie: String,
     /// The `iss` that tokens must have. Default: not checked.
     pub jwt_issuer: Option<String>,
     /// The `aud` that tokens must have, alone or in a list. Default: not checked.
@@ -101,6 +114,10 @@ impl Default for Config {
             host: "127.0.0.1".into(),
             port: 5006,
             jwt_secret: None,
+            jwt_previous_secret: None,
+            jwt_keys: Vec::new(),
+            jwt_skew: Duration::from_secs(30),
+            jwt_cookie: "access_token".into(),
             jwt_issuer: None,
             jwt_audience: None,
             api_key: None,
@@ -129,9 +146,6 @@ impl Default for Config {
         }
     }
 }
-
-/// Shortest JWT secret: a shorter key than the hash weakens HMAC-SHA256. Source: RFC 7518 §3.2.
-pub(crate) const MIN_SECRET: usize = 32;
 
 /// API keys below this many bytes are warned about.
 pub const SHORT_API_KEY: usize = 16;
@@ -179,19 +193,43 @@ impl Config {
         }
     }
 
-    fn check_credentials(&self) -> Result<(), ConfigError> {
+    /// Whether everyone may come in: no token can be checked.
+    pub(crate) fn is_open(&self) -> bool {
+        self.jwt_secret.is_none() && self.jwt_keys.is_empty()
+    }
+
+    fn check_tokens(&self) -> Result<(), ConfigError> {
         if let Some(secret) = &self.jwt_secret {
-            check_secret(secret)?;
+            check_secret("jwt_secret", secret)?;
+        }
+        if let Some(secret) = &self.jwt_previous_secret {
+            check_secret("jwt_previous_secret", secret)?;
+            if self.jwt_secret.is_none() {
+                return Err(ConfigError::new("jwt_previous_secret", "has no effect without jwt_secret"));
+            }
         }
         for (name, value) in [("jwt_issuer", &self.jwt_issuer), ("jwt_audience", &self.jwt_audience)] {
             let Some(value) = value else { continue };
             if value.is_empty() {
                 return Err(ConfigError::new(name, "must not be empty: leave it out to accept any"));
             }
-            if self.jwt_secret.is_none() {
-                return Err(ConfigError::new(name, "has no effect without jwt_secret"));
+            if self.is_open() {
+                return Err(ConfigError::new(name, "has no effect without jwt_secret or jwt_keys"));
             }
         }
+        if self.jwt_skew > MAX_SKEW {
+            return Err(ConfigError::new("jwt_skew", "must be at most 10 minutes"));
+        }
+        // Source: RFC 6265 §4.1.1.
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if self.jwt_cookie.is_empty() || !self.jwt_cookie.bytes().all(is_token) {
+            return Err(ConfigError::new("jwt_cookie", "must be the name of a cookie"));
+        }
+        check_keys(self)
+    }
+
+    fn check_credentials(&self) -> Result<(), ConfigError> {
+        self.check_tokens()?;
         if self.signing_key.clone().is_some_and(|key| !SigningConfig::new(key).is_usable()) {
             return Err(ConfigError::new("signing_key", "must have at least 32 bytes"));
         }
@@ -225,13 +263,16 @@ impl Config {
 /// Frames are joined in memory, so their size stays far below what a 32-bit length can say.
 const MAX_MESSAGE_SIZE: usize = 256 << 20;
 
+/// Above this, `exp` would say little.
+const MAX_SKEW: Duration = Duration::from_secs(600);
+
 /// Checks the length of a JWT secret.
-pub(crate) fn check_secret(secret: &Secret) -> Result<(), ConfigError> {
+pub(crate) fn check_secret(setting: &'static str, secret: &Secret) -> Result<(), ConfigError> {
     let len = secret.expose().len();
     if len < MIN_SECRET {
         let problem =
             format!("has {len} bytes, at least {MIN_SECRET} are needed; `openssl rand -hex 32` prints a good one");
-        return Err(ConfigError::new("jwt_secret", problem));
+        return Err(ConfigError::new(setting, problem));
     }
     Ok(())
 }
@@ -264,6 +305,10 @@ mod tests {
     fn what_cannot_be_used_is_named() {
         assert_eq!(refused(|config| config.jwt_secret = Some("short".into())), "jwt_secret");
         assert_eq!(refused(|config| config.jwt_issuer = Some("me".into())), "jwt_issuer");
+        assert_eq!(refused(|config| config.jwt_previous_secret = Some("x".repeat(32).into())), "jwt_previous_secret");
+        assert_eq!(refused(|config| config.jwt_keys = vec!["/no/such/file".into()]), "jwt_keys");
+        assert_eq!(refused(|config| config.jwt_skew = Duration::from_secs(601)), "jwt_skew");
+        assert_eq!(refused(|config| config.jwt_cookie = "a b".into()), "jwt_cookie");
         assert_eq!(refused(|config| config.api_key = Some("".into())), "api_key");
         assert_eq!(refused(|config| config.signing_key = Some("short".into())), "signing_key");
         assert_eq!(refused(|config| config.allowed_origins = vec!["app.example.com".into()]), "allowed_origins");
@@ -278,6 +323,7 @@ mod tests {
     fn secrets_are_not_printed() {
         let config = Config {
             jwt_secret: Some("very-secret".into()),
+            jwt_previous_secret: Some("very-secret-before".into()),
             api_key: Some("very-secret-too".into()),
             ..Config::default()
         };

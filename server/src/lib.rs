@@ -45,7 +45,7 @@ mod server;
 mod snapshots;
 mod sync;
 
-pub use auth::{TokenClaims, TokenError, make_token};
+pub use auth::{TokenClaims, TokenError, TokenKey, make_token};
 pub use config::{Config, SHORT_API_KEY};
 pub use connection::{Attached, Carried};
 pub use counters::Stats;

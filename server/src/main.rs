@@ -8,7 +8,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
-use wse_server::{Server, make_token};
+use wse_server::Server;
 
 use cli::{Arguments, Command};
 
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Some(Command::Token(flags)) => {
-            println!("{}", make_token(&flags.secret(), &flags.claims())?);
+            println!("{}", flags.sign()?);
             Ok(())
         }
         None => {
@@ -86,7 +86,9 @@ fn announce(server: &Server) {
              -d '{{\"topic\":\"news\",\"type\":\"hello\",\"payload\":{{\"n\":1}}}}' http://{address}/wse/publish"
         );
     } else {
-        tracing::info!("clients need a token: wse-server token --sub alice --ttl 3600 (with the same secret)");
+        tracing::info!(
+            "clients need a token: wse-server token --sub alice --ttl 3600 (with the same secret, or --key)"
+        );
     }
 }
 

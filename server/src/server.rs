@@ -47,7 +47,7 @@ use crate::{
 /// Sockets beyond the WebSocket connections: HTTP requests, handshakes, and clients that are being refused.
 const SPARE_SOCKETS: usize = 1024;
 
-/// How often publications that everyone has read, and unused topics, are let go.
+/// How often publications that everyone has read, and unused topics, are let go, and files of keys are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Pause after a failure to accept that concerns the whole server.
@@ -105,6 +105,8 @@ struct Inner {
     sockets: Arc<Semaphore>,
     stopping: AtomicBool,
     stop: watch::Sender<bool>,
+    #[cfg(feature = "echo")]
+    echo: AtomicBool,
 }
 
 /// A place among the connections; given back on drop.
@@ -131,6 +133,8 @@ pub struct ServerBuilder {
     config: Config,
     handler: Box<dyn Handler>,
     snapshots: Option<Box<dyn SnapshotProvider>>,
+    #[cfg(feature = "echo")]
+    echo: bool,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -144,6 +148,15 @@ impl ServerBuilder {
     #[must_use]
     pub fn handler(mut self, handler: impl Handler) -> Self {
         self.handler = Box::new(handler);
+        self
+    }
+
+    /// Makes every connection a bare WebSocket that sends each message back as it came. For conformance tests of what is below
+    /// our protocol: frames, fragments, pings and the closing handshake.
+    #[cfg(feature = "echo")]
+    #[must_use]
+    pub fn echo(mut self) -> Self {
+        self.echo = true;
         self
     }
 
@@ -161,10 +174,11 @@ impl ServerBuilder {
     pub async fn bind(self) -> Result<Server, StartError> {
         let config = self.config;
         config.check().map_err(StartError::Config)?;
+        let auth = Authenticator::new(&config).map_err(StartError::Config)?;
         let addresses = resolve(&config).await?;
         let exposed = addresses.iter().find(|address| !is_loopback(address.ip()));
         match exposed {
-            Some(address) if config.jwt_secret.is_none() && !config.allow_open => {
+            Some(address) if config.is_open() && !config.allow_open => {
                 return Err(StartError::OpenToOthers { address: *address });
             }
             _ => {}
@@ -172,7 +186,10 @@ impl ServerBuilder {
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        Ok(Server::new(config, self.handler, self.snapshots, listener, addr))
+        let server = Server::new(config, auth, self.handler, self.snapshots, listener, addr);
+        #[cfg(feature = "echo")]
+        server.inner.echo.store(self.echo, Ordering::Relaxed);
+        Ok(server)
     }
 }
 
@@ -199,11 +216,18 @@ async fn resolve(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
 impl Server {
     /// Starts from settings; see [`ServerBuilder`].
     pub fn builder(config: Config) -> ServerBuilder {
-        ServerBuilder { config, handler: Box::new(PublishToUserTopic), snapshots: None }
+        ServerBuilder {
+            config,
+            handler: Box::new(PublishToUserTopic),
+            snapshots: None,
+            #[cfg(feature = "echo")]
+            echo: false,
+        }
     }
 
     fn new(
         config: Config,
+        auth: Authenticator,
         handler: Box<dyn Handler>,
         snapshots: Option<Box<dyn SnapshotProvider>>,
         listener: TcpListener,
@@ -237,7 +261,7 @@ impl Server {
             handler,
             snapshots,
             runtime: tokio::runtime::Handle::current(),
-            auth: Authenticator::new(&config),
+            auth,
             counters: Counters::default(),
             links: Mutex::default(),
             next_number: AtomicU64::new(1),
@@ -245,6 +269,8 @@ impl Server {
             sockets: Arc::new(Semaphore::new(config.max_connections.saturating_add(SPARE_SOCKETS).min(MAX_SOCKETS))),
             stopping: AtomicBool::new(false),
             stop: watch::Sender::new(false),
+            #[cfg(feature = "echo")]
+            echo: AtomicBool::new(false),
             config,
         };
         Self { inner: Arc::new(inner) }
@@ -270,7 +296,10 @@ impl Server {
         loop {
             tokio::select! {
                 () = &mut stopped => return Ok(()),
-                _ = sweep.tick() => self.inner.hub.sweep(self.now()),
+                _ = sweep.tick() => {
+                    self.inner.hub.sweep(self.now());
+                    self.inner.auth.refresh_keys(&self.inner.config);
+                }
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => listen::spawn(self, stream, &routes),
                     Err(error) if is_about_one_client(&error) => tracing::debug!(%error, "client left early"),
@@ -371,6 +400,16 @@ impl Server {
         let _all = self.inner.sockets.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
     }
 
+    /// Reads the files of [`Config::jwt_keys`] anew, for tokens that come from now on; whoever is connected stays so.
+    /// Answers how many keys are valid. While [`Server::serve`] runs, it does so by itself about a second after a file
+    /// has changed.
+    ///
+    /// # Errors
+    /// The file that cannot be used; the keys stay as they were then.
+    pub fn reload_token_keys(&self) -> Result<usize, ConfigError> {
+        self.inner.auth.reload_keys(&self.inner.config)
+    }
+
     /// Counters since the start.
     pub fn stats(&self) -> Stats {
         self.inner.counters.read()
@@ -406,9 +445,9 @@ impl Server {
         &self.inner.config
     }
 
-    /// Whether everyone may connect, subscribe and publish: there is no secret.
+    /// Whether everyone may connect, subscribe and publish: there is no key for tokens.
     pub fn is_open(&self) -> bool {
-        self.inner.config.jwt_secret.is_none()
+        self.inner.config.is_open()
     }
 
     /// Whether only programs on this machine can connect.
@@ -460,6 +499,19 @@ impl Server {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.inner.peer_config.limits
+    }
+
+    /// Whether messages go back as they came, see [`ServerBuilder::echo`].
+    #[cfg(feature = "echo")]
+    pub(crate) fn echoes(&self) -> bool {
+        self.inner.echo.load(Ordering::Relaxed)
+    }
+
+    /// Without the feature no connection does.
+    #[cfg(not(feature = "echo"))]
+    #[expect(clippy::unused_self, reason = "the same call as with the feature")]
+    pub(crate) const fn echoes(&self) -> bool {
+        false
     }
 
     pub(crate) fn next_number(&self) -> u64 {
@@ -605,8 +657,8 @@ pub enum StartError {
     Config(ConfigError),
     /// An open server on an address that others can reach.
     #[error(
-        "refusing to run without a JWT secret on {address}, where others can reach it: set --jwt-secret \
-         (WSE_JWT_SECRET), or --host 127.0.0.1, or --allow-open if everyone may read and write everything"
+        "refusing to run without a key for tokens on {address}, where others can reach it: set --jwt-secret \
+         (WSE_JWT_SECRET) or --jwt-keys, or --host 127.0.0.1, or --allow-open if everyone may read and write everything"
     )]
     OpenToOthers {
         /// The address.

@@ -87,6 +87,10 @@ async fn wrong_settings_end_with_a_message_that_helps() {
         (&["--log", "not a=filter=x"], &["--log"]),
         (&["token", "--secret", "short", "--sub", "u"], &["32"]),
         (&["token", "--secret", SECRET], &["--sub"]),
+        (&["token", "--sub", "u"], &["--secret", "--key"]),
+        (&["token", "--key", "/no/such/file", "--sub", "u"], &["/no/such/file"]),
+        (&["token", "--key", "Cargo.toml", "--sub", "u"], &["Cargo.toml", "PEM"]),
+        (&["--jwt-keys", "Cargo.toml"], &["jwt_keys", "Cargo.toml", "JWK"]),
     ] {
         let (output, text) = run(arguments).await;
         assert!(!output.status.success(), "{arguments:?}");
@@ -94,6 +98,18 @@ async fn wrong_settings_end_with_a_message_that_helps() {
             assert!(text.contains(word), "{arguments:?}: {word} is missing in {text}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_key_pair_signs_and_checks() {
+    let server = command(&["--port", "0", "--jwt-keys", "src/auth/testdata/p256-public.pem"]);
+    let (_child, address, _log) = start(server).await;
+    let (output, text) = run(&["token", "--key", "src/auth/testdata/p256.pem", "--kid", "k1", "--sub", "dave"]).await;
+    assert!(output.status.success(), "{text}");
+    let token = String::from_utf8(output.stdout).expect("text");
+    let request = format!("ws://{address}/wse?token={}", token.trim()).into_client_request().expect("a request");
+    let ready = Client::connect(request).await.message().await;
+    assert_eq!(common::payload(&ready)["details"]["user_id"], "dave");
 }
 
 #[tokio::test]

@@ -102,7 +102,7 @@ pub enum Admission {
 }
 
 /// Who is on the other end.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The user: the token's `sub`, or a random name on an open server.
     pub user_id: String,

@@ -138,6 +138,9 @@ impl<O: Outbox> Engine<O> {
 
     /// A whole message arrived. Call [`Engine::hand_over`] after the last one of a read.
     pub(crate) fn on_frame(&mut self, frame: Frame, now: Moment) {
+        if self.server.echoes() {
+            return self.outbox.push_direct(&frame);
+        }
         self.peer.handle(Input::Frame(frame), now);
         self.drain(now);
     }
@@ -248,6 +251,7 @@ impl<O: Outbox> Engine<O> {
     pub(super) fn drain(&mut self, now: Moment) {
         loop {
             match self.peer.poll() {
+                Output::Send(_) if self.server.echoes() => {}
                 Output::Send(frame) => {
                     self.outbox.push_direct(&frame);
                     self.overflow |= self.outbox.direct_bytes() > self.server.config().max_queue_bytes;
