@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use wse_client_core::{
     config::ConfigError,
+    delivery::{BatchConfig, QueueLimits},
     security::{Secret, SigningConfig},
     server::PeerConfig,
     wire::{Compression, Limits},
@@ -51,6 +52,14 @@ pub struct Config {
     /// Most bytes that may wait for one connection alone; above it the connection is closed with 1013. Default
     /// 4 MiB, at least `max_message_size`. Topic messages do not count: they wait in shared rings.
     pub max_queue_bytes: usize,
+    /// Most messages that may wait for one connection alone, unless its client asks for another bound (100 to 5000); above it
+    /// less urgent ones make room (PROTOCOL.md §7.6). Default 1000.
+    pub queue_messages: usize,
+    /// Messages to one client that share a frame at most, when it announced that it reads batches (PROTOCOL.md §7.4).
+    /// Default 10; 1: none are joined.
+    pub batch_size: usize,
+    /// How long messages to one client are held for each other. Default 0: only what waits anyway is joined.
+    pub batch_timeout: Duration,
     /// Most messages that a topic holds for subscribers that are behind. Default 4096.
     pub ring_messages: usize,
     /// Most bytes that a topic holds for subscribers that are behind, payloads counted twice. Default 16 MiB.
@@ -65,8 +74,15 @@ pub struct Config {
     pub history_bytes: usize,
     /// How long a client may take to send the head or the body of an HTTP request. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Time between pings of the server. Default 25 s.
+    /// Time between pings of the server. Default 15 s.
     pub ping_interval: Duration,
+    /// Whether a `heartbeat` message goes out with each ping. Default true.
+    pub heartbeat: bool,
+    /// Time between looks at the network of each client, which is told when it has become bad or well again. Looked at
+    /// with pings, and so no more often than those. Default 30 s.
+    pub health_interval: Duration,
+    /// Time over which the rates of each connection are measured, in whole pings. Default 60 s.
+    pub metrics_interval: Duration,
     /// Silence that ends a connection. Longer than `ping_interval`. Default 90 s.
     pub idle_timeout: Duration,
     /// Compression of large messages; `None`: never. Default above 1024 bytes, level 6.
@@ -96,6 +112,9 @@ impl Default for Config {
             max_message_size: peer.limits.max_frame,
             max_topics: 100_000,
             max_queue_bytes: 4 << 20,
+            queue_messages: peer.queue_messages,
+            batch_size: peer.batch.size,
+            batch_timeout: peer.batch.timeout,
             ring_messages: 4096,
             ring_bytes: 16 << 20,
             history_messages: 256,
@@ -103,6 +122,9 @@ impl Default for Config {
             history_bytes: 256 << 20,
             handshake_timeout: Duration::from_secs(10),
             ping_interval: peer.ping_interval,
+            heartbeat: peer.heartbeat,
+            health_interval: peer.health_interval,
+            metrics_interval: peer.metrics_interval,
             idle_timeout: peer.idle_timeout,
             compression: peer.compression,
             encryption: peer.encryption,
@@ -132,6 +154,8 @@ impl Config {
             ("max_connections", self.max_connections),
             ("max_message_size", self.max_message_size),
             ("max_topics", self.max_topics),
+            ("queue_messages", self.queue_messages),
+            ("batch_size", self.batch_size),
             ("ring_messages", self.ring_messages),
             ("ring_bytes", self.ring_bytes),
         ] {
@@ -183,6 +207,11 @@ impl Config {
         Limits { max_frame: self.max_message_size, max_inflated: self.max_message_size, ..Limits::default() }
     }
 
+    /// Bounds of what waits for one connection alone.
+    pub(crate) const fn inbox(&self) -> QueueLimits {
+        QueueLimits { max_items: self.queue_messages, max_bytes: self.max_queue_bytes }
+    }
+
     pub(crate) fn peer(&self) -> PeerConfig {
         PeerConfig {
             server_version: crate::VERSION.into(),
@@ -190,7 +219,12 @@ impl Config {
             compression: self.compression,
             encryption: self.encryption,
             signing: self.signing_key.clone().map(SigningConfig::new),
+            batch: BatchConfig { size: self.batch_size, timeout: self.batch_timeout, ..BatchConfig::default() },
+            queue_messages: self.queue_messages,
             ping_interval: self.ping_interval,
+            heartbeat: self.heartbeat,
+            health_interval: self.health_interval,
+            metrics_interval: self.metrics_interval,
             idle_timeout: self.idle_timeout,
             recovery: self.history_messages > 0,
             ..PeerConfig::default()

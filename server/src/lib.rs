@@ -43,7 +43,7 @@ pub use auth::{TokenClaims, TokenError, make_token};
 pub use config::{Config, SHORT_API_KEY};
 pub use connection::{Attached, Carried};
 pub use counters::Stats;
-pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, SendRefused};
+pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, Queued, SendRefused};
 pub use server::{PublishError, Published, Server, ServerBuilder, StartError};
 pub use wse_client_core::{
     client::Outgoing,

@@ -1,7 +1,7 @@
 //! The server itself: bind, serve, publish, shut down.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt, io,
     net::{IpAddr, SocketAddr},
     pin::pin,
@@ -391,6 +391,18 @@ impl Server {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.inner.peer_config.limits
+    }
+
+    /// Sums of the whole server that any client may know.
+    pub(crate) fn figures(&self) -> BTreeMap<&'static str, u64> {
+        let stats = self.stats();
+        BTreeMap::from([
+            ("connections", self.connection_count() as u64),
+            ("topics", self.topic_count() as u64),
+            ("messages_published", stats.messages_published),
+            ("messages_delivered", stats.messages_delivered),
+            ("messages_lost", stats.messages_lost),
+        ])
     }
 
     pub(crate) fn next_number(&self) -> u64 {

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use wse_client_core::{delivery::LostRange, error::close, io::Close, time::Moment};
+use wse_client_core::{delivery::LostRange, error::close, io::Close, time::Moment, wire::Priority};
 
 use super::engine::{Engine, Outbox};
-use crate::hub::{Mail, Publication, TopicRead};
+use crate::hub::{LEVELS, Mail, Publication, TopicRead};
+
+/// Above this many bytes for this client alone, the inbox keeps what it has.
+const DIRECT_ROOM: usize = 32 * 1024;
 
 /// Publications fetched from one topic before the next has its turn.
 const FETCH: usize = 64;
@@ -28,11 +31,18 @@ impl<O: Outbox> Engine<O> {
             }
             return;
         }
-        while self.is_open() && self.outbox.direct_bytes() <= self.pause_mark() {
-            match self.link.next_mail() {
-                None => return,
-                Some(Mail::Message(message)) => {
-                    if let Err(error) = self.peer.send(&message, now) {
+        if let Some(dropped) = self.link.take_dropped() {
+            self.tell_dropped(dropped, now);
+        }
+        // Little is taken at a time: what is still in the inbox can be overtaken by what is more urgent.
+        while self.is_open() && self.outbox.direct_bytes() <= DIRECT_ROOM {
+            let peer = &mut self.peer;
+            let mail = self.link.next_mail(|sizes, urgent| peer.next_frame(sizes, urgent, now));
+            match mail {
+                // The peer may want to be woken for what is held.
+                None => return self.drain(now),
+                Some(Mail::Messages(messages)) => {
+                    for (_, error) in self.peer.send_together(&messages, now) {
                         self.server.counters().sends_refused.one();
                         tracing::warn!(connection = self.link.id(), %error, "message not sent");
                     }
@@ -78,6 +88,15 @@ impl<O: Outbox> Engine<O> {
         self.server.counters().messages_delivered.add(delivered);
     }
 
+    /// Tells the client what was dropped from its inbox.
+    fn tell_dropped(&mut self, dropped: [u64; 5], now: Moment) {
+        let dropped: Vec<(Priority, u64)> =
+            LEVELS.into_iter().zip(dropped).filter(|(_, count)| *count > 0).collect();
+        tracing::warn!(connection = self.link.id(), ?dropped, "messages dropped from a full queue");
+        self.peer.tell_dropped(&dropped, now);
+        self.drain(now);
+    }
+
     fn tell_lost(&mut self, read: &TopicRead, now: Moment) {
         let (topic, count) = (&*read.topic, read.fetched.lost);
         self.server.counters().messages_lost.add(usize::try_from(count).unwrap_or(usize::MAX));
@@ -111,6 +130,7 @@ impl<O: Outbox> Engine<O> {
         } else {
             self.outbox.push_shared(frame);
         }
+        self.peer.note_delivered(1, frame.bytes().len() as u64);
         1
     }
 }

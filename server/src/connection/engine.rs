@@ -82,7 +82,7 @@ impl<O: Outbox> Engine<O> {
             Admission::Denied { .. } => Default::default(),
         };
         let admitted = matches!(admission, Admission::Granted(_));
-        let link = Arc::new(Link::new(server.next_number(), id.clone(), identity, server.config().max_queue_bytes));
+        let link = Arc::new(Link::new(server.next_number(), id.clone(), identity, server.config().inbox()));
         let handle = ConnectionHandle::new(Arc::clone(&link), server.clone());
         let peer = Peer::new(server.peer_config(), params, admission, id, clock::derived_seed(), now, clock::wall());
         let user = &*link.identity().user_id;
@@ -249,6 +249,8 @@ impl<O: Outbox> Engine<O> {
             Event::Subscribe(request) => self.subscribe(request, now),
             Event::Recover(request) => self.recover(request, now),
             Event::Unsubscribe(request) => self.unsubscribe(request, now),
+            Event::Question(question) => self.answer(&question, now),
+            Event::QueueSize(messages) => self.link.set_inbox_size(messages),
             Event::Rejected(error) => {
                 self.server.counters().frames_rejected.one();
                 tracing::debug!(connection = self.link.id(), code = %error.code, detail = error.detail, "frame rejected");

@@ -1,9 +1,16 @@
 //! What a client asks of the topics.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use wse_client_core::{
-    client::SubscriptionAction, error::Code, server::SubscriptionRequest, time::Moment, wire::Message,
+    client::SubscriptionAction,
+    error::Code,
+    server::{Figures, Question, QuestionKind, SubscriptionRequest},
+    time::Moment,
+    wire::Message,
 };
 
 use super::engine::{Engine, Outbox};
@@ -15,6 +22,16 @@ impl<O: Outbox> Engine<O> {
         if let Err(error) = self.server.publish(topic, forwarded(message)) {
             self.peer.tell_error(error.code(), &error.to_string(), message.id(), now);
         }
+    }
+
+    /// What the server knows of this connection, and of itself as a whole.
+    pub(super) fn answer(&mut self, question: &Question, now: Moment) {
+        let server = match question.kind {
+            QuestionKind::Metrics => self.server.figures(),
+            QuestionKind::Debug => BTreeMap::new(),
+        };
+        let figures = Figures { subscriptions: self.link.requested(), queue: self.link.inbox_figures(), server };
+        self.peer.answer_question(question, &figures, now);
     }
 
     pub(super) fn subscribe(&mut self, mut request: SubscriptionRequest, now: Moment) {

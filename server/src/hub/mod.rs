@@ -21,7 +21,7 @@ use wse_client_core::{
     topic::{is_pattern, matches},
 };
 
-pub(crate) use link::{Link, Mail, TopicRead};
+pub(crate) use link::{LEVELS, Link, Mail, TopicRead};
 pub(crate) use publication::{Framed, Publication};
 pub(crate) use ring::{HistoryBounds, RingBounds};
 pub(crate) use topic::Resumed;
@@ -198,6 +198,8 @@ mod tests {
 
     use wse_client_core::{client::Outgoing, server::Identity, topic::Acl, wire::Payload};
 
+    use wse_client_core::delivery::QueueLimits;
+
     use super::*;
 
     const NOW: Moment = Moment::ORIGIN;
@@ -215,7 +217,7 @@ mod tests {
     fn link(number: u64, deny: &[&str]) -> Arc<Link> {
         let subscribe = Acl { allow: Vec::new(), deny: deny.iter().map(|&text| text.into()).collect() };
         let identity = Identity { subscribe, ..Identity::default() };
-        Arc::new(Link::new(number, number.to_string(), identity, 1000))
+        Arc::new(Link::new(number, number.to_string(), identity, QueueLimits::default()))
     }
 
     fn publish(hub: &Hub, topic: &str, kind: &str) -> usize {
