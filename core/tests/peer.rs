@@ -219,7 +219,10 @@ fn figures_of_the_server_reach_the_one_who_asks() {
         let answer = world.heard_one(answered);
         assert_eq!(answer["subscriptions"], json!({ "count": 1, "topics": ["a"] }));
         assert!(answer["connection_stats"]["frames_sent"].as_u64().expect("a number") > 7, "{answer}");
-        assert_eq!(answer["queue_stats"]["priorities"]["10"], json!({ "queued": 0, "sent": 0, "dropped": 0, "refused": 0 }));
+        assert_eq!(
+            answer["queue_stats"]["priorities"]["10"],
+            json!({ "queued": 0, "sent": 0, "dropped": 0, "refused": 0 })
+        );
     }
 }
 
@@ -259,7 +262,9 @@ fn send_all(world: &mut World, messages: &[Outgoing]) {
 #[test]
 fn messages_that_wait_share_a_frame_for_a_client_that_reads_batches() {
     let messages: Vec<Outgoing> = (0..25).map(|n| event(n, 10)).collect();
-    for (features, frames) in [(json!({ "batching": true }), 3), (json!({ "batch_messages": true }), 3), (json!({}), 25)] {
+    for (features, frames) in
+        [(json!({ "batching": true }), 3), (json!({ "batch_messages": true }), 3), (json!({}), 25)]
+    {
         let mut world = World::with_features(PeerConfig::default(), &features);
         send_all(&mut world, &messages);
         assert_eq!(world.frames.len(), frames, "{features}");
@@ -287,8 +292,7 @@ fn messages_that_may_be_signed_and_batches_that_are_too_large_go_one_by_one() {
     send_all(&mut world, &[event(1, 1), event(2, 1)]);
     assert_eq!(world.frames.len(), 2);
     let limits = Limits { max_frame: 4096, ..Limits::default() };
-    let mut world =
-        World::with_features(PeerConfig { limits, compression: None, ..PeerConfig::default() }, &batching);
+    let mut world = World::with_features(PeerConfig { limits, compression: None, ..PeerConfig::default() }, &batching);
     send_all(&mut world, &[event(1, 3000), event(2, 3000)]);
     assert_eq!(world.frames.len(), 2);
     assert_eq!(world.peer.send_together(&[event(3, 5000), event(4, 1)], world.now).len(), 1);

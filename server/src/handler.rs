@@ -2,7 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use wse_client_core::{client::Outgoing, error::Code, io::Close, server::Identity, wire::{Message, Priority}};
+use wse_client_core::{
+    client::Outgoing,
+    error::Code,
+    io::Close,
+    server::Identity,
+    wire::{Message, Priority},
+};
 
 use crate::{hub::Link, server::Server};
 

@@ -141,8 +141,7 @@ impl Peer {
     /// Tells the client that messages to it alone were dropped from its queue, by their priority.
     pub fn tell_dropped(&mut self, dropped: &[(Priority, u64)], now: Moment) {
         let count = dropped.iter().fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
-        let priorities =
-            dropped.iter().map(|(priority, count)| (priority.as_number().to_string(), *count)).collect();
+        let priorities = dropped.iter().map(|(priority, count)| (priority.as_number().to_string(), *count)).collect();
         self.send_control("lost", &DroppedPayload { count, priorities }, None, now);
     }
 

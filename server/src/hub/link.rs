@@ -105,12 +105,7 @@ impl Link {
             wake: Wake::default(),
             ready: Mutex::default(),
             subscriptions: Mutex::default(),
-            inbox: Mutex::new(Inbox {
-                messages: PriorityQueue::new(inbox),
-                dropped: [0; 5],
-                close: None,
-                over: false,
-            }),
+            inbox: Mutex::new(Inbox { messages: PriorityQueue::new(inbox), dropped: [0; 5], close: None, over: false }),
             mail: AtomicBool::new(false),
             abort: AtomicBool::new(false),
         }
@@ -214,10 +209,7 @@ impl Link {
 
     /// The next thing in the inbox. `count` is told the sizes of the messages that wait and whether the first must not be
     /// held, and says how many of them go; none: `None`.
-    pub(crate) fn next_mail(
-        &self,
-        count: impl FnOnce(&mut dyn Iterator<Item = usize>, bool) -> usize,
-    ) -> Option<Mail> {
+    pub(crate) fn next_mail(&self, count: impl FnOnce(&mut dyn Iterator<Item = usize>, bool) -> usize) -> Option<Mail> {
         if !self.mail.load(Ordering::Acquire) {
             return None;
         }
