@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use wse_client_core::{
     config::ConfigError,
     delivery::{BatchConfig, QueueLimits},
-    security::{Secret, SigningConfig},
+    security::{Secret, SigningConfig, Verification},
     server::PeerConfig,
     wire::{Compression, Limits},
 };
@@ -92,6 +92,15 @@ pub struct Config {
     /// Key of signed messages (PROTOCOL.md §5.3), at least 32 bytes: clients that know it are checked. Default none:
     /// signatures are not looked at.
     pub signing_key: Option<Secret>,
+    /// What is done about signatures of clients, with a `signing_key`. Default: a wrong one is refused, messages without one
+    /// are taken.
+    pub verification: Verification,
+    /// Types of messages to single clients that are signed, with a `signing_key`. Default `priority_message`. Topic
+    /// messages are written once for all who receive them, and never signed.
+    pub signed_types: Vec<String>,
+    /// Key of session and channel tokens (PROTOCOL.md §5.6), which only servers know: at least 32 bytes. Default none:
+    /// no tokens are given out, and none is taken.
+    pub token_key: Option<Secret>,
     /// Folder whose files are served at `/`. Default none: `/` leads to the console.
     pub static_dir: Option<PathBuf>,
 }
@@ -129,6 +138,9 @@ impl Default for Config {
             compression: peer.compression,
             encryption: peer.encryption,
             signing_key: None,
+            verification: Verification::default(),
+            signed_types: vec!["priority_message".into()],
+            token_key: None,
             static_dir: None,
         }
     }
@@ -197,6 +209,9 @@ impl Config {
         if self.signing_key.clone().is_some_and(|key| !SigningConfig::new(key).is_usable()) {
             return Err(ConfigError::new("signing_key", "must have at least 32 bytes"));
         }
+        if self.verification == Verification::Required && self.signing_key.is_none() {
+            return Err(ConfigError::new("verification", "has no effect without signing_key"));
+        }
         match &self.api_key {
             Some(key) if key.expose().is_empty() => Err(ConfigError::new("api_key", "must not be empty")),
             _ => Ok(()),
@@ -218,7 +233,12 @@ impl Config {
             limits: self.limits(),
             compression: self.compression,
             encryption: self.encryption,
-            signing: self.signing_key.clone().map(SigningConfig::new),
+            signing: self.signing_key.clone().map(|key| SigningConfig {
+                verification: self.verification,
+                kinds: self.signed_types.iter().cloned().collect(),
+                ..SigningConfig::new(key)
+            }),
+            token_key: self.token_key.clone(),
             batch: BatchConfig { size: self.batch_size, timeout: self.batch_timeout, ..BatchConfig::default() },
             queue_messages: self.queue_messages,
             ping_interval: self.ping_interval,
@@ -276,6 +296,10 @@ mod tests {
         assert_eq!(refused(|config| config.jwt_issuer = Some("me".into())), "jwt_issuer");
         assert_eq!(refused(|config| config.api_key = Some("".into())), "api_key");
         assert_eq!(refused(|config| config.signing_key = Some("short".into())), "signing_key");
+        assert_eq!(refused(|config| config.token_key = Some("short".into())), "token_key");
+        assert_eq!(refused(|config| config.verification = Verification::Required), "verification");
+        assert_eq!(refused(|config| config.queue_messages = 0), "queue_messages");
+        assert_eq!(refused(|config| config.batch_size = 0), "batch_size");
         assert_eq!(refused(|config| config.allowed_origins = vec!["app.example.com".into()]), "allowed_origins");
         assert_eq!(refused(|config| config.allowed_origins = vec!["https://a/b".into()]), "allowed_origins");
         assert_eq!(refused(|config| config.max_connections = 0), "max_connections");

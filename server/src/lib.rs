@@ -50,7 +50,7 @@ pub use wse_client_core::{
     config::ConfigError,
     error::Code,
     io::{Close, Frame},
-    security::Secret,
+    security::{Secret, Verification, tokens::Claims, tokens::Purpose},
     server::Identity,
     topic::Acl,
     wire::{Compression, Message, Payload},

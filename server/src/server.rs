@@ -29,7 +29,7 @@ use wse_client_core::{
 };
 
 use crate::{
-    auth::Authenticator,
+    auth::{Authenticator, Issuer},
     bus::{Bus, MemoryBus},
     clock::{self, Clock},
     config::Config,
@@ -89,6 +89,7 @@ struct Inner {
     bus: Box<dyn Bus>,
     handler: Box<dyn Handler>,
     auth: Authenticator,
+    issuer: Issuer,
     counters: Counters,
     links: Mutex<HashMap<u64, Arc<Link>>>,
     next_number: AtomicU64,
@@ -208,6 +209,7 @@ impl Server {
             hub,
             handler,
             auth: Authenticator::new(&config),
+            issuer: Issuer::new(&config),
             counters: Counters::default(),
             links: Mutex::default(),
             next_number: AtomicU64::new(1),
@@ -379,6 +381,10 @@ impl Server {
 
     pub(crate) fn auth(&self) -> &Authenticator {
         &self.inner.auth
+    }
+
+    pub(crate) fn issuer(&self) -> &Issuer {
+        &self.inner.issuer
     }
 
     pub(crate) fn counters(&self) -> &Counters {

@@ -1,6 +1,7 @@
 //! Who may come in: tokens, origins and the API key.
 
 mod api_key;
+mod issued;
 mod origin;
 mod sources;
 mod token;
@@ -16,6 +17,7 @@ use wse_client_core::{
 };
 
 pub(crate) use api_key::ApiKeyCheck;
+pub(crate) use issued::Issuer;
 pub use token::{TokenClaims, TokenError, make_token};
 
 use crate::{clock, config::Config};
