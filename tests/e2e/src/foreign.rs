@@ -10,6 +10,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
+use wse_client::Priority;
+use wse_server::{Config, ConnectionHandle, Handler, Outgoing, Payload};
 
 use crate::{
     place::Place,
@@ -63,6 +65,16 @@ pub(crate) async fn tests(place: &Place, runner: &mut Runner) {
             version.name()
         );
         runner.test(&name, foreign_client(place, version, mode, token)).await;
+    }
+    for (version, mode) in [
+        (Version::V1, Mode::Compressed),
+        (Version::V2, Mode::Compressed),
+        (Version::V2, Mode::Msgpack),
+        (Version::V2, Mode::Encrypted),
+    ] {
+        let name =
+            format!("published client {} reads what our server sends to it alone, {}", version.name(), mode.name());
+        runner.test(&name, burst(place, version, mode)).await;
     }
     for kind in [Kind::Rust, Kind::Python] {
         for (what, mode, secret, answer) in [
@@ -142,6 +154,58 @@ async fn sends(mut listener: Player, peer: &mut Shim) -> Result<()> {
         ensure!(got.kind == "chat" && got.payload == json!({"n": n}), "got {got:?}");
     }
     listener.leave().await
+}
+
+/// Answers with many messages at once, the last of them critical.
+struct Burst;
+
+const BURST: usize = 25;
+
+impl Handler for Burst {
+    fn on_messages(&self, connection: &ConnectionHandle, messages: &mut Vec<wse_server::Message>) {
+        for _ in messages.drain(..).filter(|message| message.kind() == "burst") {
+            for n in 0..=BURST {
+                let priority = if n == BURST { Priority::Critical } else { Priority::Normal };
+                let payload = Payload::new(&json!({"n": n})).expect("plain JSON");
+                connection.send(Outgoing { priority, ..Outgoing::new("event", payload) }).expect("room");
+            }
+        }
+    }
+}
+
+/// Messages to one client: those that wait together come in batches, by priority, and otherwise in their order.
+async fn burst(place: &Place, version: Version, mode: Mode) -> Result<()> {
+    let server = wse_server::Server::builder(Config { port: 0, ..Config::default() }).handler(Burst).bind().await?;
+    let proxy = Proxy::to(server.local_addr()).await?;
+    let serving = tokio::spawn({
+        let server = server.clone();
+        async move { server.serve().await }
+    });
+    let settings = Settings::new(proxy.address, mode, &[]);
+    let mut peer =
+        Shim::start(version.python(place), &Place::shims().join("foreign_client.py"), &settings.to_json(), &[])?;
+    peer.expect("connected").await?;
+    peer.order(&json!({"do": "send", "type": "burst", "payload": {}})).await?;
+    let mut numbers = Vec::new();
+    while numbers.len() <= BURST {
+        let message = peer.expect("message").await?;
+        ensure!(message["type"] == "event", "got {message}");
+        numbers.push(message["payload"]["n"].as_u64().context("a number")?);
+    }
+    let expected: Vec<u64> = std::iter::once(BURST as u64).chain(0..BURST as u64).collect();
+    ensure!(numbers == expected, "in another order: {numbers:?}");
+    let batched = match mode {
+        Mode::Encrypted => true,
+        Mode::Msgpack => proxy.heard(b"\xa5batch"),
+        _ => proxy.heard(b"\"t\":\"batch\"") || proxy.heard(b"C:\x78"),
+    };
+    ensure!(batched, "nothing came in a batch");
+    peer.order(&json!({"do": "close"})).await?;
+    peer.expect("closed").await?;
+    peer.finish().await?;
+    server.shutdown(STEP).await;
+    serving.await??;
+    Ok(())
 }
 
 /// The questions whose answers the published clients hand to their application.
