@@ -95,7 +95,10 @@ async fn without_keys_there_are_no_tokens() {
 
 /// Keeps what a session token of each connection says, as the application's other doors would ask.
 #[derive(Clone, Default)]
-struct Doors(Arc<Mutex<Vec<(String, Option<Claims>)>>>);
+struct Doors(Arc<Mutex<Option<Named>>>);
+
+/// A connection, and what its token says.
+type Named = (String, Option<Claims>);
 
 impl Handler for Doors {
     fn on_messages(&self, _: &ConnectionHandle, _: &mut Vec<Message>) {}
@@ -103,7 +106,7 @@ impl Handler for Doors {
     fn on_connect(&self, connection: &ConnectionHandle) {
         let token = connection.session_token();
         let claims = token.and_then(|token| connection.server().check_token(token.expose()).ok());
-        self.0.lock().expect("not poisoned").push((connection.id().to_owned(), claims));
+        *self.0.lock().expect("not poisoned") = Some((connection.id().to_owned(), claims));
     }
 }
 
@@ -114,7 +117,7 @@ async fn a_session_token_names_its_connection() {
         let config = Config { token_key: key.map(Into::into), ..closed() };
         let running = Running::with_handler(config, doors.clone()).await;
         let client = attach(&running.server);
-        let (connection, claims) = doors.0.lock().expect("not poisoned").remove(0);
+        let (connection, claims) = doors.0.lock().expect("not poisoned").take().expect("connected");
         assert_eq!(connection, client.id());
         let named = claims.map(|claims| (claims.user, claims.purpose));
         assert_eq!(named, key.map(|_| ("ada".to_owned(), Purpose::Session { connection })));

@@ -401,11 +401,11 @@ pub(crate) fn after_input(world: &mut World, index: usize) {
     let queue = &metrics.queue;
     let levels = [&queue.background, &queue.low, &queue.normal, &queue.high, &queue.critical];
     let ledger = &world.tabs[index].ledger;
-    let balanced = ledger.accepted == metrics.messages_sent + ledger.dropped + queue.waiting as u64
+    let balanced = ledger.accepted == metrics.messages_sent + ledger.dropped + queue.waiting
         && levels.map(|level| level.dropped) == ledger.dropped_of
         && levels.map(|level| level.refused) == ledger.refused_of
         && levels.iter().all(|level| level.queued >= level.sent + level.dropped)
-        && levels.iter().map(|level| level.queued - level.sent - level.dropped).sum::<u64>() == queue.waiting as u64
+        && levels.iter().map(|level| level.queued - level.sent - level.dropped).sum::<u64>() == queue.waiting
         && metrics.messages_dropped == ledger.dropped + ledger.refused_of.iter().sum::<u64>()
         && metrics.messages_received == ledger.received
         && metrics.messages_lost >= ledger.lost;
