@@ -9,7 +9,7 @@ use wse_client_core::{
     client::Request,
     io::Frame,
     server::HANDLED,
-    wire::{self, Category, Limits},
+    wire::{self, Category, Encoding, Head, Limits, Payload},
 };
 use wse_server::{Attached, Carried, Config, ConnectionHandle, Handler, Message, Server};
 
@@ -22,9 +22,11 @@ enum Dialect {
     Two,
     /// Clients of this repository.
     Own,
+    /// The same, written in msgpack.
+    Packed,
 }
 
-use Dialect::{One, Own, Two};
+use Dialect::{One, Own, Packed, Two};
 
 /// What a message leads to.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +49,7 @@ use Then::{Answer, Application, Both, Nothing, Says};
 
 /// Every type: its payload, and what it leads to in each dialect. Where the three differ, a type has more than one row.
 fn table() -> Vec<(&'static str, Value, &'static [Dialect], Then)> {
-    let all: &[Dialect] = &[One, Two, Own];
+    let all: &[Dialect] = &[One, Two, Own, Packed];
     let pong: &[&str] = &["client_timestamp", "server_timestamp", "latency", "connection_id"];
     let hello: &[&str] =
         &["server_version", "protocol_version", "features", "supported_features", "limits", "ping_interval"];
@@ -222,11 +224,11 @@ fn join(server: &Server, dialect: Dialect) -> Attached {
     let version = match dialect {
         One => "1.3.8",
         Two => "2.0.7",
-        Own => "0.1.0",
+        Own | Packed => "0.1.0",
     };
     let query = format!("client_version={version}&protocol_version=1&compression=true&encryption=false");
     let mut connection = server.attach(&HeaderMap::new(), &query, None);
-    let features = json!({"batching": true, "full_duplex": dialect == Own});
+    let features = json!({"batching": true, "full_duplex": matches!(dialect, Own | Packed)});
     say(&mut connection, dialect, "client_hello", &json!({"client_version": version, "features": features}));
     assert!(heard(&mut connection).iter().any(|message| message.kind() == "server_hello"));
     connection
@@ -238,9 +240,14 @@ fn say(connection: &mut Attached, dialect: Dialect, kind: &str, payload: &Value)
         Category::Snapshot => "S",
         _ => "U",
     };
+    if dialect == Packed {
+        let head = Head { kind, id: Some("q1"), ..Head::default() };
+        let payload = Payload::new(payload).expect("plain JSON");
+        return connection.on_frame(wire::encode(&head, &payload, Encoding::Msgpack, None));
+    }
     let text = match dialect {
         Two => json!({"c": category, "t": kind, "p": payload, "id": "q1", "v": 1}).to_string(),
-        One | Own => format!("{category}{}", json!({"t": kind, "p": payload, "id": "q1", "v": 1})),
+        _ => format!("{category}{}", json!({"t": kind, "p": payload, "id": "q1", "v": 1})),
     };
     connection.on_frame(Frame::Text(text.into()));
 }
@@ -339,7 +346,7 @@ const HANDED_ON: &[&str] = &["batch", "batch_message", "priority_message", "heal
 #[test]
 fn what_the_server_takes_itself_is_what_it_says_it_does() {
     for (kind, _, dialects, then) in table() {
-        assert_eq!(dialects.len(), 3, "{kind} is not said for every dialect");
+        assert_eq!(dialects.len(), 4, "{kind} is not said for every dialect");
         let taken = !matches!(then, Application(_) | Both("error")) || HANDED_ON.contains(&kind);
         assert_eq!(HANDLED.contains(&kind), taken, "{kind}");
     }
@@ -348,7 +355,7 @@ fn what_the_server_takes_itself_is_what_it_says_it_does() {
 #[tokio::test]
 async fn what_no_handler_knows_reaches_who_listens_to_the_users_topic() {
     let (server, _) = server().await;
-    for dialect in [One, Two, Own] {
+    for dialect in [One, Two, Own, Packed] {
         let mut listener = join(&server, Own);
         say(&mut listener, Own, "subscription", &json!({"topics": ["client:*:messages"]}));
         let mut connection = join(&server, dialect);

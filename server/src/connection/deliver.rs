@@ -36,16 +36,22 @@ impl<O: Outbox> Engine<O> {
         }
         // Little is taken at a time: what is still in the inbox can be overtaken by what is more urgent.
         while self.is_open() && self.outbox.direct_bytes() <= DIRECT_ROOM {
-            let peer = &mut self.peer;
-            let mail = self.link.next_mail(|sizes, urgent| peer.next_frame(sizes, urgent, now));
+            let (peer, mut held) = (&mut self.peer, false);
+            let mail = self.link.next_mail(&mut self.mail, |sizes, urgent| {
+                let count = peer.next_frame(sizes, urgent, now);
+                held = count == 0;
+                count
+            });
             match mail {
-                // The peer may want to be woken for what is held.
-                None => return self.drain(now),
-                Some(Mail::Messages(messages)) => {
-                    for (_, error) in self.peer.send_together(&messages, now) {
+                // The peer wants to be woken for what it holds.
+                None if held => return self.drain(now),
+                None => return,
+                Some(Mail::Messages) => {
+                    for (_, error) in self.peer.send_together(&self.mail, now) {
                         self.server.counters().sends_refused.one();
                         tracing::warn!(connection = self.link.id(), %error, "message not sent");
                     }
+                    self.mail.clear();
                     self.drain(now);
                 }
                 Some(Mail::Close(close)) => {

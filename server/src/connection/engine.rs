@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use wse_client_core::{
+    client::Outgoing,
     error::{Code, close},
     io::{Close, Frame},
     server::{Admission, Event, Input, Output, Peer, UpgradeParams},
@@ -60,6 +61,8 @@ pub(crate) struct Engine<O> {
     /// State for topics just joined; goes out before live messages.
     pub(super) snapshots: Vec<Arc<Publication>>,
     pub(super) fetched: Vec<Arc<Publication>>,
+    /// Messages on their way from the inbox to the peer; empty between calls.
+    pub(super) mail: Vec<Outgoing>,
     handle: ConnectionHandle,
     /// When the peer wants to be woken.
     timer: Option<Moment>,
@@ -96,6 +99,7 @@ impl<O: Outbox> Engine<O> {
             backlog: VecDeque::new(),
             snapshots: Vec::new(),
             fetched: Vec::new(),
+            mail: Vec::new(),
             handle,
             timer: None,
             reads_paused: false,

@@ -64,8 +64,8 @@ struct Inbox {
 /// What others want of a connection.
 #[derive(Debug)]
 pub(crate) enum Mail {
-    /// Send these, together where that is possible.
-    Messages(Vec<Outgoing>),
+    /// Send what was taken out, together where that is possible.
+    Messages,
     /// Close once all messages are written. Comes last, and again at each look.
     Close(Close),
 }
@@ -207,9 +207,13 @@ impl Link {
         }
     }
 
-    /// The next thing in the inbox. `count` is told the sizes of the messages that wait and whether the first must not be
-    /// held, and says how many of them go; none: `None`.
-    pub(crate) fn next_mail(&self, count: impl FnOnce(&mut dyn Iterator<Item = usize>, bool) -> usize) -> Option<Mail> {
+    /// The next thing in the inbox; messages are moved to the end of `out`. `count` is told the sizes of those that wait
+    /// and whether the first must not be held, and says how many of them go; none: `None`.
+    pub(crate) fn next_mail(
+        &self,
+        out: &mut Vec<Outgoing>,
+        count: impl FnOnce(&mut dyn Iterator<Item = usize>, bool) -> usize,
+    ) -> Option<Mail> {
         if !self.mail.load(Ordering::Acquire) {
             return None;
         }
@@ -217,8 +221,8 @@ impl Link {
         if let Some(first) = inbox.messages.front_priority() {
             let urgent = first >= Priority::High || inbox.close.is_some();
             let count = count(&mut inbox.messages.sizes(), urgent);
-            let messages: Vec<Outgoing> = (0..count).map_while(|_| inbox.messages.pop()).collect();
-            return (!messages.is_empty()).then_some(Mail::Messages(messages));
+            out.extend((0..count).map_while(|_| inbox.messages.pop()));
+            return (count > 0).then_some(Mail::Messages);
         }
         let close = inbox.close.clone();
         // A close stays in the inbox until the connection is over.
