@@ -173,6 +173,8 @@ fn settings_are_changed_each_for_itself_and_all_are_answered() {
     );
     let failed: Vec<&String> = answer["failed_settings"].as_object().expect("a map").keys().collect();
     assert_eq!(failed, ["colour", "compression_enabled", "max_queue_size"]);
+    let long = "x".repeat(100_000);
+    assert_eq!(world.update(json!({ long: 1 }))["success"], false);
     let answer = world.update(json!({ "max_queue_size": 200 }));
     assert_eq!((&answer["success"], &answer["updated_settings"]["max_queue_size"]), (&json!(true), &json!(200)));
     assert!(matches!(world.events.last(), Some(Event::QueueSize(200))), "{:?}", world.events);

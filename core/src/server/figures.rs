@@ -21,6 +21,9 @@ use super::{
 const LEVELS: [Priority; 5] =
     [Priority::Critical, Priority::High, Priority::Normal, Priority::Low, Priority::Background];
 
+/// Most topics that an answer lists.
+const MOST_TOPICS: usize = 100;
+
 /// What a [`Question`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuestionKind {
@@ -42,7 +45,7 @@ pub struct Question {
 /// What only the server knows about a connection.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
-    /// Topics and patterns that the connection is subscribed to.
+    /// Topics and patterns that the connection is subscribed to. The answer lists the first 100, and counts all.
     pub subscriptions: Vec<String>,
     /// What waits for this connection alone.
     pub queue: QueueFigures,
@@ -164,7 +167,10 @@ impl Peer {
                 traffic: self.vitals.traffic,
                 rates: self.vitals.rates,
             },
-            subscriptions: Subscriptions { count: figures.subscriptions.len(), topics: &figures.subscriptions },
+            subscriptions: Subscriptions {
+                count: figures.subscriptions.len(),
+                topics: &figures.subscriptions[..figures.subscriptions.len().min(MOST_TOPICS)],
+            },
             queue_stats: queue_stats(&figures.queue),
             circuit_breaker: self.breaker(),
             diagnostics: self.vitals.diagnostics(),

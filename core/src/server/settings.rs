@@ -15,6 +15,12 @@ const THRESHOLDS: std::ops::RangeInclusive<u64> = 512..=10_240;
 /// Bounds of its queue that a client may ask for, in messages.
 const QUEUE_SIZES: std::ops::RangeInclusive<u64> = 100..=5_000;
 
+/// Longest name of a member of `config_update` that is answered, in bytes.
+const LONGEST_NAME: usize = 64;
+
+/// Most members of `config_update` that are looked at.
+const MOST_SETTINGS: usize = 32;
+
 /// Most messages in one batch.
 const MAX_BATCH_SIZE: u64 = 100;
 
@@ -47,14 +53,15 @@ impl Peer {
             failed_settings: Map::new(),
             timestamp: self.wall.at(now).to_string(),
         };
-        // More members than there are settings are not worth an answer each.
-        for (name, value) in asked.into_iter().take(32) {
+        let count = asked.len();
+        // What can be no setting, by its length or number, is not worth an answer of its own.
+        for (name, value) in asked.into_iter().filter(|(name, _)| name.len() <= LONGEST_NAME).take(MOST_SETTINGS) {
             match self.set(&name, &value) {
                 Ok(value) => drop(answer.updated_settings.insert(name, value)),
                 Err(why) => drop(answer.failed_settings.insert(name, why.into())),
             }
         }
-        answer.success = answer.failed_settings.is_empty();
+        answer.success = answer.updated_settings.len() == count;
         self.send_control("config_update_response", &answer, message.id(), now);
     }
 

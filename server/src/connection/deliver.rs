@@ -97,7 +97,7 @@ impl<O: Outbox> Engine<O> {
     /// Tells the client what was dropped from its inbox.
     fn tell_dropped(&mut self, dropped: [u64; 5], now: Moment) {
         let dropped: Vec<(Priority, u64)> = LEVELS.into_iter().zip(dropped).filter(|(_, count)| *count > 0).collect();
-        tracing::warn!(connection = self.link.id(), ?dropped, "messages dropped from a full queue");
+        tracing::debug!(connection = self.link.id(), ?dropped, "messages dropped from a full queue");
         self.peer.tell_dropped(&dropped, now);
         self.drain(now);
     }
