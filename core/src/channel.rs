@@ -63,6 +63,11 @@ impl Channel {
         self.keys.as_mut()
     }
 
+    /// Nonces that are remembered: of sealed frames, and of signatures.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.keys.as_ref().map_or(0, Keyring::held), self.signing.as_ref().map_or(0, Signing::held))
+    }
+
     /// Opens, decodes and checks the signature of a frame that came at `now`, which is `wall` in civil time.
     pub(crate) fn decode(
         &mut self,

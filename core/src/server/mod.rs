@@ -11,10 +11,12 @@
 //! tokens.rs     tokens for this connection and for single topics
 //! rotation.rs   fresh keys in mid-session
 //! outbound.rs   messages to this client alone
+//! held.rs       what is in memory, and the bounds of it
 //! ```
 
 mod figures;
 mod handshake;
+mod held;
 mod inbound;
 mod outbound;
 mod requests;
@@ -29,6 +31,7 @@ mod vital;
 mod tests;
 
 pub use figures::{Figures, Question, QuestionKind, QueueFigures};
+pub use held::Held;
 pub use requests::HANDLED;
 pub use types::*;
 pub use upgrade::{ParamError, UpgradeParams};
@@ -196,7 +199,8 @@ impl Peer {
         self.send_messages(messages, now)
     }
 
-    /// Seals one shared frame (its payload bytes, markers included) for an encrypted connection.
+    /// Seals one shared frame (its payload bytes, markers included) for an encrypted connection. Frames must go out in the
+    /// order in which they were sealed: write what [`Peer::poll`] still has first.
     ///
     /// # Errors
     /// When there is no key, or its nonces are used up; the connection must be closed then.

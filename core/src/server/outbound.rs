@@ -290,15 +290,20 @@ impl Peer {
 
     /// Sends a message of the protocol itself; `answers` is the id of the message it answers.
     pub(super) fn send_control<T: Serialize>(&mut self, kind: &str, payload: &T, answers: Option<&str>, now: Moment) {
+        let payload = Payload::new(payload).expect("control payloads are plain structs");
+        self.send_payload(kind, &payload, answers, now);
+    }
+
+    /// The same, with a payload that is written already.
+    pub(super) fn send_payload(&mut self, kind: &str, payload: &Payload, answers: Option<&str>, now: Moment) {
         if self.over {
             return;
         }
         let id = self.rng.message_id(self.wall.at(now));
         let timestamp = self.wall.at(now).to_string();
-        let payload = Payload::new(payload).expect("control payloads are plain structs");
         let head =
             Head { kind, id: Some(&id), timestamp: Some(&timestamp), correlation_id: answers, ..Head::default() };
-        match self.channel.control(&head, &payload) {
+        match self.channel.control(&head, payload) {
             Ok(frame) => self.push_frame(frame),
             Err(code) => self.close(Close::new(close::POLICY, code.as_str()), now),
         }

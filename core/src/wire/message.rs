@@ -51,7 +51,7 @@ impl Category {
             "draining",
             "rate_limit_warning",
         ];
-        if kind.contains("_snapshot") || kind.starts_with("snapshot_") {
+        if kind.as_bytes().windows(9).any(|part| part == b"_snapshot") || kind.starts_with("snapshot_") {
             Self::Snapshot
         } else if SYSTEM.contains(&kind) {
             Self::System

@@ -8,7 +8,9 @@
 //! Both dialects are read always; the prefix form is written.
 
 pub(crate) mod batch;
+mod canonical;
 mod compress;
+pub(crate) mod control;
 mod decode;
 mod encode;
 mod envelope;
@@ -16,7 +18,9 @@ mod json;
 mod limits;
 mod message;
 mod msgpack;
+mod number;
 
+pub(crate) use canonical::canonical;
 pub use compress::{compress, inflate};
 #[doc(hidden)]
 pub use decode::scan;

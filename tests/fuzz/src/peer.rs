@@ -167,6 +167,7 @@ fn step(source: &mut Source<'_>, peer: &mut Peer, watch: &mut Watch, now: Moment
             let _ = peer.channel_token("a", now);
             let _ = peer.session_token(now);
         }
+        21 => peer.set_clock(source.wall(), now),
         20 => peer.tell_error(Code::RateLimited, "slowly", Some("7"), now),
         _ => peer.handle(Input::Frame(frame(source)), now),
     }
@@ -202,6 +203,9 @@ impl Watch {
                 Output::Wait(deadline) => {
                     assert!(self.told_closed == deadline.is_none(), "waits for ever, or waits after the end");
                     self.deadline = deadline;
+                    let held = peer.held();
+                    let bounded = held.outputs == 0 && held.sealed_nonces <= 2 * 40_000 && held.signed_nonces <= 10_000;
+                    assert!(bounded, "{held:?}");
                     return;
                 }
             }
