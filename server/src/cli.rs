@@ -104,6 +104,10 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "WSE_RING_BYTES", default_value_t = Config::default().ring_bytes, value_name = "BYTES")]
     ring_bytes: usize,
 
+    /// Least time, in milliseconds, between two writes of topic messages to one busy connection; 0 writes each at once.
+    #[arg(long, env = "WSE_FLUSH_INTERVAL_MS", default_value_t = Config::default().flush_interval.as_millis() as u64, value_name = "MS")]
+    flush_interval_ms: u64,
+
     /// Messages of each topic that are kept for clients that come back; 0 for none.
     #[arg(long, env = "WSE_HISTORY_MESSAGES", default_value_t = Config::default().history_messages, value_name = "N")]
     history_messages: usize,
@@ -134,6 +138,7 @@ impl ServerFlags {
             max_message_size: self.max_message_size,
             max_queue_bytes: Config::default().max_queue_bytes.max(self.max_message_size.saturating_mul(4)),
             ring_messages: self.ring_messages,
+            flush_interval: Duration::from_millis(self.flush_interval_ms),
             history_messages: self.history_messages,
             history_age: Duration::from_secs(self.history_seconds),
             ring_bytes: self.ring_bytes,

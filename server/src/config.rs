@@ -7,6 +7,7 @@ use wse_client_core::{
     delivery::{BatchConfig, QueueLimits},
     security::{Secret, SigningConfig, Verification},
     server::PeerConfig,
+    topic,
     wire::{Compression, Limits},
 };
 
@@ -64,14 +65,27 @@ pub struct Config {
     pub ring_messages: usize,
     /// Most bytes that a topic holds for subscribers that are behind, payloads counted twice. Default 16 MiB.
     pub ring_bytes: usize,
+    /// While topic messages follow each other on a connection: the least time between two writes of them. Default 3 ms;
+    /// 0: each at once. The first after a pause always goes at once, and answers and messages to one connection never
+    /// wait. It adds at most this, and a millisecond of the timer, to the latency of a busy topic, and spares a write
+    /// for each message: see docs/performance.md.
+    pub flush_interval: Duration,
     /// Publications of each topic that are kept for clients that come back (PROTOCOL.md §6.6). Default 256; 0: no
     /// history, and publications carry no position. A ring holds `ring_messages` at most, its history included.
     pub history_messages: usize,
     /// How long a publication is kept for clients that come back. Default 5 minutes.
     pub history_age: Duration,
-    /// Most bytes that all histories may hold together, looked at once a second. Above it the histories are let go, and
-    /// who comes back later is told what is lost. Default 256 MiB.
+    /// Most bytes that all topics hold together, payloads counted three times. Above it, histories of topics that were used
+    /// longest ago go first, then unread messages and snapshots; who misses them is told. Default 256 MiB.
     pub history_bytes: usize,
+    /// Topics (patterns, too) in which users can be seen by others, if they ask for it (PROTOCOL.md §6.7). Default `*`;
+    /// empty: none.
+    pub presence_topics: Vec<String>,
+    /// How long a user is still seen in a topic after its last connection broke. Default 0: not at all.
+    pub presence_linger: Duration,
+    /// Most bytes that users who are seen take together, with what they tell about themselves; more are refused.
+    /// Default 64 MiB.
+    pub presence_bytes: usize,
     /// How long a client may take to send the head or the body of an HTTP request. Default 10 s.
     pub handshake_timeout: Duration,
     /// Time between pings of the server. Default 15 s.
@@ -126,9 +140,13 @@ impl Default for Config {
             batch_timeout: peer.batch.timeout,
             ring_messages: 4096,
             ring_bytes: 16 << 20,
+            flush_interval: Duration::from_millis(3),
             history_messages: 256,
             history_age: Duration::from_secs(300),
             history_bytes: 256 << 20,
+            presence_topics: vec!["*".into()],
+            presence_linger: Duration::ZERO,
+            presence_bytes: 64 << 20,
             handshake_timeout: Duration::from_secs(10),
             ping_interval: peer.ping_interval,
             heartbeat: peer.heartbeat,
@@ -161,6 +179,10 @@ impl Config {
         self.check_credentials()?;
         for origin in &self.allowed_origins {
             check_origin(origin)?;
+        }
+        if let Some(pattern) = self.presence_topics.iter().find(|pattern| topic::check(pattern).is_err()) {
+            let problem = format!("{pattern:?} must be 1 to {} bytes without control characters", topic::MAX_LEN);
+            return Err(ConfigError::new("presence_topics", problem));
         }
         for (name, value) in [
             ("max_connections", self.max_connections),
@@ -247,6 +269,8 @@ impl Config {
             metrics_interval: self.metrics_interval,
             idle_timeout: self.idle_timeout,
             recovery: self.history_messages > 0,
+            presence: !self.presence_topics.is_empty(),
+            snapshots: true,
             ..PeerConfig::default()
         }
     }

@@ -63,6 +63,8 @@ counters! {
     messages_delivered,
     /// Topic messages that were pushed out of a ring before a slow connection came to them; it was told.
     messages_lost,
+    /// States of topics that the application could not tell; the client was told.
+    snapshots_failed,
     /// Messages to one connection that it could not take; the caller was told, or the connection ended first.
     sends_refused,
     /// Messages of priority 1 that were dropped from, or not taken into, the queue of one connection; the caller was told.

@@ -19,6 +19,9 @@
 //! listen/       accept, HTTP, the upgrade to a WebSocket
 //! connection/   one connection: Peer, topics and application; its drivers
 //! hub/          topics, patterns, rings of publications, subscribers
+//! history/      what was published, for those who come later
+//! presence.rs   who is in a topic
+//! snapshots.rs  the state of topics, as the application knows it
 //! bus/          how publications travel between instances
 //! auth/         tokens, origins, API key
 //! api/          health, publish, console, static files
@@ -34,9 +37,12 @@ mod config;
 mod connection;
 mod counters;
 mod handler;
+mod history;
 mod hub;
 mod listen;
+mod presence;
 mod server;
+mod snapshots;
 mod sync;
 
 pub use auth::{TokenClaims, TokenError, make_token};
@@ -44,10 +50,15 @@ pub use config::{Config, SHORT_API_KEY};
 pub use connection::{Attached, Carried};
 pub use counters::Stats;
 pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, Queued, SendRefused};
+pub use history::{HistoryMessage, HistoryPage, HistoryQuery, MAX_HISTORY_PAGE};
+pub use presence::{MAX_PRESENCE_PAGE, PresencePage, PresenceQuery};
 pub use server::{PublishError, Published, Server, ServerBuilder, StartError};
+pub use snapshots::{SnapshotFuture, SnapshotProvider, SnapshotResult};
 pub use wse_client_core::{
     client::Outgoing,
+    client::PresenceChange,
     config::ConfigError,
+    delivery::Position,
     error::Code,
     io::{Close, Frame},
     security::{Secret, Verification, tokens::Claims, tokens::Purpose},

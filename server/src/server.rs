@@ -36,8 +36,11 @@ use crate::{
     connection::{Applicant, Attached},
     counters::{Counters, Stats},
     handler::{Handler, PublishToUserTopic},
-    hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds},
+    history::{History, HistoryPage, HistoryQuery},
+    hub::{HistoryBounds, Hub, HubBounds, Link, PresenceBounds, Publication, RingBounds},
     listen,
+    presence::{PresencePage, PresenceQuery},
+    snapshots::SnapshotProvider,
     sync::lock,
 };
 
@@ -86,8 +89,12 @@ struct Inner {
     addr: SocketAddr,
     listener: Mutex<Option<TcpListener>>,
     hub: Arc<Hub>,
+    history: Arc<dyn History>,
     bus: Box<dyn Bus>,
     handler: Box<dyn Handler>,
+    snapshots: Option<Box<dyn SnapshotProvider>>,
+    /// Where work for connections runs that their drivers do not wait for.
+    runtime: tokio::runtime::Handle,
     auth: Authenticator,
     issuer: Issuer,
     counters: Counters,
@@ -124,6 +131,7 @@ impl Drop for Seat {
 pub struct ServerBuilder {
     config: Config,
     handler: Box<dyn Handler>,
+    snapshots: Option<Box<dyn SnapshotProvider>>,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -137,6 +145,13 @@ impl ServerBuilder {
     #[must_use]
     pub fn handler(mut self, handler: impl Handler) -> Self {
         self.handler = Box::new(handler);
+        self
+    }
+
+    /// What knows the state of topics. Default none: clients get the last snapshots that were published.
+    #[must_use]
+    pub fn snapshots(mut self, provider: impl SnapshotProvider) -> Self {
+        self.snapshots = Some(Box::new(provider));
         self
     }
 
@@ -158,7 +173,7 @@ impl ServerBuilder {
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        Ok(Server::new(config, self.handler, listener, addr))
+        Ok(Server::new(config, self.handler, self.snapshots, listener, addr))
     }
 }
 
@@ -185,10 +200,16 @@ async fn resolve(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
 impl Server {
     /// Starts from settings; see [`ServerBuilder`].
     pub fn builder(config: Config) -> ServerBuilder {
-        ServerBuilder { config, handler: Box::new(PublishToUserTopic) }
+        ServerBuilder { config, handler: Box::new(PublishToUserTopic), snapshots: None }
     }
 
-    fn new(config: Config, handler: Box<dyn Handler>, listener: TcpListener, addr: SocketAddr) -> Self {
+    fn new(
+        config: Config,
+        handler: Box<dyn Handler>,
+        snapshots: Option<Box<dyn SnapshotProvider>>,
+        listener: TcpListener,
+        addr: SocketAddr,
+    ) -> Self {
         let bounds = HubBounds {
             ring: RingBounds {
                 count: config.ring_messages,
@@ -198,16 +219,25 @@ impl Server {
             history_bytes: config.history_bytes,
             topics: config.max_topics,
             topics_per_connection: config.limits().max_topics,
+            presence: PresenceBounds {
+                topics: config.presence_topics.clone(),
+                linger: config.presence_linger,
+                bytes: config.presence_bytes,
+            },
         };
-        let hub = Arc::new(Hub::new(bounds));
+        let clock = Clock::start();
+        let hub = Arc::new(Hub::new(bounds).pumped(clock, config.flush_interval));
         let inner = Inner {
             peer_config: Arc::new(config.peer()),
-            clock: Clock::start(),
+            clock,
             addr,
             listener: Mutex::new(Some(listener)),
+            history: Arc::clone(&hub) as Arc<dyn History>,
             bus: Box::new(MemoryBus::new(Arc::clone(&hub))),
             hub,
             handler,
+            snapshots,
+            runtime: tokio::runtime::Handle::current(),
             auth: Authenticator::new(&config),
             issuer: Issuer::new(&config),
             counters: Counters::default(),
@@ -301,6 +331,22 @@ impl Server {
         }
     }
 
+    /// Reads a page of what was published to a topic. `None`: nothing is known of the topic, or the server keeps no
+    /// history (`history_messages` is 0).
+    ///
+    /// # Errors
+    /// A code when the history cannot be asked for the moment. One in memory always can.
+    pub async fn history(&self, topic: &str, query: &HistoryQuery) -> Result<Option<HistoryPage>, Code> {
+        let stretch = self.inner.history.read(topic, query.after.as_ref(), query.limit, self.now()).await?;
+        Ok(stretch.map(|stretch| HistoryPage::new(topic, &stretch)))
+    }
+
+    /// Who is in a topic. Nobody is in one that is not known.
+    #[expect(clippy::unused_async, reason = "several instances have to ask each other")]
+    pub async fn presence(&self, topic: &str, query: &PresenceQuery) -> PresencePage {
+        self.inner.hub.presence(topic, query)
+    }
+
     /// Stops: no more connections, no more publications; every client gets what is queued for it and then close
     /// code 1001. Connections that are not done after `deadline` are cut. Answers how many were.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
@@ -342,6 +388,21 @@ impl Server {
         self.inner.hub.topic_count()
     }
 
+    /// Bytes that all topics hold together, payloads counted three times.
+    pub fn topic_bytes(&self) -> usize {
+        self.inner.hub.held_bytes()
+    }
+
+    /// Messages and snapshots that were let go because all topics together held more than [`Config::history_bytes`].
+    pub fn messages_evicted(&self) -> u64 {
+        self.inner.hub.evicted()
+    }
+
+    /// Number of topics in which users are seen, and of users, each once for each topic.
+    pub fn presence_totals(&self) -> (usize, usize) {
+        self.inner.hub.presence_totals()
+    }
+
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.inner.config
@@ -377,6 +438,14 @@ impl Server {
 
     pub(crate) fn handler(&self) -> &dyn Handler {
         &*self.inner.handler
+    }
+
+    pub(crate) fn snapshots(&self) -> Option<&dyn SnapshotProvider> {
+        self.inner.snapshots.as_deref()
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.inner.runtime
     }
 
     pub(crate) fn auth(&self) -> &Authenticator {

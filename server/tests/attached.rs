@@ -94,3 +94,20 @@ async fn what_a_client_does_wrong_is_counted_and_its_end_is_noted() {
     drop(connection);
     assert_eq!(server.stats().connections_closed, 1);
 }
+
+/// Messages that a busy connection was not told of yet go out before the close.
+#[tokio::test]
+async fn a_shutdown_sends_what_was_held_back() {
+    let flush_interval = std::time::Duration::from_secs(3600);
+    let server = server(Config { flush_interval, ..Config::default() }).await;
+    let mut connection = attach(&server);
+    subscribe(&mut connection, "news");
+    said(&mut connection);
+    server.publish("news", Outgoing::new("first", Payload::EMPTY)).expect("there is room");
+    assert_eq!(said(&mut connection).len(), 1);
+    server.publish("news", Outgoing::new("second", Payload::EMPTY)).expect("there is room");
+    server.shutdown(std::time::Duration::ZERO).await;
+    let Some(Carried::Frame(frame)) = connection.take() else { panic!("the second comes before the close") };
+    assert!(String::from_utf8_lossy(frame.bytes()).contains("second"));
+    assert!(matches!(connection.take(), Some(Carried::Close(close)) if close.code == close::GOING_AWAY));
+}

@@ -13,7 +13,6 @@ use crate::{
 
 use super::{
     Event, Output, Peer,
-    requests::HANDLED,
     vital::{Diagnostics, Rates, Traffic},
 };
 
@@ -80,8 +79,8 @@ struct Answer<'a> {
     uptime: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     event_bus_stats: Option<&'a BTreeMap<&'static str, u64>>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    handlers: &'a [&'a str],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    handlers: Vec<&'static str>,
     timestamp: &'a str,
 }
 
@@ -185,7 +184,7 @@ impl Peer {
             },
             uptime: now.since(self.opened).as_secs_f64(),
             event_bus_stats: (!debug).then_some(&figures.server),
-            handlers: if debug { HANDLED } else { &[] },
+            handlers: if debug { self.handled() } else { Vec::new() },
             timestamp: &self.wall.at(now).to_string(),
         };
         let kind = if debug { "debug_response" } else { "metrics_response" };

@@ -15,7 +15,7 @@ use crate::{
     wire::{DecodeError, Message, batch},
 };
 
-use super::{Event, Output, Peer, SubscriptionRequest};
+use super::{Event, MAX_GROUP_NAME, MAX_PRESENCE, Output, Peer, SubscriptionRequest};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -39,6 +39,8 @@ struct RequestPayload {
     recover: bool,
     recovery: BTreeMap<String, Position>,
     channel_tokens: BTreeMap<String, String>,
+    group: Option<String>,
+    presence: BTreeMap<String, serde_json::Value>,
 }
 
 /// What a request is about, before anything is checked.
@@ -47,6 +49,8 @@ pub(super) struct RequestedTopics {
     pub(super) topics: Vec<String>,
     pub(super) recover: bool,
     pub(super) positions: BTreeMap<String, Position>,
+    pub(super) group: Option<String>,
+    pub(super) presence: BTreeMap<String, serde_json::Value>,
 }
 
 /// What a request wants.
@@ -147,7 +151,7 @@ impl Peer {
                 let inner = batch::unwrap_priority(message, &self.config.limits);
                 self.on_application_message(inner, now);
             }
-            _ if self.answers(&message, now) => {}
+            _ if self.answers(&message, now) || self.asks_server(&message, now) => {}
             _ => self.on_application_message(message, now),
         }
     }
@@ -233,8 +237,17 @@ impl Peer {
         if topics.is_empty() {
             return self.send_error(Code::InvalidSubscription, "no topic given", true, id, now);
         }
-        let recover = self.config.recovery && request.recover;
-        let requested = RequestedTopics { topics, recover, positions: request.recovery };
+        if request.group.as_deref().is_some_and(|name| topic::check(name).is_err() || name.len() > MAX_GROUP_NAME) {
+            let text = format!("group must be a name of at most {MAX_GROUP_NAME} bytes");
+            return self.send_error(Code::InvalidSubscription, &text, true, id, now);
+        }
+        let requested = RequestedTopics {
+            topics,
+            recover: self.config.recovery && request.recover,
+            positions: request.recovery,
+            group: request.group,
+            presence: if self.config.presence { request.presence } else { BTreeMap::new() },
+        };
         let own = self.admit_by_token(&request.channel_tokens, now);
         self.request_topics(action, requested, id, false, now);
         // A token counts for the request that brought it.
@@ -253,7 +266,7 @@ impl Peer {
         now: Moment,
     ) {
         let limit = self.config.limits.max_topics;
-        let RequestedTopics { topics, recover, positions } = requested;
+        let RequestedTopics { topics, recover, positions, group, mut presence } = requested;
         if topics.len() > limit {
             let message = format!("at most {limit} topics in one request");
             return self.send_error(Code::TooManyTopics, &message, true, id, now);
@@ -266,16 +279,28 @@ impl Peer {
             recover,
             positions: positions.into_iter().filter(|(name, _)| self.may_read(name)).collect(),
             recovery: BTreeMap::new(),
+            group,
+            presence: BTreeMap::new(),
+            present: BTreeMap::new(),
         };
         let mut seen = std::collections::BTreeSet::new();
         for name in topics {
             if !seen.insert(name.clone()) {
                 continue;
             }
-            match self.check_topic(action, &name) {
-                Ok(()) => request.topics.push(name),
+            let told = presence.remove(&name);
+            let checked = self.check_topic(action, &name);
+            match checked.and_then(|()| told.as_ref().map_or(Ok(()), |told| self.check_presence(&name, told))) {
+                Ok(()) => {
+                    request.presence.extend(told.map(|told| (name.clone(), told)));
+                    request.topics.push(name);
+                }
                 Err(code) => request.refused.push((name, code)),
             }
+        }
+        if action == Action::Subscribe {
+            // Nobody can be seen where it does not listen.
+            request.refused.extend(presence.into_keys().map(|name| (name, Code::InvalidSubscription)));
         }
         self.outputs.push_back(Output::Emit(match action {
             Action::Subscribe => Event::Subscribe(request),
@@ -285,8 +310,23 @@ impl Peer {
     }
 
     /// Whether a history may be read: the same right as to listen, and never by a pattern.
-    fn may_read(&self, name: &str) -> bool {
+    pub(super) fn may_read(&self, name: &str) -> bool {
         !topic::is_pattern(name) && self.identity.as_ref().is_some_and(|identity| identity.subscribe.allows(name))
+    }
+
+    /// Who wants to be seen names itself in an exact topic. What it tells there goes to all subscribers, as a publication
+    /// would.
+    fn check_presence(&self, name: &str, told: &serde_json::Value) -> Result<(), Code> {
+        let is_empty = told.is_null() || told.as_object().is_some_and(serde_json::Map::is_empty);
+        if topic::is_pattern(name) {
+            Err(Code::InvalidTopic)
+        } else if told.to_string().len() > MAX_PRESENCE {
+            Err(Code::MessageTooLarge)
+        } else if !is_empty && !self.identity.as_ref().is_some_and(|identity| identity.publish.allows(name)) {
+            Err(Code::PublishDenied)
+        } else {
+            Ok(())
+        }
     }
 
     fn check_topic(&self, action: Action, name: &str) -> Result<(), Code> {

@@ -8,6 +8,7 @@
 //! figures.rs    questions for figures of the server
 //! settings.rs   what a client may set for itself
 //! vital.rs      pings, round trips, rates
+//! topics.rs     questions about topics, which the server answers
 //! tokens.rs     tokens for this connection and for single topics
 //! rotation.rs   fresh keys in mid-session
 //! outbound.rs   messages to this client alone
@@ -23,6 +24,7 @@ mod requests;
 mod rotation;
 mod settings;
 mod tokens;
+mod topics;
 mod types;
 mod upgrade;
 mod vital;
@@ -33,6 +35,7 @@ mod tests;
 pub use figures::{Figures, Question, QuestionKind, QueueFigures};
 pub use held::Held;
 pub use requests::HANDLED;
+pub use topics::{MAX_GROUP_NAME, MAX_PRESENCE, PresenceQuestion, SyncQuestion};
 pub use types::*;
 pub use upgrade::{ParamError, UpgradeParams};
 pub use vital::Traffic;

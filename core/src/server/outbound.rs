@@ -67,6 +67,8 @@ struct SubscriptionAnswer<'a> {
     active_subscriptions: &'a [String],
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     recovery: BTreeMap<String, TopicRecovery>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    presence: BTreeMap<String, u64>,
     subscription_limits: SubscriptionLimits,
     timestamp: &'a str,
 }
@@ -116,6 +118,7 @@ impl Peer {
             failed_subscriptions: request.refused.iter().map(|(topic, _)| topic.as_str()).collect(),
             active_subscriptions: active,
             recovery: std::mem::take(&mut request.recovery),
+            presence: std::mem::take(&mut request.present),
             subscription_limits: SubscriptionLimits {
                 max_topics: self.config.limits.max_topics,
                 current_topics: active.len(),

@@ -16,7 +16,8 @@ use super::{
 };
 
 /// Message types of a client that the server takes itself, in the order of PROTOCOL.md §11.6. All others are for its
-/// application. Of these, the application sees what is marked so there as well.
+/// application. Of these, the application sees what is marked so there as well. `sync_request` and `presence_request`
+/// are not among them: whether the server takes those is a setting.
 pub const HANDLED: &[&str] = &[
     "ping",
     "PING",
@@ -95,11 +96,18 @@ impl Peer {
             "metrics_request" => self.ask_server(QuestionKind::Metrics, message),
             "debug_request" => self.ask_server(QuestionKind::Debug, message),
             "debug_handlers" => {
-                let handlers = HANDLED.iter().map(|&kind| kind.to_owned()).collect();
+                let handlers = self.handled().into_iter().map(str::to_owned).collect();
                 self.reply("debug_handlers_response", &HandlersReport { handlers }, id, now)
             }
             _ => false,
         }
+    }
+
+    /// Types that do not reach the application, with this configuration.
+    pub(super) fn handled(&self) -> Vec<&'static str> {
+        let asked = [("presence_request", self.config.presence), ("sync_request", self.config.snapshots)];
+        let asked = asked.into_iter().filter(|(_, answered)| *answered).map(|(kind, _)| kind);
+        HANDLED.iter().copied().chain(asked).collect()
     }
 
     fn reply<T: Serialize>(&mut self, kind: &str, report: &T, question: Option<&str>, now: Moment) -> bool {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::{PresenceQuestion, SyncQuestion};
 use crate::{
     config::ConfigError,
     delivery::{BatchConfig, Position, TopicRecovery},
@@ -50,6 +51,12 @@ pub struct PeerConfig {
     pub idle_timeout: Duration,
     /// Whether the server keeps a history of topics, and fills [`SubscriptionRequest::recovery`]. Default false.
     pub recovery: bool,
+    /// Whether the server tells who is in a topic: it gets [`Event::Presence`] and
+    /// [`SubscriptionRequest::presence`]. Default false: `presence_request` goes to the application.
+    pub presence: bool,
+    /// Whether the server tells the state of topics: it gets [`Event::Sync`]. Default false: `sync_request` goes to the
+    /// application.
+    pub snapshots: bool,
     /// Refused frames after which a connection is closed with 1008. Default 100.
     pub max_rejected: u32,
 }
@@ -99,6 +106,8 @@ impl Default for PeerConfig {
             metrics_interval: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(90),
             recovery: false,
+            presence: false,
+            snapshots: false,
             max_rejected: 100,
         }
     }
@@ -175,6 +184,10 @@ pub enum Event {
     Recover(SubscriptionRequest),
     /// The client gives up topics. Answer likewise.
     Unsubscribe(SubscriptionRequest),
+    /// The client asks who is in a topic. Answer with [`Peer::answer_presence`](super::Peer::answer_presence).
+    Presence(PresenceQuestion),
+    /// The client asks for the state of topics. Answer with [`Peer::answer_sync`](super::Peer::answer_sync).
+    Sync(SyncQuestion),
     /// The client publishes to a topic that its ACL allows ([`Message::topic`]).
     Publish(Message),
     /// A message for the application.
@@ -210,6 +223,13 @@ pub struct SubscriptionRequest {
     pub positions: BTreeMap<String, Position>,
     /// For the server to fill before it answers: what follows, by topic.
     pub recovery: BTreeMap<String, TopicRecovery>,
+    /// The queue group that the client joins in these topics. Source: PROTOCOL.md §6.8.
+    pub group: Option<String>,
+    /// Exact topics of the request that the client wants to be seen in, and what it tells there about itself, at most
+    /// [`MAX_PRESENCE`](super::MAX_PRESENCE) bytes of JSON. Source: PROTOCOL.md §6.7.
+    pub presence: BTreeMap<String, serde_json::Value>,
+    /// For the server to fill before it answers: the number of users in topics where the client is seen.
+    pub present: BTreeMap<String, u64>,
 }
 
 /// How the shared encodings of topic messages must look for one connection.

@@ -5,7 +5,10 @@ use std::{collections::VecDeque, fmt, time::Duration};
 use wse_client_core::io::{Close, Frame};
 
 use super::engine::{Applicant, Engine, Outbox};
-use crate::{hub::Framed, server::Server};
+use crate::{
+    hub::{Framed, Run},
+    server::Server,
+};
 
 /// Above this many bytes no more is fetched from the topics: what waits, waits in the shared rings.
 const ROOM: usize = 64 * 1024;
@@ -89,6 +92,12 @@ impl Outbox for Queue {
         self.push(frame.frame(), false);
     }
 
+    fn push_run(&mut self, run: &Run) {
+        for frame in run.frames() {
+            self.push(frame, false);
+        }
+    }
+
     fn has_room(&self) -> bool {
         self.bytes < ROOM
     }
@@ -146,6 +155,10 @@ impl Attached {
             self.engine.on_timer(now);
         }
         self.engine.fill(now);
+        if self.engine.outbox().frames.is_empty() {
+            // Who asks gets all there is, told of it or not.
+            self.engine.catch_up(now);
+        }
         let frame = self.engine.outbox().pop();
         self.engine.pause_reads(now);
         if let Some(frame) = frame {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wse_client_core::{delivery::LostRange, error::close, io::Close, time::Moment, wire::Priority};
 
 use super::engine::{Engine, Outbox};
-use crate::hub::{LEVELS, Mail, Publication, TopicRead};
+use crate::hub::{LEVELS, Mail, Publication, Run, TopicRead};
 
 /// Above this many bytes for this client alone, the inbox keeps what it has.
 const DIRECT_ROOM: usize = 32 * 1024;
@@ -20,6 +20,12 @@ impl<O: Outbox> Engine<O> {
             self.take_mail(now);
             self.pull(now);
         }
+    }
+
+    /// The same with what this connection was not told of yet: it is the last chance, or somebody asks.
+    pub(crate) fn catch_up(&mut self, now: Moment) {
+        self.link.take_behind(&mut self.backlog);
+        self.fill(now);
     }
 
     /// Takes what the application queued, as far as there is room.
@@ -54,9 +60,11 @@ impl<O: Outbox> Engine<O> {
                     self.mail.clear();
                     self.drain(now);
                 }
+                Some(Mail::States(states)) => self.take_states(states),
                 Some(Mail::Close(close)) => {
+                    self.link.take_behind(&mut self.backlog);
                     self.pull(now);
-                    if !self.backlog.is_empty() {
+                    if !self.backlog.is_empty() || !self.states.is_empty() {
                         return;
                     }
                     self.peer.close(close, now);
@@ -71,13 +79,23 @@ impl<O: Outbox> Engine<O> {
         if self.peer.must_hold_messages() {
             return;
         }
-        let mut delivered = 0;
-        for snapshot in std::mem::take(&mut self.snapshots) {
-            delivered += self.push(&snapshot, now);
-        }
+        let mut delivered = self.push_states(now);
         self.link.take_ready(&mut self.backlog);
         while self.is_open() && self.outbox.has_room() {
             let Some(slot) = self.backlog.pop_front() else { break };
+            if self.awaited.contains_key(&slot) {
+                self.parked.push(slot);
+                continue;
+            }
+            if let Some((run, more)) = self.take_run(slot) {
+                delivered += run.count();
+                self.outbox.push_run(&run);
+                self.peer.note_delivered(run.count() as u64, run.bytes().len() as u64);
+                if more {
+                    self.backlog.push_back(slot);
+                }
+                continue;
+            }
             let Some(read) = self.link.fetch(slot, FETCH, &mut self.fetched) else { continue };
             if read.fetched.more {
                 self.backlog.push_back(slot);
@@ -91,7 +109,17 @@ impl<O: Outbox> Engine<O> {
             }
             self.fetched = fetched;
         }
-        self.server.counters().messages_delivered.add(delivered);
+        self.link.set_stalled(!self.backlog.is_empty() && !self.outbox.has_room());
+        if delivered > 0 {
+            self.link.note_flush(now);
+            self.server.counters().messages_delivered.add(delivered);
+        }
+    }
+
+    /// Many frames in a row at once. What is sealed is sealed one by one.
+    fn take_run(&self, slot: u32) -> Option<(Run, bool)> {
+        let delivery = self.peer.delivery();
+        if delivery.encrypted { None } else { self.link.fetch_run(slot, delivery) }
     }
 
     /// Tells the client what was dropped from its inbox.
@@ -106,7 +134,7 @@ impl<O: Outbox> Engine<O> {
         let (topic, count) = (&*read.topic, read.fetched.lost);
         self.server.counters().messages_lost.add(usize::try_from(count).unwrap_or(usize::MAX));
         tracing::warn!(connection = self.link.id(), topic, count, "messages lost for a slow reader");
-        if self.server.config().history_messages > 0 {
+        if read.recoverable {
             let from = read.fetched.from;
             let range = LostRange { epoch: read.epoch.to_string(), from, to: Some(from + count - 1) };
             self.peer.tell_lost_range(topic, &range, now);
@@ -117,7 +145,7 @@ impl<O: Outbox> Engine<O> {
     }
 
     /// Queues one publication. Answers how many were queued.
-    fn push(&mut self, publication: &Arc<Publication>, now: Moment) -> usize {
+    pub(super) fn push(&mut self, publication: &Arc<Publication>, now: Moment) -> usize {
         if !self.is_open() {
             return 0;
         }

@@ -1,6 +1,11 @@
 //! One connection without its socket: between [`Peer`], the topics and the application.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use wse_client_core::{
     client::Outgoing,
@@ -11,16 +16,21 @@ use wse_client_core::{
     wire::Message,
 };
 
-use super::{frames::Violation, session::Session};
+use super::{frames::Violation, session::Session, states::State};
 use crate::{
     clock,
     handler::ConnectionHandle,
-    hub::{Framed, Link, Publication},
+    hub::{Framed, Link, Publication, Run},
     server::{Seat, Server},
 };
 
-/// A batch list larger than this is not kept for the next read.
-const KEPT_BATCH: usize = 256;
+/// A list of messages larger than this is not kept for the next read.
+const KEPT_BATCH: usize = 2048;
+
+thread_local! {
+    /// The list that connections of this thread fill in turn, from the first frame of a read to its hand-over.
+    static BATCH: Cell<Vec<Message>> = const { Cell::new(Vec::new()) };
+}
 
 /// Where the frames of a connection go: the queue of whatever carries them to the client.
 pub(crate) trait Outbox {
@@ -30,6 +40,8 @@ pub(crate) trait Outbox {
     fn push_sealed(&mut self, frame: &Frame);
     /// Adds a topic message that other connections share.
     fn push_shared(&mut self, frame: &Framed);
+    /// Adds topic messages in a row that other connections share.
+    fn push_run(&mut self, run: &Run);
     /// Whether topic messages may be added.
     fn has_room(&self) -> bool;
     /// Bytes held for this connection alone.
@@ -58,12 +70,18 @@ pub(crate) struct Engine<O> {
     pub(super) outbox: O,
     /// Subscriptions with publications that are not fetched yet.
     pub(super) backlog: VecDeque<u32>,
-    /// State for topics just joined; goes out before live messages.
-    pub(super) snapshots: Vec<Arc<Publication>>,
+    /// State of topics; goes out before live messages.
+    pub(super) states: VecDeque<State>,
+    /// Subscriptions whose state the application was asked for, by slot.
+    pub(super) awaited: BTreeMap<u32, Arc<str>>,
+    /// Those of them with publications.
+    pub(super) parked: Vec<u32>,
+    /// Questions for states that the application has not answered yet.
+    pub(super) asked: usize,
     pub(super) fetched: Vec<Arc<Publication>>,
     /// Messages on their way from the inbox to the peer; empty between calls.
     pub(super) mail: Vec<Outgoing>,
-    handle: ConnectionHandle,
+    pub(super) handle: ConnectionHandle,
     /// When the peer wants to be woken.
     timer: Option<Moment>,
     reads_paused: bool,
@@ -97,7 +115,10 @@ impl<O: Outbox> Engine<O> {
             link,
             outbox,
             backlog: VecDeque::new(),
-            snapshots: Vec::new(),
+            states: VecDeque::new(),
+            awaited: BTreeMap::new(),
+            parked: Vec::new(),
+            asked: 0,
             fetched: Vec::new(),
             mail: Vec::new(),
             handle,
@@ -129,13 +150,15 @@ impl<O: Outbox> Engine<O> {
     pub(crate) fn hand_over(&mut self, frames: usize) {
         let counters = self.server.counters();
         counters.frames_received.add(frames);
-        if self.batch.is_empty() {
+        let mut batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() {
             return;
         }
-        counters.messages_handled.add(self.batch.len());
-        self.server.handler().on_messages(&self.handle, &mut self.batch);
-        self.batch.clear();
-        self.batch.shrink_to(KEPT_BATCH);
+        counters.messages_handled.add(batch.len());
+        self.server.handler().on_messages(&self.handle, &mut batch);
+        batch.clear();
+        batch.shrink_to(KEPT_BATCH);
+        BATCH.set(batch);
     }
 
     /// The client is there: a ping or a pong of the carrier arrived.
@@ -234,6 +257,8 @@ impl<O: Outbox> Engine<O> {
                     self.overflow |= self.outbox.direct_bytes() > self.server.config().max_queue_bytes;
                 }
                 Output::Close(close) => drop(self.closing.get_or_insert(close)),
+                // The bulk of all that comes: one move less.
+                Output::Emit(Event::Message(message)) => self.take_message(message),
                 Output::Emit(event) => self.on_event(event, now),
                 Output::Wait(at) => {
                     self.timer = at;
@@ -246,15 +271,24 @@ impl<O: Outbox> Engine<O> {
         }
     }
 
+    fn take_message(&mut self, message: Message) {
+        if self.batch.capacity() == 0 {
+            self.batch = BATCH.take();
+        }
+        self.batch.push(message);
+    }
+
     fn on_event(&mut self, event: Event, now: Moment) {
         match event {
-            Event::Message(message) => self.batch.push(message),
+            Event::Message(message) => self.take_message(message),
             Event::Publish(message) => self.publish(&message, now),
             Event::Subscribe(request) => self.subscribe(request, now),
             Event::Recover(request) => self.recover(request, now),
             Event::Unsubscribe(request) => self.unsubscribe(request, now),
             Event::Question(question) => self.answer(&question, now),
             Event::QueueSize(messages) => self.link.set_inbox_size(messages),
+            Event::Presence(question) => self.tell_presence(&question, now),
+            Event::Sync(question) => self.sync(question, now),
             Event::Rejected(error) => {
                 self.server.counters().frames_rejected.one();
                 tracing::debug!(connection = self.link.id(), code = %error.code, detail = error.detail, "frame rejected");

@@ -21,6 +21,7 @@ pub(crate) mod frames;
 mod requests;
 mod session;
 mod socket;
+mod states;
 mod writer;
 
 pub use attached::{Attached, Carried};

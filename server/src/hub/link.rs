@@ -1,11 +1,11 @@
 //! The half of a connection that others may touch: what to wake it for, and what it is subscribed to.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -13,12 +13,14 @@ use wse_client_core::{
     client::Outgoing,
     delivery::{Position, PriorityQueue, QueueLimits},
     io::Close,
-    server::{Identity, QueueFigures},
+    server::{Delivery, Identity, QueueFigures},
+    time::Moment,
     topic,
     wire::Priority,
 };
 
 use super::{
+    block::Run,
     publication::Publication,
     ring::Fetched,
     topic::{Resumed, Subscriber, Topic},
@@ -26,6 +28,7 @@ use super::{
 };
 use crate::{
     handler::{Queued, SendRefused},
+    snapshots::States,
     sync::lock,
 };
 
@@ -48,17 +51,36 @@ pub(crate) struct Link {
     inbox: Mutex<Inbox>,
     /// Whether the inbox is worth a look.
     mail: AtomicBool,
+    /// When topic messages were last written, in milliseconds of the server's clock.
+    flushed: AtomicU64,
     abort: AtomicBool,
+    /// Whether it shares messages with others.
+    is_member: AtomicBool,
+    /// Whether there is no room for more messages at the moment.
+    stalled: AtomicBool,
 }
 
 /// What the application wants sent to this connection alone.
 #[derive(Debug)]
 struct Inbox {
     messages: PriorityQueue<Outgoing>,
+    states: VecDeque<States>,
     /// Dropped since the client was told, by level.
     dropped: [u64; 5],
     close: Option<Close>,
     over: bool,
+}
+
+impl Inbox {
+    fn new(limits: QueueLimits) -> Self {
+        Self {
+            messages: PriorityQueue::new(limits),
+            states: VecDeque::new(),
+            dropped: [0; 5],
+            close: None,
+            over: false,
+        }
+    }
 }
 
 /// What others want of a connection.
@@ -66,6 +88,8 @@ struct Inbox {
 pub(crate) enum Mail {
     /// Send what was taken out, together where that is possible.
     Messages,
+    /// Send these states of topics.
+    States(States),
     /// Close once all messages are written. Comes last, and again at each look.
     Close(Close),
 }
@@ -73,16 +97,38 @@ pub(crate) enum Mail {
 /// Topics by name, by slot, and as the client asked for them.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    requested: BTreeSet<String>,
-    attached: HashMap<Arc<str>, u32>,
-    slots: Vec<Option<Attachment>>,
+    /// With the queue group that the client wants to be in.
+    requested: BTreeMap<String, Option<String>>,
+    attached: HashMap<Arc<str>, Attachment>,
+    slots: Vec<Option<Reader>>,
     free: Vec<u32>,
 }
 
+/// How the connection is part of one topic.
 #[derive(Debug)]
 struct Attachment {
+    /// Where its messages are read.
+    slot: u32,
+    /// Where it is read who comes and goes.
+    notices: Option<u32>,
+    /// Whether the user is seen in it by this connection.
+    present: bool,
+}
+
+/// A place in one ring, or a share of it.
+#[derive(Debug)]
+struct Reader {
     topic: Arc<Topic>,
     subscriber: Arc<Subscriber>,
+}
+
+/// What remains to be done about topics that a connection has left.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Topics that its user was seen in.
+    pub(super) present: Vec<Arc<Topic>>,
+    /// Messages that were given to it alone, and that nobody else gets in its place.
+    pub(super) orphans: usize,
 }
 
 /// What was read from one topic.
@@ -94,6 +140,8 @@ pub(crate) struct TopicRead {
     pub(crate) epoch: Arc<str>,
     /// Losses, and whether there is more.
     pub(crate) fetched: Fetched,
+    /// Whether its messages have positions.
+    pub(crate) recoverable: bool,
 }
 
 impl Link {
@@ -105,9 +153,12 @@ impl Link {
             wake: Wake::default(),
             ready: Mutex::default(),
             subscriptions: Mutex::default(),
-            inbox: Mutex::new(Inbox { messages: PriorityQueue::new(inbox), dropped: [0; 5], close: None, over: false }),
+            inbox: Mutex::new(Inbox::new(inbox)),
             mail: AtomicBool::new(false),
+            flushed: AtomicU64::new(0),
             abort: AtomicBool::new(false),
+            is_member: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
         }
     }
 
@@ -125,6 +176,11 @@ impl Link {
         &self.identity
     }
 
+    /// Whether a topic may be read: a wide pattern gives no right to a denied one.
+    pub(super) fn may_read(&self, topic: &str) -> bool {
+        self.identity.subscribe.allows(topic)
+    }
+
     pub(crate) const fn wake(&self) -> &Wake {
         &self.wake
     }
@@ -140,18 +196,68 @@ impl Link {
         out.extend(lock(&self.ready).drain(..));
     }
 
+    /// Adds the subscriptions that have something to read and were not told so yet.
+    pub(crate) fn take_behind(&self, out: &mut VecDeque<u32>) {
+        let subscriptions = lock(&self.subscriptions);
+        let behind = |reader: &Reader| reader.topic.is_behind(&reader.subscriber);
+        let slots = subscriptions.slots.iter().enumerate();
+        let slots = slots.filter(|(_, slot)| slot.as_ref().is_some_and(behind)).map(|(slot, _)| slot as u32);
+        let fresh: Vec<u32> = slots.filter(|slot| !out.contains(slot)).collect();
+        out.extend(fresh);
+    }
+
+    /// Topic messages are being written.
+    pub(crate) fn note_flush(&self, now: Moment) {
+        self.flushed.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// When topic messages were last written.
+    pub(super) fn flushed(&self) -> Moment {
+        Moment::from_millis(self.flushed.load(Ordering::Relaxed))
+    }
+
+    /// Reads frames in a row of one subscription, if there are any. Also tells whether there is more to read.
+    pub(crate) fn fetch_run(&self, slot: u32, delivery: Delivery) -> Option<(Run, bool)> {
+        let subscriptions = lock(&self.subscriptions);
+        let Reader { topic, subscriber } = subscriptions.slots.get(slot as usize)?.as_ref()?;
+        topic.fetch_run(subscriber, delivery)
+    }
+
     /// Reads at most `max` publications of one subscription. `None` when it is gone.
     pub(crate) fn fetch(&self, slot: u32, max: usize, out: &mut Vec<Arc<Publication>>) -> Option<TopicRead> {
         let subscriptions = lock(&self.subscriptions);
-        let attachment = subscriptions.slots.get(slot as usize)?.as_ref()?;
-        let fetched = attachment.topic.fetch(&attachment.subscriber, max, out);
-        let topic = &attachment.topic;
-        Some(TopicRead { topic: Arc::clone(topic.name()), epoch: Arc::clone(topic.epoch()), fetched })
+        let Reader { topic, subscriber } = subscriptions.slots.get(slot as usize)?.as_ref()?;
+        let fetched = topic.fetch(subscriber, max, out);
+        let recoverable = fetched.lost > 0 && subscriber.share().is_none() && topic.keeps_history();
+        Some(TopicRead { topic: Arc::clone(topic.name()), epoch: Arc::clone(topic.epoch()), fetched, recoverable })
+    }
+
+    /// Whether there is no room for more messages at the moment.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether there is room for more messages. Messages that it shares with others go to them while there is none.
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        let changed = self.stalled.load(Ordering::Relaxed) != stalled;
+        if changed {
+            self.stalled.store(stalled, Ordering::Relaxed);
+        }
+        if !changed || !self.is_member.load(Ordering::Relaxed) {
+            return;
+        }
+        for Reader { topic, subscriber } in lock(&self.subscriptions).slots.iter().flatten() {
+            match subscriber.share() {
+                Some(_) if stalled => topic.pass_on(subscriber),
+                Some(_) => subscriber.announce(),
+                None => {}
+            }
+        }
     }
 
     /// Topics and patterns as the client asked for them, sorted.
     pub(crate) fn requested(&self) -> Vec<String> {
-        lock(&self.subscriptions).requested.iter().cloned().collect()
+        lock(&self.subscriptions).requested.keys().cloned().collect()
     }
 
     pub(super) fn subscriptions(&self) -> std::sync::MutexGuard<'_, Subscriptions> {
@@ -178,6 +284,29 @@ impl Link {
         };
         self.wake.wake();
         Ok(Queued { displaced: displaced.into_iter().map(|(_, message)| message).collect() })
+    }
+
+    /// States of topics have come.
+    pub(crate) fn put_states(&self, states: States) {
+        {
+            let mut inbox = lock(&self.inbox);
+            if inbox.over {
+                return;
+            }
+            inbox.states.push_back(states);
+            self.mail.store(true, Ordering::Release);
+        }
+        self.wake.wake();
+    }
+
+    /// Where the messages of a topic are read.
+    pub(crate) fn slot_of(&self, topic: &str) -> Option<u32> {
+        lock(&self.subscriptions).attached.get(topic).map(|attachment| attachment.slot)
+    }
+
+    /// Topics whose messages are read, those that patterns met included.
+    pub(crate) fn topics(&self) -> Vec<Arc<str>> {
+        lock(&self.subscriptions).attached.keys().cloned().collect()
     }
 
     /// What was dropped from the inbox since the last call, if anything was.
@@ -222,7 +351,16 @@ impl Link {
             let urgent = first >= Priority::High || inbox.close.is_some();
             let count = count(&mut inbox.messages.sizes(), urgent);
             out.extend((0..count).map_while(|_| inbox.messages.pop()));
-            return (count > 0).then_some(Mail::Messages);
+            if count > 0 {
+                return Some(Mail::Messages);
+            }
+        }
+        // Messages that are held for company do not hold up topics.
+        if let Some(states) = inbox.states.pop_front() {
+            return Some(Mail::States(states));
+        }
+        if !inbox.messages.is_empty() {
+            return None;
         }
         let close = inbox.close.clone();
         // A close stays in the inbox until the connection is over.
@@ -249,6 +387,7 @@ impl Link {
     pub(crate) fn end(&self) -> usize {
         let mut inbox = lock(&self.inbox);
         inbox.over = true;
+        inbox.states.clear();
         let limits = inbox.messages.limits();
         std::mem::replace(&mut inbox.messages, PriorityQueue::new(limits)).len()
     }
@@ -275,9 +414,9 @@ fn cost(message: &Outgoing) -> usize {
 }
 
 impl Subscriptions {
-    /// Notes what the client asked for. False when it had asked before.
-    pub(super) fn request(&mut self, name: &str) -> bool {
-        self.requested.insert(name.to_owned())
+    /// Notes what the client asked for.
+    pub(super) fn request(&mut self, name: &str, group: Option<&str>) {
+        self.requested.insert(name.to_owned(), group.map(str::to_owned));
     }
 
     /// Forgets what the client asked for.
@@ -286,7 +425,7 @@ impl Subscriptions {
     }
 
     pub(super) fn is_requested(&self, name: &str) -> bool {
-        self.requested.contains(name)
+        self.requested.contains_key(name)
     }
 
     pub(super) fn request_count(&self) -> usize {
@@ -295,62 +434,100 @@ impl Subscriptions {
 
     /// Patterns among the requests.
     pub(super) fn patterns(&self) -> impl Iterator<Item = &String> {
-        self.requested.iter().filter(|name| topic::is_pattern(name))
+        self.requested.keys().filter(|name| topic::is_pattern(name))
     }
 
-    /// Attaches to a topic. False when another request did so before.
-    pub(super) fn attach(&mut self, link: &Arc<Link>, topic: &Arc<Topic>) -> bool {
+    /// Attaches to a topic for a request that was noted. False when another request did so before.
+    pub(super) fn attach(&mut self, link: &Arc<Link>, topic: &Arc<Topic>, request: &str) -> bool {
         if self.attached.contains_key(topic.name()) {
             return false;
         }
+        let group = self.requested.get(request).cloned().flatten();
+        if group.is_some() {
+            link.is_member.store(true, Ordering::Relaxed);
+        }
+        let slot = self.read_from(link, topic, group.as_deref());
+        self.attached.insert(Arc::clone(topic.name()), Attachment { slot, notices: None, present: false });
+        self.attach_notices(link, topic);
+        true
+    }
+
+    /// Attaches to where it is told who comes to a topic and goes. Once is enough.
+    pub(super) fn attach_notices(&mut self, link: &Arc<Link>, topic: &Arc<Topic>) {
+        let Some(notices) = topic.notices() else { return };
+        if self.attached.get(topic.name()).is_none_or(|attachment| attachment.notices.is_some()) {
+            return;
+        }
+        let slot = self.read_from(link, notices, None);
+        if let Some(attachment) = self.attached.get_mut(topic.name()) {
+            attachment.notices = Some(slot);
+        }
+    }
+
+    fn read_from(&mut self, link: &Arc<Link>, topic: &Arc<Topic>, group: Option<&str>) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             (self.slots.len() - 1) as u32
         });
-        let subscriber = topic.attach(link, slot);
-        self.slots[slot as usize] = Some(Attachment { topic: Arc::clone(topic), subscriber });
-        self.attached.insert(Arc::clone(topic.name()), slot);
-        true
+        let subscriber = topic.attach(link, slot, group);
+        self.slots[slot as usize] = Some(Reader { topic: Arc::clone(topic), subscriber });
+        slot
     }
 
-    /// Moves to what was missed since `position`, see [`Topic::resume`]. `None` when not attached to the topic.
-    pub(super) fn resume(&self, topic: &str, position: Option<&Position>) -> Option<Resumed> {
-        let attachment = self.slots.get(*self.attached.get(topic)? as usize)?.as_ref()?;
-        Some(attachment.topic.resume(&attachment.subscriber, position))
+    /// Notes that the user is seen in a topic. Whether it was not before, by this connection; `None` when it does not read
+    /// the topic.
+    pub(super) fn be_present(&mut self, topic: &str) -> Option<bool> {
+        let attachment = self.attached.get_mut(topic)?;
+        Some(!std::mem::replace(&mut attachment.present, true))
+    }
+
+    /// Moves to what was missed since `position`, see [`Topic::resume`]. `None` when not attached to the topic, and for a
+    /// member of a group: what others got in its place is not missed.
+    pub(super) fn resume(&self, topic: &str, position: Option<&Position>, now: Moment) -> Option<Resumed> {
+        let slot = self.attached.get(topic)?.slot;
+        let Reader { topic, subscriber } = self.slots.get(slot as usize)?.as_ref()?;
+        subscriber.share().is_none().then(|| topic.resume(subscriber, position, now))
     }
 
     /// Detaches from the topics of `name` (a topic or a pattern) that no other request covers.
-    pub(super) fn detach_uncovered(&mut self, name: &str, identity: &Identity) {
+    pub(super) fn detach_uncovered(&mut self, name: &str, identity: &Identity) -> Left {
         let gone: Vec<Arc<str>> = if topic::is_pattern(name) {
             self.attached.keys().filter(|topic| topic::matches(name, topic)).cloned().collect()
         } else {
             self.attached.get_key_value(name).map(|(topic, _)| Arc::clone(topic)).into_iter().collect()
         };
+        let mut left = Left::default();
         for topic in gone {
             if !self.covers(&topic, identity) {
-                self.detach(&topic);
+                self.detach(&topic, &mut left);
             }
         }
+        left
     }
 
     /// Detaches from everything.
-    pub(super) fn clear(&mut self) {
-        for attachment in std::mem::take(&mut self.slots).into_iter().flatten() {
-            attachment.topic.detach(&attachment.subscriber);
-        }
+    pub(super) fn clear(&mut self) -> Left {
+        let mut left = Left::default();
+        let attached: Vec<Arc<str>> = self.attached.keys().cloned().collect();
+        attached.iter().for_each(|topic| self.detach(topic, &mut left));
         *self = Self::default();
+        left
     }
 
     fn covers(&self, topic: &str, identity: &Identity) -> bool {
-        self.requested.contains(topic)
+        self.requested.contains_key(topic)
             || (identity.subscribe.allows(topic) && self.patterns().any(|pattern| topic::matches(pattern, topic)))
     }
 
-    fn detach(&mut self, topic: &str) {
-        let Some(slot) = self.attached.remove(topic) else { return };
-        if let Some(attachment) = self.slots[slot as usize].take() {
-            attachment.topic.detach(&attachment.subscriber);
+    fn detach(&mut self, topic: &str, left: &mut Left) {
+        let Some(attachment) = self.attached.remove(topic) else { return };
+        for slot in std::iter::once(attachment.slot).chain(attachment.notices) {
+            let Some(Reader { topic, subscriber }) = self.slots[slot as usize].take() else { continue };
+            left.orphans += topic.detach(&subscriber);
+            self.free.push(slot);
+            if attachment.present && slot == attachment.slot {
+                left.present.push(topic);
+            }
         }
-        self.free.push(slot);
     }
 }

@@ -31,6 +31,11 @@ impl Framed {
         &self.bytes
     }
 
+    /// Whether it goes out as a text message.
+    pub(crate) const fn is_text(&self) -> bool {
+        self.is_text
+    }
+
     /// The payload alone, for connections that seal it.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.bytes[self.header_len..]
@@ -126,15 +131,38 @@ impl Publication {
         &self.kind
     }
 
+    /// The id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When it was published, RFC 3339.
+    pub(crate) fn timestamp(&self) -> &str {
+        &self.timestamp
+    }
+
+    /// The id of the message that it answers.
+    pub(crate) fn correlation_id(&self) -> Option<&str> {
+        self.correlation_id.as_deref()
+    }
+
+    /// What the publisher said.
+    pub(crate) const fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
     /// Whether it holds the whole state of something, for those who come later.
     pub(crate) const fn is_snapshot(&self) -> bool {
         matches!(self.category, Category::Snapshot)
     }
 
-    /// What it counts in a ring: the payload, one encoding of it, and the rest of the entry.
+    /// What a publication counts beside its bytes.
+    pub(crate) const FIXED_COST: usize = 512;
+
+    /// What it counts in a ring: the payload, one encoding of it by itself and one in a block, and the rest of the
+    /// entry.
     pub(crate) fn cost(&self) -> usize {
-        const FIXED: usize = 512;
-        FIXED + 2 * (self.payload.bytes().len() + self.topic.len() + self.kind.len())
+        Self::FIXED_COST + 3 * (self.payload.bytes().len() + self.topic.len() + self.kind.len())
     }
 
     /// The frame in the form that a connection wants.

@@ -4,7 +4,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use wse_client_core::time::Moment;
 
-use super::publication::Publication;
+use super::{
+    block::{BLOCK, Block},
+    publication::Publication,
+};
 
 /// Bounds of one topic's ring. What does not fit pushes out the oldest.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +37,10 @@ pub(crate) struct Ring {
     /// Position of the oldest entry.
     base: u64,
     bytes: usize,
+    /// The blocks of what is held, one behind the other; `None` where there is none.
+    blocks: VecDeque<Option<Arc<Block>>>,
+    /// Position of the first of them.
+    first_block: u64,
 }
 
 /// What a reader got.
@@ -52,7 +59,11 @@ pub(crate) struct Fetched {
 impl Ring {
     /// An empty ring.
     pub(crate) const fn new(bounds: RingBounds) -> Self {
-        Self { bounds, entries: VecDeque::new(), base: 0, bytes: 0 }
+        Self { bounds, entries: VecDeque::new(), base: 0, bytes: 0, blocks: VecDeque::new(), first_block: 0 }
+    }
+
+    pub(crate) const fn bounds(&self) -> RingBounds {
+        self.bounds
     }
 
     /// The position after the newest publication.
@@ -89,6 +100,21 @@ impl Ring {
         {
             self.pop();
         }
+        if self.head().is_multiple_of(BLOCK) {
+            let start = self.entries.len().saturating_sub(BLOCK as usize);
+            let block = Block::new(self.entries.range(start..).map(|(_, publication)| publication));
+            self.blocks.push_back(block.map(Arc::new));
+        }
+    }
+
+    /// The block that holds `position`, if it is complete, and where in it the position is.
+    pub(crate) fn block(&self, position: u64) -> Option<(&Arc<Block>, usize)> {
+        if position < self.base {
+            return None;
+        }
+        let index = (position - self.first_block) / BLOCK;
+        let block = self.blocks.get(usize::try_from(index).ok()?)?.as_ref()?;
+        Some((block, (position % BLOCK) as usize))
     }
 
     /// Lets go of what every reader has read and the history need not keep.
@@ -103,12 +129,14 @@ impl Ring {
         self.shrink();
     }
 
-    /// Lets go of all that every reader has read: memory is short.
-    pub(crate) fn forget(&mut self, slowest: u64) {
-        while self.base < slowest && !self.entries.is_empty() {
+    /// Lets go of the oldest below `end` until `bytes` are free. Answers how many publications went.
+    pub(crate) fn release(&mut self, end: u64, bytes: usize) -> u64 {
+        let (base, wanted) = (self.base, self.bytes.saturating_sub(bytes));
+        while self.base < end && self.bytes > wanted && !self.entries.is_empty() {
             self.pop();
         }
         self.shrink();
+        self.base - base
     }
 
     fn shrink(&mut self) {
@@ -133,6 +161,10 @@ impl Ring {
         if let Some((_, publication)) = self.entries.pop_front() {
             self.bytes -= publication.cost();
             self.base += 1;
+        }
+        while self.first_block + BLOCK <= self.base {
+            self.blocks.pop_front();
+            self.first_block += BLOCK;
         }
     }
 }
@@ -212,7 +244,7 @@ mod tests {
         ring.trim(5, NOW + Duration::from_secs(11));
         assert!(ring.is_empty());
         ring.push(publication(5), NOW);
-        ring.forget(6);
+        ring.release(6, usize::MAX);
         assert!(ring.is_empty());
     }
 }

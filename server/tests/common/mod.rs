@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod line;
+
 use std::{net::SocketAddr, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
@@ -55,7 +57,7 @@ impl Running {
         Self::serve(Server::builder(config).handler(handler).bind().await.expect("binds"))
     }
 
-    fn serve(server: Server) -> Self {
+    pub(crate) fn serve(server: Server) -> Self {
         let serving = tokio::spawn({
             let server = server.clone();
             async move { server.serve().await.expect("serves") }
