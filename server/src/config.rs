@@ -4,7 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use wse_client_core::{
     config::ConfigError,
-    security::{Secret, SigningConfig},
+    delivery::{BatchConfig, QueueLimits},
+    security::{Secret, SigningConfig, Verification},
     server::PeerConfig,
     topic,
     wire::{Compression, Limits},
@@ -65,6 +66,14 @@ pub struct Config {
     /// Most bytes that may wait for one connection alone; above it the connection is closed with 1013. Default
     /// 4 MiB, at least `max_message_size`. Topic messages do not count: they wait in shared rings.
     pub max_queue_bytes: usize,
+    /// Most messages that may wait for one connection alone, unless its client asks for another bound (100 to 5000); above it
+    /// less urgent ones make room (PROTOCOL.md §7.6). Default 1000.
+    pub queue_messages: usize,
+    /// Messages to one client that share a frame at most, when it announced that it reads batches (PROTOCOL.md §7.4).
+    /// Default 10; 1: none are joined.
+    pub batch_size: usize,
+    /// How long messages to one client are held for each other. Default 0: only what waits anyway is joined.
+    pub batch_timeout: Duration,
     /// Most messages that a topic holds for subscribers that are behind. Default 4096.
     pub ring_messages: usize,
     /// Most bytes that a topic holds for subscribers that are behind, payloads counted twice. Default 16 MiB.
@@ -92,8 +101,15 @@ pub struct Config {
     pub presence_bytes: usize,
     /// How long a client may take to send the head or the body of an HTTP request. Default 10 s.
     pub handshake_timeout: Duration,
-    /// Time between pings of the server. Default 25 s.
+    /// Time between pings of the server. Default 15 s.
     pub ping_interval: Duration,
+    /// Whether a `heartbeat` message goes out with each ping. Default true.
+    pub heartbeat: bool,
+    /// Time between looks at the network of each client, which is told when it has become bad or well again. Looked at
+    /// with pings, and so no more often than those. Default 30 s.
+    pub health_interval: Duration,
+    /// Time over which the rates of each connection are measured, in whole pings. Default 60 s.
+    pub metrics_interval: Duration,
     /// Silence that ends a connection. Longer than `ping_interval`. Default 90 s.
     pub idle_timeout: Duration,
     /// Compression of large messages; `None`: never. Default above 1024 bytes, level 6.
@@ -103,6 +119,15 @@ pub struct Config {
     /// Key of signed messages (PROTOCOL.md §5.3), at least 32 bytes: clients that know it are checked. Default none:
     /// signatures are not looked at.
     pub signing_key: Option<Secret>,
+    /// What is done about signatures of clients, with a `signing_key`. Default: a wrong one is refused, messages without one
+    /// are taken.
+    pub verification: Verification,
+    /// Types of messages to single clients that are signed, with a `signing_key`. Default `priority_message`. Topic
+    /// messages are written once for all who receive them, and never signed.
+    pub signed_types: Vec<String>,
+    /// Key of session and channel tokens (PROTOCOL.md §5.6), which only servers know: at least 32 bytes. Default none:
+    /// no tokens are given out, and none is taken.
+    pub token_key: Option<Secret>,
     /// Folder whose files are served at `/`. Default none: `/` leads to the console.
     pub static_dir: Option<PathBuf>,
 }
@@ -127,6 +152,9 @@ impl Default for Config {
             max_message_size: peer.limits.max_frame,
             max_topics: 100_000,
             max_queue_bytes: 4 << 20,
+            queue_messages: peer.queue_messages,
+            batch_size: peer.batch.size,
+            batch_timeout: peer.batch.timeout,
             ring_messages: 4096,
             ring_bytes: 16 << 20,
             flush_interval: Duration::from_millis(3),
@@ -138,10 +166,16 @@ impl Default for Config {
             presence_bytes: 64 << 20,
             handshake_timeout: Duration::from_secs(10),
             ping_interval: peer.ping_interval,
+            heartbeat: peer.heartbeat,
+            health_interval: peer.health_interval,
+            metrics_interval: peer.metrics_interval,
             idle_timeout: peer.idle_timeout,
             compression: peer.compression,
             encryption: peer.encryption,
             signing_key: None,
+            verification: Verification::default(),
+            signed_types: vec!["priority_message".into()],
+            token_key: None,
             static_dir: None,
         }
     }
@@ -168,6 +202,8 @@ impl Config {
             ("max_connections", self.max_connections),
             ("max_message_size", self.max_message_size),
             ("max_topics", self.max_topics),
+            ("queue_messages", self.queue_messages),
+            ("batch_size", self.batch_size),
             ("ring_messages", self.ring_messages),
             ("ring_bytes", self.ring_bytes),
         ] {
@@ -233,6 +269,9 @@ impl Config {
         if self.signing_key.clone().is_some_and(|key| !SigningConfig::new(key).is_usable()) {
             return Err(ConfigError::new("signing_key", "must have at least 32 bytes"));
         }
+        if self.verification == Verification::Required && self.signing_key.is_none() {
+            return Err(ConfigError::new("verification", "has no effect without signing_key"));
+        }
         match &self.api_key {
             Some(key) if key.expose().is_empty() => Err(ConfigError::new("api_key", "must not be empty")),
             _ => Ok(()),
@@ -243,14 +282,29 @@ impl Config {
         Limits { max_frame: self.max_message_size, max_inflated: self.max_message_size, ..Limits::default() }
     }
 
+    /// Bounds of what waits for one connection alone.
+    pub(crate) const fn inbox(&self) -> QueueLimits {
+        QueueLimits { max_items: self.queue_messages, max_bytes: self.max_queue_bytes }
+    }
+
     pub(crate) fn peer(&self) -> PeerConfig {
         PeerConfig {
             server_version: crate::VERSION.into(),
             limits: self.limits(),
             compression: self.compression,
             encryption: self.encryption,
-            signing: self.signing_key.clone().map(SigningConfig::new),
+            signing: self.signing_key.clone().map(|key| SigningConfig {
+                verification: self.verification,
+                kinds: self.signed_types.iter().cloned().collect(),
+                ..SigningConfig::new(key)
+            }),
+            token_key: self.token_key.clone(),
+            batch: BatchConfig { size: self.batch_size, timeout: self.batch_timeout, ..BatchConfig::default() },
+            queue_messages: self.queue_messages,
             ping_interval: self.ping_interval,
+            heartbeat: self.heartbeat,
+            health_interval: self.health_interval,
+            metrics_interval: self.metrics_interval,
             idle_timeout: self.idle_timeout,
             recovery: self.history_messages > 0,
             presence: !self.presence_topics.is_empty(),
@@ -311,6 +365,10 @@ mod tests {
         assert_eq!(refused(|config| config.jwt_cookie = "a b".into()), "jwt_cookie");
         assert_eq!(refused(|config| config.api_key = Some("".into())), "api_key");
         assert_eq!(refused(|config| config.signing_key = Some("short".into())), "signing_key");
+        assert_eq!(refused(|config| config.token_key = Some("short".into())), "token_key");
+        assert_eq!(refused(|config| config.verification = Verification::Required), "verification");
+        assert_eq!(refused(|config| config.queue_messages = 0), "queue_messages");
+        assert_eq!(refused(|config| config.batch_size = 0), "batch_size");
         assert_eq!(refused(|config| config.allowed_origins = vec!["app.example.com".into()]), "allowed_origins");
         assert_eq!(refused(|config| config.allowed_origins = vec!["https://a/b".into()]), "allowed_origins");
         assert_eq!(refused(|config| config.max_connections = 0), "max_connections");

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
+use wse_client_core::wire::Priority;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -66,12 +67,35 @@ counters! {
     snapshots_failed,
     /// Messages to one connection that it could not take; the caller was told, or the connection ended first.
     sends_refused,
+    /// Messages of priority 1 that were dropped from, or not taken into, the queue of one connection; the caller was told.
+    queue_dropped_background,
+    /// The same of priority 3.
+    queue_dropped_low,
+    /// The same of priority 5.
+    queue_dropped_normal,
+    /// The same of priority 8: only refused, never dropped.
+    queue_dropped_high,
+    /// The same of priority 10: only refused, never dropped.
+    queue_dropped_critical,
     /// Frames refused for their content; the client was told.
     frames_rejected,
     /// Connections closed because the client broke the WebSocket protocol or a size limit.
     protocol_violations,
     /// Connections closed because they read too slowly.
     slow_consumers,
+}
+
+impl Counters {
+    /// Drops from the queues of single connections, by priority.
+    pub(crate) const fn queue_dropped(&self, priority: Priority) -> &Counter {
+        match priority {
+            Priority::Background => &self.queue_dropped_background,
+            Priority::Low => &self.queue_dropped_low,
+            Priority::Normal => &self.queue_dropped_normal,
+            Priority::High => &self.queue_dropped_high,
+            Priority::Critical => &self.queue_dropped_critical,
+        }
+    }
 }
 
 /// One counter. Sums are exact; how they relate in one moment is not.

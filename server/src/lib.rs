@@ -49,7 +49,7 @@ pub use auth::{TokenClaims, TokenError, TokenKey, make_token};
 pub use config::{Config, SHORT_API_KEY};
 pub use connection::{Attached, Carried};
 pub use counters::Stats;
-pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, SendRefused};
+pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, Queued, SendRefused};
 pub use history::{HistoryMessage, HistoryPage, HistoryQuery, MAX_HISTORY_PAGE};
 pub use presence::{MAX_PRESENCE_PAGE, PresencePage, PresenceQuery};
 pub use server::{PublishError, Published, Server, ServerBuilder, StartError};
@@ -61,7 +61,7 @@ pub use wse_client_core::{
     delivery::Position,
     error::Code,
     io::{Close, Frame},
-    security::Secret,
+    security::{Secret, Verification, tokens::Claims, tokens::Purpose},
     server::Identity,
     topic::Acl,
     wire::{Compression, Message, Payload},

@@ -1,7 +1,7 @@
 //! The server itself: bind, serve, publish, shut down.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt, io,
     net::{IpAddr, SocketAddr},
     pin::pin,
@@ -29,7 +29,7 @@ use wse_client_core::{
 };
 
 use crate::{
-    auth::Authenticator,
+    auth::{Authenticator, Issuer},
     bus::{Bus, MemoryBus},
     clock::{self, Clock},
     config::Config,
@@ -96,6 +96,7 @@ struct Inner {
     /// Where work for connections runs that their drivers do not wait for.
     runtime: tokio::runtime::Handle,
     auth: Authenticator,
+    issuer: Issuer,
     counters: Counters,
     links: Mutex<HashMap<u64, Arc<Link>>>,
     next_number: AtomicU64,
@@ -262,6 +263,7 @@ impl Server {
             snapshots,
             runtime: tokio::runtime::Handle::current(),
             auth,
+            issuer: Issuer::new(&config),
             counters: Counters::default(),
             links: Mutex::default(),
             next_number: AtomicU64::new(1),
@@ -489,6 +491,10 @@ impl Server {
         &self.inner.auth
     }
 
+    pub(crate) fn issuer(&self) -> &Issuer {
+        &self.inner.issuer
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.inner.counters
     }
@@ -512,6 +518,18 @@ impl Server {
     #[expect(clippy::unused_self, reason = "the same call as with the feature")]
     pub(crate) const fn echoes(&self) -> bool {
         false
+    }
+
+    /// Sums of the whole server that any client may know.
+    pub(crate) fn figures(&self) -> BTreeMap<&'static str, u64> {
+        let stats = self.stats();
+        BTreeMap::from([
+            ("connections", self.connection_count() as u64),
+            ("topics", self.topic_count() as u64),
+            ("messages_published", stats.messages_published),
+            ("messages_delivered", stats.messages_delivered),
+            ("messages_lost", stats.messages_lost),
+        ])
     }
 
     pub(crate) fn next_number(&self) -> u64 {

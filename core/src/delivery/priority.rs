@@ -156,6 +156,21 @@ impl<T> PriorityQueue<T> {
         self.levels.iter().all(VecDeque::is_empty)
     }
 
+    /// Goes on with other bounds. What is queued above them stays; it only makes room for nothing.
+    pub const fn set_limits(&mut self, limits: QueueLimits) {
+        self.limits = limits;
+    }
+
+    /// The most urgent level that has messages.
+    pub fn front_priority(&self) -> Option<Priority> {
+        self.levels.iter().rposition(|entries| !entries.is_empty()).map(|level| LEVELS[level])
+    }
+
+    /// Sizes of the messages in the order in which they would be sent.
+    pub fn sizes(&self) -> impl Iterator<Item = usize> {
+        self.levels.iter().rev().flatten().map(|entry| entry.size)
+    }
+
     /// The bounds.
     pub const fn limits(&self) -> QueueLimits {
         self.limits

@@ -81,6 +81,8 @@ struct ClientFeatures {
     encryption: bool,
     full_duplex: bool,
     bound_keys: bool,
+    batching: bool,
+    batch_messages: bool,
 }
 
 impl Peer {
@@ -146,6 +148,7 @@ impl Peer {
         let hello: ClientHello = message.payload().parse_control().unwrap_or_default();
         self.hello_seen = true;
         self.full_duplex |= hello.features.full_duplex;
+        self.takes_batches |= hello.features.batching || hello.features.batch_messages;
         if let Some(version) = hello.client_version {
             self.params.client_version = version;
         }

@@ -87,6 +87,7 @@ fn plain(message: Message) -> Result<Message, DecodeError> {
 impl Peer {
     pub(super) fn on_frame(&mut self, frame: &Frame, now: Moment) {
         self.last_inbound = now;
+        self.vitals.note_received(frame.len());
         let limits = self.config.limits;
         match self.channel.decode(frame, &limits, now, self.wall.at(now)) {
             Ok(message) if self.accepts(&message) => self.on_message(message, now),
@@ -132,7 +133,13 @@ impl Peer {
     fn on_message(&mut self, message: Message, now: Moment) {
         match message.kind() {
             "ping" | "PING" => self.on_ping(&message, now),
-            "pong" | "PONG" => {}
+            "pong" | "PONG" => self.on_pong(&message, now),
+            // A sign of life, which it was by coming.
+            "heartbeat" if message.topic().is_none() => {}
+            "health_check_response" if message.topic().is_none() => {
+                self.on_client_health(&message, now);
+                self.on_application_message(message, now);
+            }
             "client_hello" => self.on_hello(&message, now),
             "encryption_request" => self.on_encryption_request(&message, now),
             "key_rotation_request" => self.on_rotation_request(&message, now),

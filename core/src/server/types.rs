@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{PresenceQuestion, SyncQuestion};
 use crate::{
     config::ConfigError,
-    delivery::{Position, TopicRecovery},
+    delivery::{BatchConfig, Position, TopicRecovery},
     error::Code,
     io::{Close, Frame},
     security::{Secret, SigningConfig, tokens},
@@ -13,6 +13,8 @@ use crate::{
     topic::Acl,
     wire::{Compression, DecodeError, Encoding, Limits, Message},
 };
+
+use super::Question;
 
 /// What every connection of a server shares. [`PeerConfig::check`] tells whether it can be used.
 #[derive(Debug, Clone)]
@@ -30,8 +32,21 @@ pub struct PeerConfig {
     /// The key of session and channel tokens, which only the server knows: at least 32 bytes, of randomness.
     /// Default none: no tokens are given out, and none is taken. Source: PROTOCOL.md §5.6.
     pub token_key: Option<Secret>,
-    /// Time between pings of the server. Default 25 s.
+    /// Joining of messages to one client that announced `batching`: how many share a frame, and how long they are held
+    /// for each other. Default 10 messages, 64 KiB, not held at all: only what waits anyway is joined. A size of 1 turns it
+    /// off. Source: PROTOCOL.md §7.4.
+    pub batch: BatchConfig,
+    /// Most messages that may wait for one client alone, until it asks for another bound. Default 1000.
+    pub queue_messages: usize,
+    /// Time between pings of the server. Default 15 s.
     pub ping_interval: Duration,
+    /// Whether a `heartbeat` goes out with each ping. Default true.
+    pub heartbeat: bool,
+    /// Time between looks at the network of a client, which is told when it has become bad or well again. Done with
+    /// pings, and so no more often than those. Default 30 s.
+    pub health_interval: Duration,
+    /// Time over which rates are measured, in whole pings. Default 60 s.
+    pub metrics_interval: Duration,
     /// Silence that ends a connection. Must be longer than `ping_interval`. Default 90 s.
     pub idle_timeout: Duration,
     /// Whether the server keeps a history of topics, and fills [`SubscriptionRequest::recovery`]. Default false.
@@ -61,6 +76,12 @@ impl PeerConfig {
         if self.ping_interval < Duration::from_millis(1) {
             return Err(ConfigError::new("ping_interval", "must be at least 1 ms"));
         }
+        if self.batch.size == 0 {
+            return Err(ConfigError::new("batch.size", "must be at least 1"));
+        }
+        if self.queue_messages == 0 {
+            return Err(ConfigError::new("queue_messages", "must be at least 1"));
+        }
         if self.idle_timeout <= self.ping_interval {
             return Err(ConfigError::new("idle_timeout", "must be longer than ping_interval"));
         }
@@ -77,7 +98,12 @@ impl Default for PeerConfig {
             encryption: true,
             signing: None,
             token_key: None,
-            ping_interval: Duration::from_secs(25),
+            batch: BatchConfig { timeout: Duration::ZERO, ..BatchConfig::default() },
+            queue_messages: 1000,
+            ping_interval: Duration::from_secs(15),
+            heartbeat: true,
+            health_interval: Duration::from_secs(30),
+            metrics_interval: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(90),
             recovery: false,
             presence: false,
@@ -169,6 +195,11 @@ pub enum Event {
     Publish(Message),
     /// A message for the application.
     Message(Message),
+    /// The client asks for figures of the server. Answer with
+    /// [`Peer::answer_question`](super::Peer::answer_question).
+    Question(Question),
+    /// The client wants that at most so many messages wait for it alone.
+    QueueSize(usize),
     /// The keys of the connection were renewed.
     KeysRotated,
     /// A frame was refused; the client has been told.

@@ -4,6 +4,7 @@ mod console;
 mod error;
 mod health;
 mod publish;
+mod tokens;
 
 use axum::{
     Router,
@@ -24,6 +25,7 @@ pub(crate) fn routes(server: &Server) -> Router {
         .route("/wse", any(listen::upgrade))
         .route("/wse/health", get(health::health).fallback(method_not_allowed))
         .route("/wse/publish", post(publish::publish).fallback(method_not_allowed))
+        .route("/wse/tokens", post(tokens::issue).fallback(method_not_allowed))
         .route("/console", get(console::console).fallback(method_not_allowed));
     let router = match &server.config().static_dir {
         Some(folder) => router.fallback_service(ServeDir::new(folder)),
@@ -33,11 +35,11 @@ pub(crate) fn routes(server: &Server) -> Router {
 }
 
 async fn not_found() -> Response {
-    let message = "nothing here: /wse (WebSocket), /wse/health, /wse/publish, /console";
+    let message = "nothing here: /wse (WebSocket), /wse/health, /wse/publish, /wse/tokens, /console";
     ApiError::new(StatusCode::NOT_FOUND, Code::InvalidRequest, message).into_response()
 }
 
 async fn method_not_allowed() -> Response {
-    let message = "GET /wse/health, POST /wse/publish, GET /console";
+    let message = "GET /wse/health, POST /wse/publish, POST /wse/tokens, GET /console";
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, Code::InvalidRequest, message).into_response()
 }

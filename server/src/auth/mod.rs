@@ -3,6 +3,7 @@
 mod api_key;
 mod claims;
 mod der;
+mod issued;
 mod jws;
 mod key;
 mod key_file;
@@ -25,6 +26,7 @@ use wse_client_core::{
 };
 
 pub(crate) use api_key::ApiKeyCheck;
+pub(crate) use issued::Issuer;
 pub(crate) use key::MIN_SECRET;
 pub use make::{TokenClaims, TokenError, TokenKey, make_token};
 

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use wse_client_core::{delivery::LostRange, error::close, io::Close, time::Moment};
+use wse_client_core::{delivery::LostRange, error::close, io::Close, time::Moment, wire::Priority};
 
 use super::engine::{Engine, Outbox};
-use crate::hub::{Mail, Publication, Run, TopicRead};
+use crate::hub::{LEVELS, Mail, Publication, Run, TopicRead};
+
+/// Above this many bytes for this client alone, the inbox keeps what it has.
+const DIRECT_ROOM: usize = 32 * 1024;
 
 /// Publications fetched from one topic before the next has its turn.
 const FETCH: usize = 64;
@@ -34,14 +37,27 @@ impl<O: Outbox> Engine<O> {
             }
             return;
         }
-        while self.is_open() && self.outbox.direct_bytes() <= self.pause_mark() {
-            match self.link.next_mail() {
+        if let Some(dropped) = self.link.take_dropped() {
+            self.tell_dropped(dropped, now);
+        }
+        // Little is taken at a time: what is still in the inbox can be overtaken by what is more urgent.
+        while self.is_open() && self.outbox.direct_bytes() <= DIRECT_ROOM {
+            let (peer, mut held) = (&mut self.peer, false);
+            let mail = self.link.next_mail(&mut self.mail, |sizes, urgent| {
+                let count = peer.next_frame(sizes, urgent, now);
+                held = count == 0;
+                count
+            });
+            match mail {
+                // The peer wants to be woken for what it holds.
+                None if held => return self.drain(now),
                 None => return,
-                Some(Mail::Message(message)) => {
-                    if let Err(error) = self.peer.send(&message, now) {
+                Some(Mail::Messages) => {
+                    for (_, error) in self.peer.send_together(&self.mail, now) {
                         self.server.counters().sends_refused.one();
                         tracing::warn!(connection = self.link.id(), %error, "message not sent");
                     }
+                    self.mail.clear();
                     self.drain(now);
                 }
                 Some(Mail::States(states)) => self.take_states(states),
@@ -74,6 +90,7 @@ impl<O: Outbox> Engine<O> {
             if let Some((run, more)) = self.take_run(slot) {
                 delivered += run.count();
                 self.outbox.push_run(&run);
+                self.peer.note_delivered(run.count() as u64, run.bytes().len() as u64);
                 if more {
                     self.backlog.push_back(slot);
                 }
@@ -103,6 +120,14 @@ impl<O: Outbox> Engine<O> {
     fn take_run(&self, slot: u32) -> Option<(Run, bool)> {
         let delivery = self.peer.delivery();
         if delivery.encrypted { None } else { self.link.fetch_run(slot, delivery) }
+    }
+
+    /// Tells the client what was dropped from its inbox.
+    fn tell_dropped(&mut self, dropped: [u64; 5], now: Moment) {
+        let dropped: Vec<(Priority, u64)> = LEVELS.into_iter().zip(dropped).filter(|(_, count)| *count > 0).collect();
+        tracing::debug!(connection = self.link.id(), ?dropped, "messages dropped from a full queue");
+        self.peer.tell_dropped(&dropped, now);
+        self.drain(now);
     }
 
     fn tell_lost(&mut self, read: &TopicRead, now: Moment) {
@@ -138,6 +163,7 @@ impl<O: Outbox> Engine<O> {
         } else {
             self.outbox.push_shared(frame);
         }
+        self.peer.note_delivered(1, frame.bytes().len() as u64);
         1
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use wse_client_core::{
+    client::Outgoing,
     error::{Code, close},
     io::{Close, Frame},
     server::{Admission, Event, Input, Output, Peer, UpgradeParams},
@@ -78,6 +79,8 @@ pub(crate) struct Engine<O> {
     /// Questions for states that the application has not answered yet.
     pub(super) asked: usize,
     pub(super) fetched: Vec<Arc<Publication>>,
+    /// Messages on their way from the inbox to the peer; empty between calls.
+    pub(super) mail: Vec<Outgoing>,
     pub(super) handle: ConnectionHandle,
     /// When the peer wants to be woken.
     timer: Option<Moment>,
@@ -100,7 +103,7 @@ impl<O: Outbox> Engine<O> {
             Admission::Denied { .. } => Default::default(),
         };
         let admitted = matches!(admission, Admission::Granted(_));
-        let link = Arc::new(Link::new(server.next_number(), id.clone(), identity, server.config().max_queue_bytes));
+        let link = Arc::new(Link::new(server.next_number(), id.clone(), identity, server.config().inbox()));
         let handle = ConnectionHandle::new(Arc::clone(&link), server.clone());
         let peer = Peer::new(server.peer_config(), params, admission, id, clock::derived_seed(), now, clock::wall());
         let user = &*link.identity().user_id;
@@ -117,6 +120,7 @@ impl<O: Outbox> Engine<O> {
             parked: Vec::new(),
             asked: 0,
             fetched: Vec::new(),
+            mail: Vec::new(),
             handle,
             timer: None,
             reads_paused: false,
@@ -285,6 +289,8 @@ impl<O: Outbox> Engine<O> {
             Event::Subscribe(request) => self.subscribe(request, now),
             Event::Recover(request) => self.recover(request, now),
             Event::Unsubscribe(request) => self.unsubscribe(request, now),
+            Event::Question(question) => self.answer(&question, now),
+            Event::QueueSize(messages) => self.link.set_inbox_size(messages),
             Event::Presence(question) => self.tell_presence(&question, now),
             Event::Sync(question) => self.sync(question, now),
             Event::Rejected(error) => {

@@ -1,11 +1,14 @@
 //! What a client asks of the topics.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use wse_client_core::{
     client::{PresenceReport, SubscriptionAction},
     error::Code,
-    server::{PresenceQuestion, SubscriptionRequest},
+    server::{Figures, PresenceQuestion, Question, QuestionKind, SubscriptionRequest},
     time::Moment,
     wire::Message,
 };
@@ -25,6 +28,16 @@ impl<O: Outbox> Engine<O> {
         if let Err(error) = self.server.publish(topic, forwarded(message)) {
             self.peer.tell_error(error.code(), &error.to_string(), message.id(), now);
         }
+    }
+
+    /// What the server knows of this connection, and of itself as a whole.
+    pub(super) fn answer(&mut self, question: &Question, now: Moment) {
+        let server = match question.kind {
+            QuestionKind::Metrics => self.server.figures(),
+            QuestionKind::Debug => BTreeMap::new(),
+        };
+        let figures = Figures { subscriptions: self.link.requested(), queue: self.link.inbox_figures(), server };
+        self.peer.answer_question(question, &figures, now);
     }
 
     pub(super) fn subscribe(&mut self, mut request: SubscriptionRequest, now: Moment) {

@@ -11,11 +11,12 @@ use std::{
 
 use wse_client_core::{
     client::Outgoing,
-    delivery::Position,
+    delivery::{Position, PriorityQueue, QueueLimits},
     io::Close,
-    server::{Delivery, Identity},
+    server::{Delivery, Identity, QueueFigures},
     time::Moment,
     topic,
+    wire::Priority,
 };
 
 use super::{
@@ -25,7 +26,15 @@ use super::{
     topic::{Resumed, Subscriber, Topic},
     wake::Wake,
 };
-use crate::{handler::SendRefused, snapshots::States, sync::lock};
+use crate::{
+    handler::{Queued, SendRefused},
+    snapshots::States,
+    sync::lock,
+};
+
+/// Levels from the least to the most urgent.
+pub(crate) const LEVELS: [Priority; 5] =
+    [Priority::Background, Priority::Low, Priority::Normal, Priority::High, Priority::Critical];
 
 /// What one message in the inbox counts beside its payload.
 const MESSAGE_OVERHEAD: usize = 256;
@@ -40,7 +49,6 @@ pub(crate) struct Link {
     ready: Mutex<Vec<u32>>,
     subscriptions: Mutex<Subscriptions>,
     inbox: Mutex<Inbox>,
-    inbox_limit: usize,
     /// Whether the inbox is worth a look.
     mail: AtomicBool,
     /// When topic messages were last written, in milliseconds of the server's clock.
@@ -53,20 +61,33 @@ pub(crate) struct Link {
 }
 
 /// What the application wants sent to this connection alone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inbox {
-    messages: VecDeque<Outgoing>,
+    messages: PriorityQueue<Outgoing>,
     states: VecDeque<States>,
-    bytes: usize,
+    /// Dropped since the client was told, by level.
+    dropped: [u64; 5],
     close: Option<Close>,
     over: bool,
+}
+
+impl Inbox {
+    fn new(limits: QueueLimits) -> Self {
+        Self {
+            messages: PriorityQueue::new(limits),
+            states: VecDeque::new(),
+            dropped: [0; 5],
+            close: None,
+            over: false,
+        }
+    }
 }
 
 /// What others want of a connection.
 #[derive(Debug)]
 pub(crate) enum Mail {
-    /// Send this.
-    Message(Outgoing),
+    /// Send what was taken out, together where that is possible.
+    Messages,
     /// Send these states of topics.
     States(States),
     /// Close once all messages are written. Comes last, and again at each look.
@@ -124,7 +145,7 @@ pub(crate) struct TopicRead {
 }
 
 impl Link {
-    pub(crate) fn new(number: u64, id: String, identity: Identity, inbox_limit: usize) -> Self {
+    pub(crate) fn new(number: u64, id: String, identity: Identity, inbox: QueueLimits) -> Self {
         Self {
             number,
             id,
@@ -132,8 +153,7 @@ impl Link {
             wake: Wake::default(),
             ready: Mutex::default(),
             subscriptions: Mutex::default(),
-            inbox: Mutex::default(),
-            inbox_limit,
+            inbox: Mutex::new(Inbox::new(inbox)),
             mail: AtomicBool::new(false),
             flushed: AtomicU64::new(0),
             abort: AtomicBool::new(false),
@@ -244,23 +264,26 @@ impl Link {
         lock(&self.subscriptions)
     }
 
-    /// Queues a message for this connection.
-    pub(crate) fn send(&self, message: Outgoing) -> Result<(), SendRefused> {
-        let cost = cost(&message);
-        {
+    /// Queues a message for this connection, and gives what had to go for it.
+    pub(crate) fn send(&self, message: Outgoing) -> Result<Queued, SendRefused> {
+        let (priority, cost) = (message.priority, cost(&message));
+        let displaced = {
             let mut inbox = lock(&self.inbox);
             if inbox.over || inbox.close.is_some() {
                 return Err(SendRefused::Closed);
             }
-            if inbox.bytes + cost > self.inbox_limit {
-                return Err(SendRefused::QueueFull { limit: self.inbox_limit });
+            let displaced = inbox.messages.push(message, priority, cost).map_err(|refused| {
+                let QueueLimits { max_items, max_bytes } = refused.limits;
+                SendRefused::QueueFull { messages: max_items, bytes: max_bytes }
+            })?;
+            for (level, _) in &displaced {
+                inbox.dropped[*level as usize] += 1;
             }
-            inbox.bytes += cost;
-            inbox.messages.push_back(message);
             self.mail.store(true, Ordering::Release);
-        }
+            displaced
+        };
         self.wake.wake();
-        Ok(())
+        Ok(Queued { displaced: displaced.into_iter().map(|(_, message)| message).collect() })
     }
 
     /// States of topics have come.
@@ -286,18 +309,58 @@ impl Link {
         lock(&self.subscriptions).attached.keys().cloned().collect()
     }
 
-    /// The next thing in the inbox.
-    pub(crate) fn next_mail(&self) -> Option<Mail> {
+    /// What was dropped from the inbox since the last call, if anything was.
+    pub(crate) fn take_dropped(&self) -> Option<[u64; 5]> {
+        if !self.mail.load(Ordering::Acquire) {
+            return None;
+        }
+        let dropped = std::mem::take(&mut lock(&self.inbox).dropped);
+        (dropped != [0; 5]).then_some(dropped)
+    }
+
+    /// Most messages in the inbox from here on.
+    pub(crate) fn set_inbox_size(&self, messages: usize) {
+        let mut inbox = lock(&self.inbox);
+        let limits = QueueLimits { max_items: messages, ..inbox.messages.limits() };
+        inbox.messages.set_limits(limits);
+    }
+
+    /// What waits in the inbox, and what became of what was in it.
+    pub(crate) fn inbox_figures(&self) -> QueueFigures {
+        let inbox = lock(&self.inbox);
+        QueueFigures {
+            messages: inbox.messages.len(),
+            bytes: inbox.messages.bytes(),
+            capacity: inbox.messages.limits().max_items,
+            levels: LEVELS.map(|level| inbox.messages.counters(level)),
+        }
+    }
+
+    /// The next thing in the inbox; messages are moved to the end of `out`. `count` is told the sizes of those that wait
+    /// and whether the first must not be held, and says how many of them go; none: `None`.
+    pub(crate) fn next_mail(
+        &self,
+        out: &mut Vec<Outgoing>,
+        count: impl FnOnce(&mut dyn Iterator<Item = usize>, bool) -> usize,
+    ) -> Option<Mail> {
         if !self.mail.load(Ordering::Acquire) {
             return None;
         }
         let mut inbox = lock(&self.inbox);
-        if let Some(message) = inbox.messages.pop_front() {
-            inbox.bytes -= cost(&message);
-            return Some(Mail::Message(message));
+        if let Some(first) = inbox.messages.front_priority() {
+            let urgent = first >= Priority::High || inbox.close.is_some();
+            let count = count(&mut inbox.messages.sizes(), urgent);
+            out.extend((0..count).map_while(|_| inbox.messages.pop()));
+            if count > 0 {
+                return Some(Mail::Messages);
+            }
         }
+        // Messages that are held for company do not hold up topics.
         if let Some(states) = inbox.states.pop_front() {
             return Some(Mail::States(states));
+        }
+        if !inbox.messages.is_empty() {
+            return None;
         }
         let close = inbox.close.clone();
         // A close stays in the inbox until the connection is over.
@@ -324,9 +387,9 @@ impl Link {
     pub(crate) fn end(&self) -> usize {
         let mut inbox = lock(&self.inbox);
         inbox.over = true;
-        inbox.bytes = 0;
         inbox.states.clear();
-        std::mem::take(&mut inbox.messages).len()
+        let limits = inbox.messages.limits();
+        std::mem::replace(&mut inbox.messages, PriorityQueue::new(limits)).len()
     }
 
     /// Asks the connection to go at once, whatever is queued.

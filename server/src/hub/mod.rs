@@ -25,7 +25,7 @@ use std::{
 use wse_client_core::{delivery::Position, error::Code, time::Moment, topic::is_pattern};
 
 pub(crate) use block::Run;
-pub(crate) use link::{Link, Mail, TopicRead};
+pub(crate) use link::{LEVELS, Link, Mail, TopicRead};
 pub(crate) use presence::PresenceBounds;
 pub(crate) use publication::{Framed, Publication};
 pub(crate) use ring::{HistoryBounds, RingBounds};
@@ -313,6 +313,8 @@ impl Registry {
 mod tests {
     use wse_client_core::{client::Outgoing, server::Identity, topic::Acl, wire::Payload};
 
+    use wse_client_core::delivery::QueueLimits;
+
     use super::*;
 
     const NOW: Moment = Moment::ORIGIN;
@@ -336,7 +338,7 @@ mod tests {
     fn link(number: u64, deny: &[&str]) -> Arc<Link> {
         let subscribe = Acl { allow: Vec::new(), deny: deny.iter().map(|&text| text.into()).collect() };
         let identity = Identity { subscribe, ..Identity::default() };
-        Arc::new(Link::new(number, number.to_string(), identity, 1000))
+        Arc::new(Link::new(number, number.to_string(), identity, QueueLimits::default()))
     }
 
     fn publish(hub: &Hub, topic: &str, kind: &str) -> usize {

@@ -590,7 +590,7 @@ impl State {
 mod tests {
     use std::collections::VecDeque;
 
-    use wse_client_core::{client::Outgoing, server::Identity, wire::Payload};
+    use wse_client_core::{client::Outgoing, delivery::QueueLimits, server::Identity, wire::Payload};
 
     use super::{super::ring::HistoryBounds, *};
 
@@ -604,7 +604,8 @@ mod tests {
         let history = HistoryBounds { count: 0, age: Duration::ZERO };
         let bounds = RingBounds { count: 1000, bytes: usize::MAX, history };
         let topic = Arc::new(Topic::new("t".into(), bounds, Arc::new(Budget::new(usize::MAX)), at(0), 1));
-        let link = Arc::new(Link::new(1, "c".into(), Identity::default(), 1000));
+        let link =
+            Arc::new(Link::new(1, "c".into(), Identity::default(), QueueLimits { max_items: 10, max_bytes: 1000 }));
         let subscriber = topic.attach(&link, 0, None);
         (topic, link, subscriber)
     }

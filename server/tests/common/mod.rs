@@ -152,7 +152,7 @@ impl Client {
         }
     }
 
-    /// The next message, pings of the server left out.
+    /// The next message, pings and heartbeats of the server left out.
     pub(crate) async fn message(&mut self) -> Message {
         match self.try_message().await {
             Ok(message) => message,
@@ -164,7 +164,7 @@ impl Client {
         loop {
             let frame = self.frame().await?;
             let message = wire::decode(&frame, &Limits::default(), None).expect("decodable");
-            if message.kind() != "PING" {
+            if !matches!(message.kind(), "PING" | "heartbeat") {
                 return Ok(message);
             }
         }
