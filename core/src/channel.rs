@@ -119,7 +119,14 @@ impl Channel {
     }
 
     /// Several messages of the application (id, stamp, message) in one `batch`, with the next sequence numbers.
-    pub(crate) fn batch(&mut self, messages: &[(&str, &str, &Outgoing)]) -> Result<Frame, Code> {
+    ///
+    /// # Errors
+    /// [`Code::TooDeep`]: one of them fits only alone. Others: nothing can be sealed any more.
+    pub(crate) fn batch(&mut self, messages: &[(&str, &str, &Outgoing)], limits: &Limits) -> Result<Frame, Code> {
+        let deepest = limits.max_depth.saturating_sub(wire::batch::NESTING);
+        if !messages.iter().all(|(_, _, message)| message.payload.nests_at_most(deepest)) {
+            return Err(Code::TooDeep);
+        }
         let numbered = (self.next_sequence..).zip(messages);
         let joined: Vec<(Head<'_>, &Payload)> = numbered
             .map(|(sequence, (id, timestamp, message))| {

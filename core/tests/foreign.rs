@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use wse_client_core::{
-    client::{Action, Client, Input, Output},
+    client::{Action, Client, Event, Input, Output},
     config::ClientConfig,
     io::{Frame, SocketId},
     rng::Seed,
@@ -15,13 +15,15 @@ const NOW: Moment = Moment::ORIGIN;
 struct Driver {
     client: Client,
     socket: SocketId,
+    /// Type and topic of each message that the application got.
+    heard: Vec<(String, Option<String>)>,
 }
 
 impl Driver {
     /// Connected to a server that keeps a history and announces nothing else of ours.
     fn new(config: ClientConfig) -> Self {
         let client = Client::new(config, Seed::from_u64(1), NOW, WallTime::from_unix_ms(0)).expect("config");
-        let mut driver = Self { client, socket: SocketId(0) };
+        let mut driver = Self { client, socket: SocketId(0), heard: Vec::new() };
         driver.client.connect(NOW);
         driver.topics();
         driver.client.handle(Input::Opened(driver.socket), NOW);
@@ -54,6 +56,9 @@ impl Driver {
                         asked.push(format!("{} {}", payload["action"].as_str().unwrap_or_default(), payload["topics"]));
                     }
                 }
+                Output::Emit(Event::Message(message)) => {
+                    self.heard.push((message.kind().to_owned(), message.topic().map(str::to_owned)));
+                }
                 Output::Act(_) | Output::Emit(_) => {}
                 Output::Wait(_) => return asked,
             }
@@ -70,4 +75,19 @@ fn what_a_question_about_a_gap_subscribed_to_goes_with_its_pattern() {
     assert_eq!(driver.topics(), [r#"unsubscribe ["u"]"#], "the pattern still wants it");
     driver.client.unsubscribe(&["t*"], NOW).expect("valid");
     assert_eq!(driver.topics(), [r#"unsubscribe ["t*","t1"]"#]);
+}
+
+#[test]
+fn a_publisher_cannot_pass_a_wrapped_message_for_another_topics_or_the_servers() {
+    let mut driver = Driver::new(ClientConfig { topics: vec!["chat".into()], ..ClientConfig::new("ws://a") });
+    for (inner, heard) in [
+        (r#"{"t":"order","tp":"admin"}"#, "order"),
+        (r#"{"t":"order"}"#, "order"),
+        (r#"{"t":"lost"}"#, "priority_message"),
+        (r#"{"t":"presence_join"}"#, "priority_message"),
+        (r#"{"t":"priority_message","p":{"message":{"t":"order","tp":"admin"}}}"#, "priority_message"),
+    ] {
+        driver.hear(&format!(r#"U{{"t":"priority_message","tp":"chat","p":{{"message":{inner}}}}}"#));
+        assert_eq!(driver.heard.pop(), Some((heard.to_owned(), Some("chat".to_owned()))), "{inner}");
+    }
 }

@@ -293,6 +293,11 @@ fn messages_that_may_be_signed_and_batches_that_are_too_large_go_one_by_one() {
     let mut world = World::with_features(PeerConfig { signing, ..PeerConfig::default() }, &batching);
     send_all(&mut world, &[event(1, 1), event(2, 1)]);
     assert_eq!(world.frames.len(), 2);
+    let mut world = World::with_features(PeerConfig::default(), &batching);
+    let deep = Payload::from_json(["[".repeat(63), "]".repeat(63)].concat()).expect("JSON");
+    assert!(world.peer.send_together(&[event(1, 1), Outgoing::new("deep", deep), event(2, 1)], world.now).is_empty());
+    world.drain();
+    assert_eq!(world.frames.len(), 3, "a batch around it would nest too deep to be read");
     let limits = Limits { max_frame: 4096, ..Limits::default() };
     let mut world = World::with_features(PeerConfig { limits, compression: None, ..PeerConfig::default() }, &batching);
     send_all(&mut world, &[event(1, 3000), event(2, 3000)]);

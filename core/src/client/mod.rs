@@ -311,9 +311,7 @@ impl Client {
     /// # Errors
     /// [`RequestError`]; nothing was sent then.
     pub fn request(&mut self, request: &Request, now: Moment) -> Result<RequestId, RequestError> {
-        let id = self.send_typed_request(request, now);
-        self.recorder.refused(id.as_ref().err().map(RequestError::code), &self.outputs);
-        id
+        self.send_typed_request(request, now)
     }
 
     /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.

@@ -363,9 +363,11 @@ impl Client {
             "health_check" | "health_check_request" | "metrics_request" | "sync_request" => {
                 self.answer_server(&message, now);
             }
-            "priority_message" => {
-                let inner = batch::unwrap_priority(message, &self.config.limits);
-                self.emit(Event::Message(inner));
+            batch::PRIORITY_KIND => {
+                let inner = batch::unwrap_priority(message.clone(), &self.config.limits);
+                // What may not be published may not be published in a wrapper either.
+                let told = inner.topic().is_none() || channel::is_publishable(inner.kind());
+                self.emit(Event::Message(if told { inner } else { message }));
                 return;
             }
             _ => {}

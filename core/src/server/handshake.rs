@@ -149,7 +149,8 @@ impl Peer {
         self.hello_seen = true;
         self.full_duplex |= hello.features.full_duplex;
         self.takes_batches |= hello.features.batching || hello.features.batch_messages;
-        if let Some(version) = hello.client_version {
+        // It is repeated in answers, so it may not be larger than any other text of an envelope.
+        if let Some(version) = hello.client_version.filter(|version| version.len() <= self.config.limits.max_member) {
             self.params.client_version = version;
         }
         let wants_key = hello.features.encryption && self.config.encryption && !self.channel.is_encrypted();

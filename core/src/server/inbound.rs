@@ -75,15 +75,6 @@ impl Default for Topics {
     }
 }
 
-/// A message that is the application's: the protocol's own go alone.
-fn plain(message: Message) -> Result<Message, DecodeError> {
-    if is_reserved(message.kind()) || message.kind() == "batch_message" {
-        let detail = format!("a message of type {} within a batch", message.kind());
-        return Err(DecodeError { code: Code::InvalidRequest, detail });
-    }
-    Ok(message)
-}
-
 impl Peer {
     pub(super) fn on_frame(&mut self, frame: &Frame, now: Moment) {
         self.last_inbound = now;
@@ -181,7 +172,8 @@ impl Peer {
         let wall = self.wall.at(now);
         let mut report = BatchReport { total: items.len() as u64, ..BatchReport::default() };
         for item in items {
-            let checked = item.and_then(|item| self.channel.check(&item, wall).map(|()| item)).and_then(plain);
+            let checked = item.and_then(|item| self.channel.check(&item, wall).map(|()| item));
+            let checked = checked.and_then(|item| self.plain(item));
             if self.over {
                 return;
             }
@@ -193,7 +185,9 @@ impl Peer {
                 }
                 Err(error) => {
                     self.rejected += 1;
-                    BatchItemReport { id: None, success: false, error: Some(error.code.as_str().to_owned()) }
+                    let code = error.code.as_str().to_owned();
+                    self.outputs.push_back(Output::Emit(Event::Rejected(error)));
+                    BatchItemReport { id: None, success: false, error: Some(code) }
                 }
             });
         }
@@ -203,6 +197,19 @@ impl Peer {
         if self.rejected >= self.config.max_rejected {
             self.close(Close::new(close::POLICY, "too many refused frames"), now);
         }
+    }
+
+    /// A message that is the application's, opened if it is wrapped: the protocol's own go alone.
+    fn plain(&self, message: Message) -> Result<Message, DecodeError> {
+        let kind = message.kind();
+        if kind == batch::PRIORITY_KIND {
+            return Ok(batch::unwrap_priority(message, &self.config.limits));
+        }
+        if is_reserved(kind) || self.handled().contains(&kind) {
+            let detail = format!("a message of type {kind} within a batch");
+            return Err(DecodeError { code: Code::InvalidRequest, detail });
+        }
+        Ok(message)
     }
 
     fn on_ping(&mut self, message: &Message, now: Moment) {
@@ -268,6 +275,10 @@ impl Peer {
         let limit = self.config.limits.max_topics;
         let RequestedTopics { topics, recover, positions, group, mut presence } = requested;
         if topics.len() > limit {
+            let message = format!("at most {limit} topics in one request");
+            return self.send_error(Code::TooManyTopics, &message, true, id, now);
+        }
+        if presence.len() > limit {
             let message = format!("at most {limit} topics in one request");
             return self.send_error(Code::TooManyTopics, &message, true, id, now);
         }

@@ -216,7 +216,7 @@ impl Peer {
         let joined: Vec<(&str, &str, &Outgoing)> =
             ids.iter().zip(messages).map(|(id, message)| (id.as_str(), timestamp.as_str(), message)).collect();
         self.shape_channel();
-        match self.channel.batch(&joined) {
+        match self.channel.batch(&joined, &self.config.limits) {
             Ok(frame) if frame.len() <= self.config.limits.max_frame => {
                 for _ in messages {
                     self.channel.advance();
@@ -224,7 +224,7 @@ impl Peer {
                 self.push_frame(frame);
                 true
             }
-            Ok(_) => false,
+            Ok(_) | Err(Code::TooDeep) => false,
             Err(code) => {
                 self.close(Close::new(close::POLICY, code.as_str()), now);
                 false

@@ -290,6 +290,29 @@ fn messages_of_a_batch_count_as_if_they_came_alone() {
 }
 
 #[test]
+fn the_protocols_own_messages_do_not_come_in_a_batch_message() {
+    let mut peer = ready_peer();
+    let items = r#"{"t":"health_check"},{"t":"config_update"},{"t":"priority_message","p":{"message":{"t":"k"}}}"#;
+    let drained = say(&mut peer, &format!(r#"{{"t":"batch_message","p":{{"messages":[{items}]}}}}"#));
+    let kinds = drained.events.iter().filter_map(|event| match event {
+        Event::Message(message) => Some(message.kind()),
+        Event::Rejected(error) => Some(error.code.as_str()),
+        _ => None,
+    });
+    assert_eq!(kinds.collect::<Vec<_>>(), ["INVALID_REQUEST", "INVALID_REQUEST", "k"]);
+    assert_eq!(drained.sent.len(), 1, "the report alone");
+}
+
+#[test]
+fn a_version_that_is_too_long_is_not_kept() {
+    let mut peer = ready_peer();
+    let version = "v".repeat(2000);
+    say(&mut peer, &format!(r#"{{"t":"client_hello","p":{{"client_version":"{version}"}}}}"#));
+    let health = say(&mut peer, r#"{"t":"health_check"}"#);
+    assert!(health.sent[0].payload().bytes().len() < 2000);
+}
+
+#[test]
 fn a_batch_of_nonsense_ends_the_connection_at_the_limit_and_no_later() {
     let mut peer = ready_peer();
     let items = vec!["1"; 500].join(",");

@@ -370,8 +370,15 @@ impl Message {
         Self { wire_len, encrypted, ..self }
     }
 
-    /// A message that lay inside `outer`: it came the same way, and with the same priority if it has none.
-    pub(crate) const fn arrived_with(mut self, outer: &Self) -> Self {
+    /// A message that lay inside `outer`: it came the same way, to the same topic if that has one, whatever it says of
+    /// itself, and with the same priority if it has none.
+    pub(crate) fn arrived_with(mut self, outer: &Self) -> Self {
+        if let Some(topic) = outer.topic() {
+            // Members are places in a body, and the two have different ones.
+            self.topic = Member::Owned(topic.into());
+            self.epoch = outer.epoch().map_or(Member::ABSENT, |epoch| Member::Owned(epoch.into()));
+            self.offset = outer.offset();
+        }
         self.encrypted = outer.encrypted;
         self.wire_len = outer.wire_len;
         if self.priority.is_none() {

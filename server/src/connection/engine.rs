@@ -85,8 +85,6 @@ pub(crate) struct Engine<O> {
     /// When the peer wants to be woken.
     timer: Option<Moment>,
     reads_paused: bool,
-    /// More is queued for this connection alone than it may hold.
-    overflow: bool,
     /// How the connection ends, once that is known: nothing is added behind it.
     closing: Option<Close>,
     batch: Vec<Message>,
@@ -124,7 +122,6 @@ impl<O: Outbox> Engine<O> {
             handle,
             timer: None,
             reads_paused: false,
-            overflow: false,
             closing: None,
             batch: Vec::new(),
             session,
@@ -199,7 +196,6 @@ impl<O: Outbox> Engine<O> {
     pub(crate) fn give_up_on_slow_reader(&mut self, now: Moment) {
         self.server.counters().slow_consumers.one();
         tracing::warn!(connection = self.link.id(), user = %self.link.identity().user_id, "slow consumer, closing");
-        self.overflow = false;
         self.outbox.abandon();
         self.peer.close(Close::new(close::TRY_LATER, Code::SlowConsumer.as_str()), now);
         self.drain(now);
@@ -258,7 +254,10 @@ impl<O: Outbox> Engine<O> {
                 Output::Send(_) if self.server.echoes() => {}
                 Output::Send(frame) => {
                     self.outbox.push_direct(&frame);
-                    self.overflow |= self.outbox.direct_bytes() > self.server.config().max_queue_bytes;
+                    if self.outbox.direct_bytes() > self.server.config().max_queue_bytes && self.is_open() {
+                        // At once: what one frame asks for can be a multiple of what may wait.
+                        self.give_up_on_slow_reader(now);
+                    }
                 }
                 Output::Close(close) => drop(self.closing.get_or_insert(close)),
                 // The bulk of all that comes: one move less.
@@ -269,9 +268,6 @@ impl<O: Outbox> Engine<O> {
                     break;
                 }
             }
-        }
-        if self.overflow && self.is_open() {
-            self.give_up_on_slow_reader(now);
         }
     }
 
