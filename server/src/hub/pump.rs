@@ -112,12 +112,12 @@ impl Round {
                     }
                 });
             }
-            self.late.retain(|subscriber| !subscriber.is_settled(now, self.flush_interval));
+            self.late.retain(|subscriber| !subscriber.is_settled(now));
         }
     }
 
     /// When the first of those that were held back is told.
     fn due(&self) -> Option<Moment> {
-        self.late.iter().map(|subscriber| subscriber.due(self.flush_interval)).min()
+        self.late.iter().map(|subscriber| subscriber.due()).min()
     }
 }

@@ -50,6 +50,9 @@ pub(crate) struct Subscriber {
     cursor: AtomicU64,
     /// One of the [`stage`]s.
     stage: AtomicU8,
+    /// While it is late: when it is told, in milliseconds. Fixed when it becomes late, so that what else is written to
+    /// the connection puts it off no further. The pump's alone.
+    due: AtomicU64,
     /// What is its own of a queue group's messages. Without one it reads the ring.
     share: Option<Share>,
 }
@@ -96,34 +99,34 @@ impl Subscriber {
         if at == stage::TOLD {
             return true;
         }
-        if self.is_due(now, interval) || many() {
+        // Moments are whole milliseconds, so one more makes sure that all of the interval has passed.
+        let due = self.link.flushed() + interval + Duration::from_millis(1);
+        if interval.is_zero() || now >= due || many() {
             self.announce();
             return true;
         }
         let became = self.stage.compare_exchange(stage::IDLE, stage::LATE, Ordering::AcqRel, Ordering::Relaxed);
+        if became.is_ok() {
+            self.due.store(due.as_millis(), Ordering::Relaxed);
+        }
         became.is_err()
     }
 
     /// Announces one that is late once its time has come. False while it has not.
-    pub(super) fn is_settled(&self, now: Moment, interval: Duration) -> bool {
+    pub(super) fn is_settled(&self, now: Moment) -> bool {
         if self.stage.load(Ordering::Relaxed) != stage::LATE {
             return true;
         }
-        let due = self.is_due(now, interval);
+        let due = now >= self.due();
         if due {
             self.announce();
         }
         due
     }
 
-    /// When the connection may be written to again. Moments are whole milliseconds, so one more makes sure that all
-    /// of the interval has passed.
-    pub(super) fn due(&self, interval: Duration) -> Moment {
-        self.link.flushed() + interval + Duration::from_millis(1)
-    }
-
-    fn is_due(&self, now: Moment, interval: Duration) -> bool {
-        interval.is_zero() || now >= self.due(interval)
+    /// When one that is late is told.
+    pub(super) fn due(&self) -> Moment {
+        Moment::from_millis(self.due.load(Ordering::Relaxed))
     }
 }
 
@@ -273,6 +276,7 @@ impl Topic {
             slot,
             cursor: AtomicU64::new(state.ring.head()),
             stage: AtomicU8::new(stage::IDLE),
+            due: AtomicU64::new(0),
             share,
         });
         match &subscriber.share {
@@ -626,12 +630,23 @@ mod tests {
         link.note_flush(at(0));
         assert!(!subscriber.offer(at(1), INTERVAL, 2), "late");
         assert!(subscriber.offer(at(2), INTERVAL, 3), "known to be late");
-        assert!(!subscriber.is_settled(at(3), INTERVAL), "less than three whole milliseconds, perhaps");
+        assert!(!subscriber.is_settled(at(3)), "less than three whole milliseconds, perhaps");
         assert_eq!(told(&link), 0);
-        assert!(subscriber.is_settled(at(4), INTERVAL));
+        assert!(subscriber.is_settled(at(4)));
         assert_eq!(told(&link), 1);
         assert!(subscriber.offer(at(9), INTERVAL, 4), "known");
         assert_eq!(told(&link), 0);
+    }
+
+    #[test]
+    fn what_else_is_written_to_the_connection_puts_off_nothing_that_is_late() {
+        let (_topic, link, subscriber) = listening();
+        link.note_flush(at(0));
+        assert!(!subscriber.offer(at(1), INTERVAL, 1), "late");
+        link.note_flush(at(3));
+        assert_eq!(subscriber.due(), at(4));
+        assert!(subscriber.is_settled(at(4)));
+        assert_eq!(told(&link), 1);
     }
 
     #[test]
@@ -641,7 +656,7 @@ mod tests {
         assert!(!subscriber.offer(at(1), INTERVAL, 255));
         assert!(subscriber.offer(at(1), INTERVAL, 256));
         assert_eq!(told(&link), 1);
-        assert!(subscriber.is_settled(at(1), INTERVAL), "told already");
+        assert!(subscriber.is_settled(at(1)), "told already");
     }
 
     #[test]
