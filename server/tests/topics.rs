@@ -134,6 +134,19 @@ async fn presence_has_a_bound_in_bytes() {
 }
 
 #[tokio::test]
+async fn who_is_refused_for_want_of_memory_is_not_seen_where_it_was_subscribed_before() {
+    let running = Running::start(Config { presence_bytes: 1, ..closed() }).await;
+    let mut second = Line::of(&running, Way::Memory, &speaker("bob")).await;
+    second.subscribe(json!({ "topics": ["a"] })).await;
+    let mut first = Line::of(&running, Way::Memory, &speaker("ann")).await;
+    first.subscribe(json!({ "topics": ["b"], "presence": { "b": null } })).await;
+    let answer = second.subscribe(json!({ "topics": ["a"], "presence": { "a": "here" } })).await;
+    assert_eq!(answer["failed_topics"], json!([{ "topic": "a", "error": "SERVER_FULL" }]));
+    assert_eq!(answer["presence"].as_object().map_or(0, serde_json::Map::len), 0);
+    assert_eq!(people(&running, "a").await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_user_that_comes_back_in_time_has_never_been_away() {
     for way in WAYS {
         let running = Running::start(Config { presence_linger: Duration::from_millis(1500), ..closed() }).await;

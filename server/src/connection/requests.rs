@@ -53,6 +53,8 @@ impl<O: Outbox> Engine<O> {
                 Err(code) => refused.push((name.clone(), code)),
             }
         }
+        // Who is in a topic already stays as it is there.
+        request.presence.retain(|name, _| !refused.iter().any(|(refused, _)| refused == name));
         for (name, told) in std::mem::take(&mut request.presence) {
             if let Some(total) = self.server.hub().join(&self.link, &name, told, now) {
                 request.present.insert(name, total);
