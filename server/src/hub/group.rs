@@ -2,7 +2,7 @@
 //!
 //! A message is given to a member when it is published, to each in turn; who does not read, or has a backlog already, is
 //! passed over while there is somebody else. What a member has not read yet can be taken from it: by a member that has
-//! nothing to do when its connection stalls, and by the others when it leaves. Messages carry no position here: to one
+//! nothing to do while its connection is stalled, and by the others when it leaves. Messages carry no position here: to one
 //! member alone they are no sequence.
 
 use std::{
@@ -123,6 +123,7 @@ impl Waiting {
 impl Group {
     pub(super) fn join(&mut self, member: Arc<Subscriber>) {
         self.members.push(member);
+        self.wake_for_stalled();
     }
 
     /// Removes a member; the others get what it has not read. Answers how many messages nobody is left for.
@@ -136,6 +137,8 @@ impl Group {
                 None => orphans += 1,
             }
         }
+        // It may have been the one that was woken to take messages over.
+        self.wake_for_stalled();
         orphans
     }
 
@@ -165,10 +168,11 @@ impl Group {
         self.members.get(chosen)
     }
 
-    /// Wakes a member that reads, because another one does not.
-    pub(super) fn wake_another(&self, stalled: &Arc<Subscriber>) {
-        let free = |member: &&Arc<Subscriber>| !Arc::ptr_eq(member, stalled) && !member.is_stalled();
-        if let Some(member) = self.members.iter().find(free) {
+    /// Wakes a member that reads, if there is something to take over.
+    pub(super) fn wake_for_stalled(&self) {
+        if self.has_stalled_messages()
+            && let Some(member) = self.members.iter().find(|member| !member.is_stalled())
+        {
             member.announce();
         }
     }

@@ -363,8 +363,8 @@ impl Link {
             return None;
         }
         let close = inbox.close.clone();
-        // A close stays in the inbox until the connection is over.
-        self.mail.store(close.is_some(), Ordering::Release);
+        // A close stays in the inbox until the connection is over. What was dropped since the last look has yet to be told.
+        self.mail.store(close.is_some() || inbox.dropped != [0; 5], Ordering::Release);
         close.map(Mail::Close)
     }
 

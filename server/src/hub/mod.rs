@@ -89,9 +89,19 @@ impl Hub {
         Self { registry: RwLock::default(), bounds, budget, attendance, pumps: Pumps::default() }
     }
 
+    /// A topic that is there, without a hold on the others.
+    fn known(&self, name: &str) -> Option<Arc<Topic>> {
+        read(&self.registry).topics.get(name).cloned()
+    }
+
+    /// The same for a publication: from here on the topic is not forgotten before that has come.
+    fn known_and_used(&self, name: &str, now: Moment) -> Option<Arc<Topic>> {
+        read(&self.registry).topics.get(name).inspect(|topic| topic.use_at(now)).cloned()
+    }
+
     /// Who is in a topic.
     pub(crate) fn presence(&self, topic: &str, query: &PresenceQuery) -> PresencePage {
-        match read(&self.registry).topics.get(topic) {
+        match self.known(topic) {
             Some(known) => known.members().page(topic, query),
             None => PresencePage { topic: topic.to_owned(), ..PresencePage::default() },
         }
@@ -99,7 +109,7 @@ impl Hub {
 
     /// The last snapshot of each type that was published to a topic.
     pub(crate) fn snapshots(&self, topic: &str) -> Vec<Arc<Publication>> {
-        read(&self.registry).topics.get(topic).map(|topic| topic.snapshots()).unwrap_or_default()
+        self.known(topic).map(|topic| topic.snapshots()).unwrap_or_default()
     }
 
     /// Topics in which users are seen, and users, once for each topic.
@@ -115,7 +125,7 @@ impl Hub {
     /// Makes a connection's user seen in a topic that it reads, with what it tells about itself. Answers how many users
     /// are seen there; `None` where none can be.
     pub(crate) fn join(&self, link: &Arc<Link>, name: &str, told: Value, now: Moment) -> Option<u64> {
-        let topic = read(&self.registry).topics.get(name).cloned()?;
+        let topic = self.known(name)?;
         if !self.attendance.covers(name) {
             return None;
         }
@@ -142,8 +152,7 @@ impl Hub {
     /// # Errors
     /// [`Code::TooManyTopics`] when the topic is new and there is no room for it.
     pub(crate) fn deliver(&self, publication: Arc<Publication>, now: Moment) -> Result<usize, Code> {
-        let known = read(&self.registry).topics.get(publication.topic()).cloned();
-        let topic = match known {
+        let topic = match self.known_and_used(publication.topic(), now) {
             Some(topic) => topic,
             None => self.topic(&mut write(&self.registry), publication.topic(), now)?,
         };
@@ -311,9 +320,13 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use wse_client_core::{client::Outgoing, server::Identity, topic::Acl, wire::Payload};
-
-    use wse_client_core::delivery::QueueLimits;
+    use wse_client_core::{
+        client::Outgoing,
+        delivery::QueueLimits,
+        server::Identity,
+        topic::Acl,
+        wire::{Payload, Priority},
+    };
 
     use super::*;
 
@@ -415,6 +428,57 @@ mod tests {
         hub.subscribe(&link, "e", None, later).expect("there is room again");
         hub.subscribe(&link, "f*", None, later).expect("the third");
         assert_eq!(hub.subscribe(&link, "g", None, later).expect_err("over the limit"), Code::TooManyTopics);
+    }
+
+    #[test]
+    fn a_topic_with_a_publication_on_its_way_is_not_forgotten() {
+        let hub = hub();
+        publish(&hub, "a", "k");
+        publish(&hub, "b", "k");
+        let later = NOW + Duration::from_secs(61);
+        let topic = hub.known_and_used("a", later).expect("published to");
+        hub.sweep(later);
+        assert!(Arc::ptr_eq(&hub.known("a").expect("in use"), &topic));
+        assert_eq!(hub.topic_count(), 1);
+    }
+
+    #[test]
+    fn who_joins_a_group_takes_over_from_a_member_that_does_not_read() {
+        let hub = hub();
+        let (stalled, other) = (link(1, &[]), link(2, &[]));
+        hub.subscribe(&stalled, "a", Some("g"), NOW).expect("allowed");
+        publish(&hub, "a", "one");
+        stalled.set_stalled(true);
+        hub.subscribe(&other, "a", Some("g"), NOW).expect("allowed");
+        assert_eq!(received(&other), ["one"]);
+    }
+
+    #[test]
+    fn when_the_member_that_was_to_take_over_leaves_another_one_does() {
+        let hub = hub();
+        let links = [link(1, &[]), link(2, &[]), link(3, &[])];
+        for link in &links {
+            hub.subscribe(link, "a", Some("g"), NOW).expect("allowed");
+        }
+        let [stalled, woken, other] = links;
+        publish(&hub, "a", "one");
+        stalled.set_stalled(true);
+        assert_eq!(hub.remove(&woken, NOW), 0);
+        assert_eq!(received(&other), ["one"]);
+    }
+
+    #[test]
+    fn what_was_dropped_while_the_inbox_was_emptied_is_told_all_the_same() {
+        let limits = QueueLimits { max_items: 1, max_bytes: usize::MAX };
+        let link = Link::new(1, "c".into(), Identity::default(), limits);
+        let message = |priority| Outgoing { priority, ..Outgoing::new("k", Payload::EMPTY) };
+        link.send(message(Priority::Low)).expect("room");
+        assert_eq!(link.take_dropped(), None);
+        assert_eq!(link.send(message(Priority::High)).expect("urgent").displaced.len(), 1);
+        let mut out = Vec::new();
+        while link.next_mail(&mut out, |sizes, _| sizes.count()).is_some() {}
+        assert_eq!(out.len(), 1);
+        assert_eq!(link.take_dropped(), Some([0, 1, 0, 0, 0]));
     }
 
     #[test]

@@ -373,7 +373,7 @@ impl Topic {
     pub(super) fn pass_on(&self, subscriber: &Arc<Subscriber>) {
         let Some(share) = subscriber.share() else { return };
         if let Some(group) = read(&self.state).groups.get(&share.group) {
-            group.wake_another(subscriber);
+            group.wake_for_stalled();
         }
     }
 
@@ -495,8 +495,8 @@ impl Topic {
         self.last_use.load(Ordering::Relaxed)
     }
 
-    /// Notes that somebody wants its history.
-    fn use_at(&self, now: Moment) {
+    /// Notes that somebody publishes to it or wants its history.
+    pub(super) fn use_at(&self, now: Moment) {
         self.last_use.fetch_max(now.as_millis(), Ordering::Relaxed);
     }
 
