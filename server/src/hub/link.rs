@@ -443,9 +443,6 @@ impl Subscriptions {
             return false;
         }
         let group = self.requested.get(request).cloned().flatten();
-        if group.is_some() {
-            link.is_member.store(true, Ordering::Relaxed);
-        }
         let slot = self.read_from(link, topic, group.as_deref());
         self.attached.insert(Arc::clone(topic.name()), Attachment { slot, notices: None, present: false });
         self.attach_notices(link, topic);
@@ -469,6 +466,9 @@ impl Subscriptions {
             self.slots.push(None);
             (self.slots.len() - 1) as u32
         });
+        if group.is_some() {
+            link.is_member.store(true, Ordering::Relaxed);
+        }
         let subscriber = topic.attach(link, slot, group);
         self.slots[slot as usize] = Some(Reader { topic: Arc::clone(topic), subscriber });
         slot
@@ -489,8 +489,9 @@ impl Subscriptions {
         subscriber.share().is_none().then(|| topic.resume(subscriber, position, now))
     }
 
-    /// Detaches from the topics of `name` (a topic or a pattern) that no other request covers.
-    pub(super) fn detach_uncovered(&mut self, name: &str, identity: &Identity) -> Left {
+    /// Detaches from the topics of `name` (a topic or a pattern) that no other request covers. In those that others cover,
+    /// but none alone or in the group in which they are read, the first of these decides anew.
+    pub(super) fn detach_uncovered(&mut self, link: &Arc<Link>, name: &str) -> Left {
         let gone: Vec<Arc<str>> = if topic::is_pattern(name) {
             self.attached.keys().filter(|topic| topic::matches(name, topic)).cloned().collect()
         } else {
@@ -498,8 +499,14 @@ impl Subscriptions {
         };
         let mut left = Left::default();
         for topic in gone {
-            if !self.covers(&topic, identity) {
+            let covering: Vec<Option<&str>> = self.covering(&topic, &link.identity).collect();
+            let Some(first) = covering.first() else {
                 self.detach(&topic, &mut left);
+                continue;
+            };
+            if !covering.contains(&self.group_in(&topic)) {
+                let group = first.map(str::to_owned);
+                self.attach_anew(link, &topic, group.as_deref(), &mut left);
             }
         }
         left
@@ -514,9 +521,34 @@ impl Subscriptions {
         left
     }
 
-    fn covers(&self, topic: &str, identity: &Identity) -> bool {
-        self.requested.contains_key(topic)
-            || (identity.subscribe.allows(topic) && self.patterns().any(|pattern| topic::matches(pattern, topic)))
+    /// Groups of the requests that cover a topic: of the one for it alone, then of patterns. `None` for no group.
+    fn covering<'a>(&'a self, topic: &'a str, identity: &Identity) -> impl Iterator<Item = Option<&'a str>> {
+        let allowed = identity.subscribe.allows(topic);
+        let matches = move |name: &str| allowed && topic::is_pattern(name) && topic::matches(name, topic);
+        let patterns = self.requested.iter().filter(move |(name, _)| matches(name));
+        let alone = self.requested.get(topic).into_iter();
+        alone.chain(patterns.map(|(_, group)| group)).map(Option::as_deref)
+    }
+
+    /// The group in which a topic is read.
+    fn group_in(&self, topic: &str) -> Option<&str> {
+        let slot = self.attached.get(topic)?.slot;
+        let share = self.slots.get(slot as usize)?.as_ref()?.subscriber.share()?;
+        Some(&share.group)
+    }
+
+    /// Gives up the place in a topic for one in another group, or alone. Who is seen there is so all the time.
+    fn attach_anew(&mut self, link: &Arc<Link>, topic: &str, group: Option<&str>, left: &mut Left) {
+        let Some(slot) = self.attached.get(topic).map(|attachment| attachment.slot) else { return };
+        let Some(Reader { topic, subscriber }) = self.slots.get_mut(slot as usize).and_then(Option::take) else {
+            return;
+        };
+        left.orphans += topic.detach(&subscriber);
+        self.free.push(slot);
+        let slot = self.read_from(link, &topic, group);
+        if let Some(attachment) = self.attached.get_mut(topic.name()) {
+            attachment.slot = slot;
+        }
     }
 
     fn detach(&mut self, topic: &str, left: &mut Left) {

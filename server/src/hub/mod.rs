@@ -226,7 +226,7 @@ impl Hub {
             registry.forget_pattern(name, link);
             let mut subscriptions = link.subscriptions();
             subscriptions.withdraw(name);
-            subscriptions.detach_uncovered(name, link.identity())
+            subscriptions.detach_uncovered(link, name)
         };
         self.after_leaving(link, left, false, now)
     }
@@ -479,6 +479,38 @@ mod tests {
         while link.next_mail(&mut out, |sizes, _| sizes.count()).is_some() {}
         assert_eq!(out.len(), 1);
         assert_eq!(link.take_dropped(), Some([0, 1, 0, 0, 0]));
+    }
+
+    #[test]
+    fn a_group_ends_with_the_subscription_that_joined_it() {
+        let hub = hub();
+        let (mover, member) = (link(1, &[]), link(2, &[]));
+        hub.subscribe(&mover, "t.a", Some("g"), NOW).expect("allowed");
+        hub.subscribe(&member, "t.a", Some("g"), NOW).expect("allowed");
+        hub.subscribe(&mover, "t.*", None, NOW).expect("allowed");
+        publish(&hub, "t.a", "one");
+        assert_eq!(hub.unsubscribe(&mover, "t.a", NOW), 0);
+        assert_eq!(received(&member), ["one"], "of the two, the one that is still a member");
+        assert_eq!(publish(&hub, "t.a", "two"), 2);
+        assert_eq!(publish(&hub, "t.a", "three"), 2);
+        assert_eq!(received(&mover), ["two", "three"]);
+        hub.subscribe(&mover, "t.a", Some("g"), NOW).expect("allowed");
+        hub.unsubscribe(&mover, "t.*", NOW);
+        assert_eq!(publish(&hub, "t.a", "four"), 1, "both are members");
+    }
+
+    #[test]
+    fn a_place_in_a_group_stays_while_a_subscription_with_that_group_covers_the_topic() {
+        let (hub, link) = (hub(), link(1, &[]));
+        hub.subscribe(&link, "t.a", Some("g"), NOW).expect("allowed");
+        hub.subscribe(&link, "*", None, NOW).expect("allowed");
+        hub.subscribe(&link, "t.*", Some("g"), NOW).expect("allowed");
+        publish(&hub, "t.a", "one");
+        assert_eq!(hub.unsubscribe(&link, "t.a", NOW), 0, "nothing that waits for it is lost");
+        assert_eq!(received(&link), ["one"]);
+        assert_eq!(hub.unsubscribe(&link, "*", NOW), 0);
+        publish(&hub, "t.a", "two");
+        assert_eq!(received(&link), ["two"]);
     }
 
     #[test]
