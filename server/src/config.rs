@@ -76,7 +76,7 @@ pub struct Config {
     pub batch_timeout: Duration,
     /// Most messages that a topic holds for subscribers that are behind. Default 4096.
     pub ring_messages: usize,
-    /// Most bytes that a topic holds for subscribers that are behind, payloads counted twice. Default 16 MiB.
+    /// Most bytes that a topic holds for subscribers that are behind, payloads counted three times. Default 16 MiB.
     pub ring_bytes: usize,
     /// While topic messages follow each other on a connection: the least time between two writes of them. Default 3 ms;
     /// 0: each at once. The first after a pause always goes at once, and answers and messages to one connection never
@@ -89,7 +89,8 @@ pub struct Config {
     /// How long a publication is kept for clients that come back. Default 5 minutes.
     pub history_age: Duration,
     /// Most bytes that all topics hold together, payloads counted three times. Above it, histories of topics that were used
-    /// longest ago go first, then unread messages and snapshots; who misses them is told. Default 256 MiB.
+    /// longest ago go first, then unread messages, whose readers are told, and snapshots, of which nobody is. Default
+    /// 256 MiB.
     pub history_bytes: usize,
     /// Topics (patterns, too) in which users can be seen by others, if they ask for it (PROTOCOL.md §6.7). Default `*`;
     /// empty: none.

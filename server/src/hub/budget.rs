@@ -3,7 +3,8 @@
 //! Policy: what goes first is what clients have read and only those who come back would want, of the topic that was
 //! published to, or whose history was read, longest ago; there the oldest first. Only when no such thing is left, what
 //! has still to be read and snapshots go, in the same order of topics. The newest publication of the topic that is
-//! published to right now stays in any case. Who misses something that went is told so as `lost`.
+//! published to right now stays in its ring in any case. Who misses messages that went is told so as `lost`, or
+//! as a recovery that is not complete. Of snapshots that went nobody is told: who comes later goes without.
 
 use std::{
     collections::VecDeque,
@@ -21,7 +22,7 @@ pub(super) struct Budget {
     limit: usize,
     held: AtomicUsize,
     evicted: AtomicU64,
-    /// Topics with a history, least recently used first, as it was when this was last filled.
+    /// All topics, least recently used first, as it was when this was last filled.
     victims: Mutex<VecDeque<Victim>>,
 }
 
@@ -39,8 +40,6 @@ pub(super) enum Evict {
     Read,
     /// All, snapshots too.
     All,
-    /// All but the newest publication.
-    AllButNewest,
 }
 
 impl Budget {
@@ -100,8 +99,8 @@ impl Budget {
                 return;
             }
             if victim.topic.last_use() == victim.used {
-                let newest = what == Evict::All && Arc::ptr_eq(&victim.topic, kept);
-                let (bytes, count) = victim.topic.evict(if newest { Evict::AllButNewest } else { what }, excess);
+                let spare_newest = Arc::ptr_eq(&victim.topic, kept);
+                let (bytes, count) = victim.topic.evict(what, spare_newest, excess);
                 self.evicted.fetch_add(count, Ordering::Relaxed);
                 if bytes >= excess {
                     return;

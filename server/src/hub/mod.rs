@@ -1,7 +1,8 @@
 //! Who listens to what. A publication goes to its topic's ring; subscribers read it from there.
 //!
-//! Locks are taken in the order registry, subscriptions of a connection, state of a topic, and none is held
-//! across an await.
+//! Locks are taken in the order victims of the budget, registry, subscriptions of a connection, state of a topic, its
+//! members, state of its notices, and none is held across an await. Who holds the registry only tries the victims. All
+//! others are held for a moment, and nothing is taken under them.
 
 mod block;
 mod budget;
@@ -617,6 +618,19 @@ mod tests {
         publish_at(&hub, "c", 9);
         assert_eq!((offsets_held(&hub, "a"), offsets_held(&hub, "b")), (2..3, 2..3), "reading counts as use");
         assert!(hub.held_bytes() <= 6 * cost_of_one());
+    }
+
+    #[test]
+    fn the_newest_publication_stays_even_if_nobody_has_to_read_it_and_it_is_larger_than_the_budget() {
+        let hub = hub_with_budget(cost_of_one());
+        publish_at(&hub, "b", 0);
+        publish_at(&hub, "a", 1);
+        let payload = Payload::from_json(format!("\"{}\"", "x".repeat(6 * cost_of_one()))).expect("JSON");
+        let large = Publication::new("a", Outgoing::new("k", payload), String::new(), String::new(), None);
+        hub.deliver(Arc::new(large), Moment::from_millis(2)).expect("there is room");
+        assert_eq!((offsets_held(&hub, "a"), offsets_held(&hub, "b")), (1..2, 1..1));
+        publish_at(&hub, "b", 3);
+        assert_eq!((offsets_held(&hub, "a"), offsets_held(&hub, "b")), (2..2, 1..2));
     }
 
     #[test]

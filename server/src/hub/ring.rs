@@ -37,7 +37,8 @@ pub(crate) struct Ring {
     /// Position of the oldest entry.
     base: u64,
     bytes: usize,
-    /// The blocks of what is held, one behind the other; `None` where there is none.
+    /// The blocks of what is held, one behind the other; `None` where there is none, as with one of which something was
+    /// let go: it would keep that in memory, which nobody counts any more.
     blocks: VecDeque<Option<Arc<Block>>>,
     /// Position of the first of them.
     first_block: u64,
@@ -166,6 +167,11 @@ impl Ring {
             self.blocks.pop_front();
             self.first_block += BLOCK;
         }
+        if self.first_block < self.base
+            && let Some(first) = self.blocks.front_mut()
+        {
+            *first = None;
+        }
     }
 }
 
@@ -230,6 +236,21 @@ mod tests {
         ring.trim(5, NOW);
         assert!(ring.is_empty());
         assert_eq!((ring.head(), ring.bytes), (5, 0));
+    }
+
+    #[test]
+    fn what_was_let_go_is_kept_by_no_block() {
+        let mut ring = Ring::new(RingBounds { count: 1000, bytes: usize::MAX, history: NONE });
+        let publications: Vec<_> = (0..3 * BLOCK as usize).map(publication).collect();
+        publications.iter().for_each(|publication| ring.push(Arc::clone(publication), NOW));
+        let let_go = || publications.iter().filter(|publication| Arc::strong_count(publication) == 1).count();
+        assert!(ring.block(BLOCK + 1).is_some());
+        ring.trim(BLOCK + 1, NOW);
+        assert_eq!(let_go(), BLOCK as usize + 1);
+        assert!(ring.block(BLOCK + 1).is_none());
+        assert_eq!(ring.block(2 * BLOCK + 5).map(|(_, skip)| skip), Some(5));
+        ring.trim(2 * BLOCK, NOW);
+        assert!(ring.block(2 * BLOCK).is_some());
     }
 
     #[test]

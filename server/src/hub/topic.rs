@@ -458,14 +458,15 @@ impl Topic {
         self.settle(&mut state);
     }
 
-    /// Lets go of at least `bytes` bytes, if there are as many. Answers how many were freed, and of how many messages.
-    pub(super) fn evict(&self, what: Evict, bytes: usize) -> (usize, u64) {
+    /// Lets go of at least `bytes` bytes, if there are as many, but not of the newest publication in the ring when that is
+    /// to be spared. Answers how many were freed, and of how many messages.
+    pub(super) fn evict(&self, what: Evict, spare_newest: bool, bytes: usize) -> (usize, u64) {
         let mut state = write(&self.state);
         let before = state.held;
+        let most = state.ring.head().saturating_sub(u64::from(spare_newest));
         let end = match what {
-            Evict::Read => state.slowest(),
-            Evict::All => state.ring.head(),
-            Evict::AllButNewest => state.ring.head().saturating_sub(1),
+            Evict::Read => state.slowest().min(most),
+            Evict::All => most,
         };
         let mut count = state.ring.release(end, bytes);
         self.settle(&mut state);
@@ -478,7 +479,7 @@ impl Topic {
             (freed, count) = (freed + more, count + messages);
         }
         if let Some(notices) = self.notices().filter(|_| freed < bytes) {
-            let (more, messages) = notices.evict(what, bytes - freed);
+            let (more, messages) = notices.evict(what, spare_newest, bytes - freed);
             (freed, count) = (freed + more, count + messages);
         }
         if freed < bytes {
