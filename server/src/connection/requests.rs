@@ -53,7 +53,7 @@ impl<O: Outbox> Engine<O> {
                 Err(code) => refused.push((name.clone(), code)),
             }
         }
-        // Who is in a topic already stays as it is there.
+        // A name that is refused may be subscribed to from before: nobody comes to be seen there by what is refused.
         request.presence.retain(|name, _| !refused.iter().any(|(refused, _)| refused == name));
         for (name, told) in std::mem::take(&mut request.presence) {
             if let Some(total) = self.server.hub().join(&self.link, &name, told, now) {
