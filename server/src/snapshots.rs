@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Topics of one client that are asked for at the same time.
-const AT_ONCE: usize = 16;
+pub(crate) const AT_ONCE: usize = 16;
 
 /// What the state of a topic is, or why it could not be had. The text goes into the log, never to clients.
 pub type SnapshotResult = Result<Vec<Outgoing>, Box<dyn std::error::Error + Send + Sync>>;
@@ -61,6 +61,8 @@ pub(crate) type TopicState = Option<Vec<Arc<Publication>>>;
 /// What became of the states of some topics.
 #[derive(Debug, Default)]
 pub(crate) struct States {
+    /// The number that the connection gave to the question.
+    pub(crate) number: u64,
     /// The state of each topic.
     pub(crate) topics: Vec<(Arc<str>, TopicState)>,
     /// What a client that asked is to be told.

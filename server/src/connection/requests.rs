@@ -92,7 +92,7 @@ impl<O: Outbox> Engine<O> {
                 request.recovery.insert(name, recovery);
             }
         }
-        self.await_states(asked);
+        self.await_states(&asked);
     }
 
     pub(super) fn tell_presence(&mut self, question: &PresenceQuestion, now: Moment) {
@@ -107,6 +107,7 @@ impl<O: Outbox> Engine<O> {
             let orphans = self.server.hub().unsubscribe(&self.link, name, now);
             self.server.counters().messages_lost.add(orphans);
         }
+        self.forget_states();
         let active = self.link.requested();
         self.peer.answer_subscription(SubscriptionAction::Unsubscribe, request, Vec::new(), &active, now);
     }
