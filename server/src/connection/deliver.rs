@@ -52,6 +52,10 @@ impl<O: Outbox> Engine<O> {
                 // The peer wants to be woken for what it holds.
                 None if held => return self.drain(now),
                 None => return,
+                Some(Mail::Refused(refused)) => {
+                    self.peer.tell_error(refused.code, &refused.message, refused.id.as_deref(), now);
+                    self.drain(now);
+                }
                 Some(Mail::Messages) => {
                     for (_, error) in self.peer.send_together(&self.mail, now) {
                         self.server.counters().sends_refused.one();

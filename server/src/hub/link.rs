@@ -12,6 +12,7 @@ use std::{
 use wse_client_core::{
     client::Outgoing,
     delivery::{Position, PriorityQueue, QueueLimits},
+    error::Code,
     io::Close,
     server::{Delivery, Identity, QueueFigures},
     time::Moment,
@@ -60,9 +61,22 @@ pub(crate) struct Link {
     stalled: AtomicBool,
 }
 
+/// Why a message of the client was refused behind its connection's back.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// The stable code.
+    pub(crate) code: Code,
+    /// For people.
+    pub(crate) message: String,
+    /// The id of the client's message.
+    pub(crate) id: Option<String>,
+}
+
 /// What the application wants sent to this connection alone.
 #[derive(Debug)]
 struct Inbox {
+    /// As many as messages at most; they go out first.
+    refused: VecDeque<Refused>,
     messages: PriorityQueue<Outgoing>,
     states: VecDeque<States>,
     /// Dropped since the client was told, by level.
@@ -74,6 +88,7 @@ struct Inbox {
 impl Inbox {
     fn new(limits: QueueLimits) -> Self {
         Self {
+            refused: VecDeque::new(),
             messages: PriorityQueue::new(limits),
             states: VecDeque::new(),
             dropped: [0; 5],
@@ -86,6 +101,8 @@ impl Inbox {
 /// What others want of a connection.
 #[derive(Debug)]
 pub(crate) enum Mail {
+    /// Tell the client that a message of its own was refused.
+    Refused(Refused),
     /// Send what was taken out, together where that is possible.
     Messages,
     /// Send these states of topics.
@@ -286,6 +303,20 @@ impl Link {
         Ok(Queued { displaced: displaced.into_iter().map(|(_, message)| message).collect() })
     }
 
+    /// Queues word of a refusal. False when there is no room for it.
+    pub(crate) fn tell_refused(&self, refused: Refused) -> bool {
+        {
+            let mut inbox = lock(&self.inbox);
+            if inbox.over || inbox.close.is_some() || inbox.refused.len() >= inbox.messages.limits().max_items {
+                return false;
+            }
+            inbox.refused.push_back(refused);
+            self.mail.store(true, Ordering::Release);
+        }
+        self.wake.wake();
+        true
+    }
+
     /// States of topics have come.
     pub(crate) fn put_states(&self, states: States) {
         {
@@ -347,6 +378,9 @@ impl Link {
             return None;
         }
         let mut inbox = lock(&self.inbox);
+        if let Some(refused) = inbox.refused.pop_front() {
+            return Some(Mail::Refused(refused));
+        }
         if let Some(first) = inbox.messages.front_priority() {
             let urgent = first >= Priority::High || inbox.close.is_some();
             let count = count(&mut inbox.messages.sizes(), urgent);
@@ -388,8 +422,9 @@ impl Link {
         let mut inbox = lock(&self.inbox);
         inbox.over = true;
         inbox.states.clear();
+        let refused = std::mem::take(&mut inbox.refused).len();
         let limits = inbox.messages.limits();
-        std::mem::replace(&mut inbox.messages, PriorityQueue::new(limits)).len()
+        refused + std::mem::replace(&mut inbox.messages, PriorityQueue::new(limits)).len()
     }
 
     /// Asks the connection to go at once, whatever is queued.
