@@ -30,7 +30,7 @@ pub type SnapshotFuture = BoxFuture<'static, SnapshotResult>;
 /// It is asked when a client subscribes to a topic, or recovers less than it missed, and for `sync_request` (PROTOCOL.md
 /// §6.5). Messages of the topic wait until the state is written. A state that cannot be had is asked for three times, with
 /// pauses of 1 and 2 seconds, each for 10 seconds at most; then the client is told by `snapshot_complete` and goes on
-/// without.
+/// without. A connection that is closed does not wait for states, and nobody waits for those of topics that were left.
 ///
 /// ```
 /// use wse_server::{ConnectionHandle, Outgoing, Payload, SnapshotFuture, SnapshotProvider};

@@ -37,6 +37,11 @@ impl<O: Outbox> Engine<O> {
             }
             return;
         }
+        // All at once, like what is refused here: who does not read the answers is not read either.
+        for refused in self.link.take_refused() {
+            self.peer.tell_error(refused.code, &refused.message, refused.id.as_deref(), now);
+            self.drain(now);
+        }
         if let Some(dropped) = self.link.take_dropped() {
             self.tell_dropped(dropped, now);
         }
@@ -52,10 +57,6 @@ impl<O: Outbox> Engine<O> {
                 // The peer wants to be woken for what it holds.
                 None if held => return self.drain(now),
                 None => return,
-                Some(Mail::Refused(refused)) => {
-                    self.peer.tell_error(refused.code, &refused.message, refused.id.as_deref(), now);
-                    self.drain(now);
-                }
                 Some(Mail::Messages) => {
                     for (_, error) in self.peer.send_together(&self.mail, now) {
                         self.server.counters().sends_refused.one();

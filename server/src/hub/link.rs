@@ -101,8 +101,6 @@ impl Inbox {
 /// What others want of a connection.
 #[derive(Debug)]
 pub(crate) enum Mail {
-    /// Tell the client that a message of its own was refused.
-    Refused(Refused),
     /// Send what was taken out, together where that is possible.
     Messages,
     /// Send these states of topics.
@@ -340,6 +338,14 @@ impl Link {
         lock(&self.subscriptions).attached.keys().cloned().collect()
     }
 
+    /// What the client is to be told of first.
+    pub(crate) fn take_refused(&self) -> VecDeque<Refused> {
+        if !self.mail.load(Ordering::Acquire) {
+            return VecDeque::new();
+        }
+        std::mem::take(&mut lock(&self.inbox).refused)
+    }
+
     /// What was dropped from the inbox since the last call, if anything was.
     pub(crate) fn take_dropped(&self) -> Option<[u64; 5]> {
         if !self.mail.load(Ordering::Acquire) {
@@ -378,9 +384,6 @@ impl Link {
             return None;
         }
         let mut inbox = lock(&self.inbox);
-        if let Some(refused) = inbox.refused.pop_front() {
-            return Some(Mail::Refused(refused));
-        }
         if let Some(first) = inbox.messages.front_priority() {
             let urgent = first >= Priority::High || inbox.close.is_some();
             let count = count(&mut inbox.messages.sizes(), urgent);
@@ -397,8 +400,9 @@ impl Link {
             return None;
         }
         let close = inbox.close.clone();
-        // A close stays in the inbox until the connection is over.
-        self.mail.store(close.is_some(), Ordering::Release);
+        // A close stays in the inbox until the connection is over. What is told first may have come since it was looked for.
+        let untold = !inbox.refused.is_empty() || inbox.dropped != [0; 5];
+        self.mail.store(close.is_some() || untold, Ordering::Release);
         close.map(Mail::Close)
     }
 
