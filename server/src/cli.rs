@@ -65,7 +65,7 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "WSE_PORT", default_value_t = 5006)]
     port: u16,
 
-    /// HMAC key of the tokens that clients must bring, 32 bytes or more. Without it the server is open, on
+    /// HMAC key of the tokens that clients must bring, 32 bytes or more. Without it and --jwt-keys the server is open, on
     /// loopback only. Prefer the variable: flags are visible to other users of the machine.
     #[arg(long, env = "WSE_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
     jwt_secret: Option<String>,
@@ -95,7 +95,8 @@ pub(crate) struct ServerFlags {
     #[arg(long, env = "WSE_JWT_AUDIENCE", value_name = "AUDIENCE")]
     jwt_audience: Option<String>,
 
-    /// Key for POST /wse/publish; make it 16 random bytes or more. Without it that works only on an open server on loopback.
+    /// Key for POST /wse/publish and /wse/tokens; make it 16 random bytes or more. Without it publishing works only on an open
+    /// server on loopback, and tokens are not given out.
     #[arg(long, env = "WSE_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Option<String>,
 

@@ -35,7 +35,7 @@ pub struct Config {
     /// HMAC key (HS256) of the tokens that clients must bring, at least 32 bytes. `None` (default), and no `jwt_keys`: the
     /// server is open, everyone may subscribe and publish everything; allowed on loopback only, see `allow_open`.
     pub jwt_secret: Option<Secret>,
-    /// The secret that `jwt_secret` replaced, valid beside it until it is taken out. Default none.
+    /// The secret that `jwt_secret` or `jwt_keys` replaced, valid beside them until it is taken out. Default none.
     pub jwt_previous_secret: Option<Secret>,
     /// Files of keys that tokens may be signed with: JWK sets (JSON, public keys for RS256 and ES256, secrets for HS256, each
     /// with its `kid`) and PEM (public keys, without `kid`). All are valid at once, 16 keys at most, and are
@@ -50,7 +50,8 @@ pub struct Config {
     pub jwt_issuer: Option<String>,
     /// The `aud` that tokens must have, alone or in a list. Default: not checked.
     pub jwt_audience: Option<String>,
-    /// Key for `POST /wse/publish`. Without one that works only on an open server on loopback.
+    /// Key for `POST /wse/publish` and `POST /wse/tokens`. Without one the first works only on an open server on loopback, the
+    /// second not at all.
     pub api_key: Option<Secret>,
     /// Allow an open server on an address that others can reach. Default false.
     pub allow_open: bool,
@@ -241,8 +242,8 @@ impl Config {
         }
         if let Some(secret) = &self.jwt_previous_secret {
             check_secret("jwt_previous_secret", secret)?;
-            if self.jwt_secret.is_none() {
-                return Err(ConfigError::new("jwt_previous_secret", "has no effect without jwt_secret"));
+            if self.is_open() {
+                return Err(ConfigError::new("jwt_previous_secret", "has no effect without jwt_secret or jwt_keys"));
             }
         }
         for (name, value) in [("jwt_issuer", &self.jwt_issuer), ("jwt_audience", &self.jwt_audience)] {
@@ -376,6 +377,14 @@ mod tests {
         assert_eq!(refused(|config| config.max_queue_bytes = 1), "max_queue_bytes");
         assert_eq!(refused(|config| config.idle_timeout = Duration::from_secs(1)), "idle_timeout");
         assert_eq!(refused(|config| config.static_dir = Some("/no/such/folder".into())), "static_dir");
+    }
+
+    #[test]
+    fn files_of_keys_can_replace_a_secret() {
+        let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/src/auth/testdata/rsa-public.pem");
+        let before = Some("the secret that was used before them".into());
+        let config = Config { jwt_keys: vec![keys.into()], jwt_previous_secret: before, ..Config::default() };
+        assert_eq!(config.check(), Ok(()));
     }
 
     #[test]

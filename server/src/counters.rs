@@ -61,7 +61,8 @@ counters! {
     publishes_refused,
     /// Topic messages handed to a connection for writing.
     messages_delivered,
-    /// Topic messages that were pushed out of a ring before a slow connection came to them; it was told.
+    /// Topic messages that were pushed out of a ring before a slow connection came to them, which was told; and those of
+    /// queue groups whose last member left before it read them, of which nobody is told.
     messages_lost,
     /// States of topics that the application could not tell; the client was told.
     snapshots_failed,

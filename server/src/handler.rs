@@ -2,15 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use wse_client_core::{
-    client::Outgoing,
-    error::Code,
-    io::Close,
-    server::Identity,
-    wire::{Message, Priority},
-};
+use wse_client_core::{client::Outgoing, error::Code, io::Close, server::Identity, wire::Message};
 
-use crate::{hub::Link, server::Server};
+use crate::{
+    hub::{Link, Refused},
+    server::Server,
+};
 
 /// The application behind the server. Messages of clients that name no topic come here.
 ///
@@ -135,7 +132,7 @@ impl ConnectionHandle {
     ///
     /// What waits for a client goes out by priority, in the order in which it came within one priority. When the queue is
     /// full ([`crate::Config::queue_messages`], [`crate::Config::max_queue_bytes`]), less urgent messages make room for this
-    /// one: the oldest of the lowest priority first, and none above [`Priority::Normal`]. They are in the answer, and the
+    /// one: the oldest of the lowest priority first, and none above [`crate::Priority::Normal`]. They are in the answer, and the
     /// client is told how many they were.
     ///
     /// # Errors
@@ -164,23 +161,16 @@ impl ConnectionHandle {
         if let Err(error) = self.server.publish(&topic, forwarded(message)) {
             let (kind, id) = (message.kind(), message.id());
             tracing::debug!(connection = self.id(), kind, id, %error, "message not published");
-            self.tell_refused(error.code(), &error.to_string(), id.map(str::to_owned));
+            let refused = Refused { code: error.code(), message: error.to_string(), id: id.map(str::to_owned) };
+            if !self.link.tell_refused(refused) {
+                self.server.counters().sends_refused.one();
+            }
         }
     }
 
     /// Closes the connection once everything queued for it is written.
     pub fn close(&self, close: Close) {
         self.link.close(close);
-    }
-
-    /// Tells the client that its message `id` was refused.
-    fn tell_refused(&self, code: Code, why: &str, id: Option<String>) {
-        let fields = serde_json::json!({ "code": code.as_str(), "message": why, "recoverable": true });
-        let Ok(payload) = wse_client_core::wire::Payload::new(&fields) else { return };
-        let priority = Priority::Critical;
-        let message = Outgoing { correlation_id: id, priority, ..Outgoing::new("error", payload) };
-        // The refusal is counted; if the client's queue is full too, the connection is about to end.
-        let _ = self.send(message);
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -15,7 +15,8 @@ use std::{
 use http::HeaderMap;
 use tokio::{
     net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior},
 };
 use wse_client_core::{
@@ -99,6 +100,8 @@ struct Inner {
     issuer: Issuer,
     counters: Counters,
     links: Mutex<HashMap<u64, Arc<Link>>>,
+    /// Told of each connection that is over.
+    left: Notify,
     next_number: AtomicU64,
     /// WebSocket connections that were let in.
     seats: Arc<AtomicUsize>,
@@ -190,7 +193,24 @@ impl ServerBuilder {
         let server = Server::new(config, auth, self.handler, self.snapshots, listener, addr);
         #[cfg(feature = "echo")]
         server.inner.echo.store(self.echo, Ordering::Relaxed);
+        tokio::spawn(keep_house(Arc::downgrade(&server.inner)));
         Ok(server)
+    }
+}
+
+/// Lets go what nobody needs any more and looks at files of keys, as long as there is a server.
+async fn keep_house(server: Weak<Inner>) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reading: Option<JoinHandle<()>> = None;
+    loop {
+        sweep.tick().await;
+        let Some(inner) = server.upgrade() else { return };
+        inner.hub.sweep(inner.clock.now());
+        // A file may be far away: nothing waits for it, and nobody looks twice at a time.
+        if !inner.config.jwt_keys.is_empty() && reading.as_ref().is_none_or(JoinHandle::is_finished) {
+            reading = Some(tokio::task::spawn_blocking(move || inner.auth.refresh_keys(&inner.config)));
+        }
     }
 }
 
@@ -266,6 +286,7 @@ impl Server {
             issuer: Issuer::new(&config),
             counters: Counters::default(),
             links: Mutex::default(),
+            left: Notify::new(),
             next_number: AtomicU64::new(1),
             seats: Arc::default(),
             sockets: Arc::new(Semaphore::new(config.max_connections.saturating_add(SPARE_SOCKETS).min(MAX_SOCKETS))),
@@ -293,15 +314,9 @@ impl Server {
         };
         let routes = crate::api::routes(self);
         let mut stopped = pin!(self.stopped());
-        let mut sweep = tokio::time::interval(SWEEP);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut stopped => return Ok(()),
-                _ = sweep.tick() => {
-                    self.inner.hub.sweep(self.now());
-                    self.inner.auth.refresh_keys(&self.inner.config);
-                }
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => listen::spawn(self, stream, &routes),
                     Err(error) if is_about_one_client(&error) => tracing::debug!(%error, "client left early"),
@@ -377,7 +392,8 @@ impl Server {
     }
 
     /// Stops: no more connections, no more publications; every client gets what is queued for it and then close
-    /// code 1001. Connections that are not done after `deadline` are cut. Answers how many were.
+    /// code 1001. Connections that are not done after `deadline` are cut, attached ones included, which are done when they
+    /// are dropped. Answers how many were.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let until = Instant::now() + deadline;
         self.inner.stopping.store(true, Ordering::Release);
@@ -386,7 +402,11 @@ impl Server {
         for link in self.links() {
             link.close(Close::new(close::GOING_AWAY, "server shutting down"));
         }
-        if tokio::time::timeout_at(until, self.all_sockets_closed()).await.is_ok() {
+        let all_over = async {
+            self.all_connections_over().await;
+            self.all_sockets_closed().await;
+        };
+        if tokio::time::timeout_at(until, all_over).await.is_ok() {
             return 0;
         }
         let late = self.links();
@@ -396,6 +416,17 @@ impl Server {
         late.len()
     }
 
+    async fn all_connections_over(&self) {
+        loop {
+            let mut left = pin!(self.inner.left.notified());
+            left.as_mut().enable();
+            if lock(&self.inner.links).is_empty() {
+                return;
+            }
+            left.await;
+        }
+    }
+
     async fn all_sockets_closed(&self) {
         let all = self.inner.config.max_connections.saturating_add(SPARE_SOCKETS).min(MAX_SOCKETS);
         // The semaphore is never closed, so this only ends with all permits.
@@ -403,8 +434,7 @@ impl Server {
     }
 
     /// Reads the files of [`Config::jwt_keys`] anew, for tokens that come from now on; whoever is connected stays so.
-    /// Answers how many keys are valid. While [`Server::serve`] runs, it does so by itself about a second after a file
-    /// has changed.
+    /// Answers how many keys are valid. The server does so by itself about a second after a file has changed.
     ///
     /// # Errors
     /// The file that cannot be used; the keys stay as they were then.
@@ -605,6 +635,7 @@ impl Server {
 
     pub(crate) fn leave(&self, link: &Link) {
         lock(&self.inner.links).remove(&link.number());
+        self.inner.left.notify_waiters();
     }
 
     fn links(&self) -> Vec<Arc<Link>> {

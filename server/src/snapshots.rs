@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Topics of one client that are asked for at the same time.
-const AT_ONCE: usize = 16;
+pub(crate) const AT_ONCE: usize = 16;
 
 /// What the state of a topic is, or why it could not be had. The text goes into the log, never to clients.
 pub type SnapshotResult = Result<Vec<Outgoing>, Box<dyn std::error::Error + Send + Sync>>;
@@ -30,7 +30,7 @@ pub type SnapshotFuture = BoxFuture<'static, SnapshotResult>;
 /// It is asked when a client subscribes to a topic, or recovers less than it missed, and for `sync_request` (PROTOCOL.md
 /// §6.5). Messages of the topic wait until the state is written. A state that cannot be had is asked for three times, with
 /// pauses of 1 and 2 seconds, each for 10 seconds at most; then the client is told by `snapshot_complete` and goes on
-/// without.
+/// without. A connection that is closed does not wait for states, and nobody waits for those of topics that were left.
 ///
 /// ```
 /// use wse_server::{ConnectionHandle, Outgoing, Payload, SnapshotFuture, SnapshotProvider};
@@ -61,6 +61,8 @@ pub(crate) type TopicState = Option<Vec<Arc<Publication>>>;
 /// What became of the states of some topics.
 #[derive(Debug, Default)]
 pub(crate) struct States {
+    /// The number that the connection gave to the question.
+    pub(crate) number: u64,
     /// The state of each topic.
     pub(crate) topics: Vec<(Arc<str>, TopicState)>,
     /// What a client that asked is to be told.

@@ -2,10 +2,17 @@
 
 mod common;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use common::{
-    Running, SECRET, closed,
+    PATIENCE, Running, SECRET, closed,
     line::{Line, WAYS, Way},
     open, payload,
 };
@@ -362,6 +369,115 @@ async fn questions_for_states_are_bounded() {
         line.say(&json!({ "t": "sync_request", "p": { "topics": ["known:a"] } })).await;
     }
     assert_eq!(line.ask("sync_request", json!({ "topics": ["known:a"] }), "error").await["code"], "RATE_LIMITED");
+}
+
+/// Leaves a topic whose state is awaited; the next one is read in its place.
+async fn leave(line: &mut Line, topic: &str) {
+    line.subscribe(json!({ "action": "unsubscribe", "topics": [topic] })).await;
+}
+
+#[tokio::test]
+async fn a_topic_that_was_left_holds_up_neither_the_next_one_nor_itself() {
+    for way in WAYS {
+        let (running, ready) = with_provider().await;
+        let mut line = Line::of(&running, way, &token("ann")).await;
+        line.subscribe(json!({ "topics": ["known:a"] })).await;
+        running.publish("known:a", "live", &json!({}));
+        line.expect_silence().await;
+        leave(&mut line, "known:a").await;
+        line.subscribe(json!({ "topics": ["other"] })).await;
+        running.publish("other", "live", &json!({}));
+        assert_eq!(line.expect("live").await.topic(), Some("other"));
+        leave(&mut line, "other").await;
+
+        // The slot is read for the same topic again: only the answer to the new question counts.
+        line.subscribe(json!({ "topics": ["known:a"] })).await;
+        running.publish("known:a", "live", &json!({}));
+        line.expect_silence().await;
+        ready.notify_one();
+        assert_eq!(line.expect("state_snapshot").await.topic(), Some("known:a"));
+        assert_eq!(line.expect("live").await.topic(), Some("known:a"));
+        line.expect_silence().await;
+    }
+}
+
+/// Counts the states that are being asked for; none is ever told.
+struct Silent(Arc<AtomicUsize>);
+
+/// One question of [`Silent`].
+struct Open(Arc<AtomicUsize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl SnapshotProvider for Silent {
+    fn snapshot(&self, _connection: &ConnectionHandle, _topic: &str) -> Option<SnapshotFuture> {
+        let open = Arc::clone(&self.0);
+        Some(Box::pin(async move {
+            open.fetch_add(1, Ordering::SeqCst);
+            let _open = Open(open);
+            std::future::pending().await
+        }))
+    }
+}
+
+#[tokio::test]
+async fn states_of_one_client_are_asked_for_a_few_at_a_time_and_no_longer_than_it_wants_them() {
+    for way in WAYS {
+        let open = Arc::new(AtomicUsize::new(0));
+        let builder = Server::builder(closed()).snapshots(Silent(Arc::clone(&open)));
+        let running = Running::serve(builder.bind().await.expect("binds"));
+        let becomes = async |count: usize| {
+            let done = async {
+                while open.load(Ordering::SeqCst) != count {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, done).await.expect("in time");
+        };
+        let mut line = Line::of(&running, way, &token("ann")).await;
+        let topics: Vec<String> = (0..40).map(|n| format!("t:{n}")).collect();
+        for topic in &topics {
+            line.subscribe(json!({ "topics": [topic] })).await;
+        }
+        becomes(16).await;
+        for _ in 0..40 {
+            leave(&mut line, "t:0").await;
+            line.subscribe(json!({ "topics": ["t:0"] })).await;
+        }
+        line.expect_silence().await;
+        assert_eq!(open.load(Ordering::SeqCst), 16, "what was left is not asked for any more");
+        line.subscribe(json!({ "action": "unsubscribe", "topics": topics[..39] })).await;
+        becomes(1).await;
+        line.say(&json!({ "t": "sync_request", "p": { "topics": ["known:a"] } })).await;
+        becomes(2).await;
+        line.cut();
+        becomes(0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_close_takes_nothing_along_that_waits_for_a_state() {
+    for way in WAYS {
+        let (running, _ready) = with_provider().await;
+        let mut line = Line::of(&running, way, &token("ann")).await;
+        line.subscribe(json!({ "topics": ["known:a"] })).await;
+        running.publish("known:a", "live", &json!({}));
+        line.expect_silence().await;
+        let stop = tokio::spawn({
+            let server = running.server.clone();
+            async move { server.shutdown(PATIENCE).await }
+        });
+        let told = line.expect("snapshot_complete").await;
+        assert_eq!((told.correlation_id(), &payload(&told)["success"]), (None, &json!(false)));
+        assert_eq!(line.expect("live").await.topic(), Some("known:a"));
+        line.cut();
+        assert_eq!(stop.await.expect("stops"), 0);
+        assert_eq!(running.server.stats().snapshots_failed, 1);
+    }
 }
 
 /// `subscription_update` with the offset that is known of each topic.

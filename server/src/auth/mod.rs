@@ -137,5 +137,5 @@ fn guest() -> Identity {
 /// # Errors
 /// The setting, and the file in it, that cannot.
 pub(crate) fn check_keys(config: &Config) -> Result<(), ConfigError> {
-    KeySet::load(config).map(drop)
+    KeySet::load(config).map(drop).map_err(|failed| failed.error)
 }

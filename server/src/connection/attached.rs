@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
-use wse_client_core::io::{Close, Frame};
+use wse_client_core::{
+    error::close,
+    io::{Close, Frame},
+};
 
 use super::engine::{Applicant, Engine, Outbox};
 use crate::{
@@ -140,6 +143,7 @@ impl Attached {
         }
         self.engine.server().counters().bytes_received.add(bytes);
         self.engine.hand_over(count);
+        self.engine.pause_reads(now);
     }
 
     /// The client closed, or is gone.
@@ -151,6 +155,11 @@ impl Attached {
     /// What is to be carried next; `None`: nothing for now.
     pub fn take(&mut self) -> Option<Carried> {
         let now = self.engine.now();
+        if !self.closed && self.engine.link().is_aborted() {
+            // No more time: what waits is dropped.
+            self.engine.on_closed(Close::new(close::GOING_AWAY, "server shutting down"), now);
+            self.engine.outbox().abandon();
+        }
         if self.engine.timer().is_some_and(|at| at <= now) {
             self.engine.on_timer(now);
         }
@@ -165,7 +174,7 @@ impl Attached {
             self.engine.server().counters().bytes_sent.add(frame.len());
             return Some(Carried::Frame(frame));
         }
-        if self.closed || self.engine.link().is_aborted() {
+        if self.closed {
             return None;
         }
         let close = self.engine.closing().cloned()?;
@@ -175,7 +184,7 @@ impl Attached {
 
     /// Waits until [`Attached::take`] may have something. Needs the time of a tokio runtime.
     pub async fn ready(&mut self) {
-        if !self.engine.outbox().frames.is_empty() || (!self.engine.is_open() && !self.closed) {
+        if !self.engine.outbox().frames.is_empty() || (self.is_closed() && !self.closed) {
             return;
         }
         let server = self.engine.server();

@@ -37,6 +37,11 @@ impl<O: Outbox> Engine<O> {
             }
             return;
         }
+        // All at once, like what is refused here: who does not read the answers is not read either.
+        for refused in self.link.take_refused() {
+            self.peer.tell_error(refused.code, &refused.message, refused.id.as_deref(), now);
+            self.drain(now);
+        }
         if let Some(dropped) = self.link.take_dropped() {
             self.tell_dropped(dropped, now);
         }
@@ -62,6 +67,7 @@ impl<O: Outbox> Engine<O> {
                 }
                 Some(Mail::States(states)) => self.take_states(states),
                 Some(Mail::Close(close)) => {
+                    self.give_up_states();
                     self.link.take_behind(&mut self.backlog);
                     self.pull(now);
                     if !self.backlog.is_empty() || !self.states.is_empty() {
@@ -83,8 +89,7 @@ impl<O: Outbox> Engine<O> {
         self.link.take_ready(&mut self.backlog);
         while self.is_open() && self.outbox.has_room() {
             let Some(slot) = self.backlog.pop_front() else { break };
-            if self.awaited.contains_key(&slot) {
-                self.parked.push(slot);
+            if self.waits.park(slot) {
                 continue;
             }
             if let Some((run, more)) = self.take_run(slot) {

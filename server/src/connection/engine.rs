@@ -16,7 +16,12 @@ use wse_client_core::{
     wire::Message,
 };
 
-use super::{frames::Violation, session::Session, states::State};
+use super::{
+    frames::Violation,
+    session::Session,
+    states::State,
+    waits::{Question, Waits},
+};
 use crate::{
     clock,
     handler::ConnectionHandle,
@@ -72,12 +77,10 @@ pub(crate) struct Engine<O> {
     pub(super) backlog: VecDeque<u32>,
     /// State of topics; goes out before live messages.
     pub(super) states: VecDeque<State>,
-    /// Subscriptions whose state the application was asked for, by slot.
-    pub(super) awaited: BTreeMap<u32, Arc<str>>,
-    /// Those of them with publications.
-    pub(super) parked: Vec<u32>,
-    /// Questions for states that the application has not answered yet.
-    pub(super) asked: usize,
+    /// Subscriptions whose state the application was asked for.
+    pub(super) waits: Waits,
+    /// Questions of the client for states that the application has not answered yet.
+    pub(super) asked: BTreeMap<u64, Question>,
     pub(super) fetched: Vec<Arc<Publication>>,
     /// Messages on their way from the inbox to the peer; empty between calls.
     pub(super) mail: Vec<Outgoing>,
@@ -114,9 +117,8 @@ impl<O: Outbox> Engine<O> {
             outbox,
             backlog: VecDeque::new(),
             states: VecDeque::new(),
-            awaited: BTreeMap::new(),
-            parked: Vec::new(),
-            asked: 0,
+            waits: Waits::default(),
+            asked: BTreeMap::new(),
             fetched: Vec::new(),
             mail: Vec::new(),
             handle,

@@ -94,7 +94,7 @@ impl<O: Outbox> Engine<O> {
                 request.recovery.insert(name, recovery);
             }
         }
-        self.await_states(asked);
+        self.await_states(&asked);
     }
 
     pub(super) fn tell_presence(&mut self, question: &PresenceQuestion, now: Moment) {
@@ -109,6 +109,7 @@ impl<O: Outbox> Engine<O> {
             let orphans = self.server.hub().unsubscribe(&self.link, name, now);
             self.server.counters().messages_lost.add(orphans);
         }
+        self.forget_states();
         let active = self.link.requested();
         self.peer.answer_subscription(SubscriptionAction::Unsubscribe, request, Vec::new(), &active, now);
     }

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use wse_client_core::{client::SnapshotReport, error::Code, server::SyncQuestion, time::Moment};
 
-use super::engine::{Engine, Outbox};
+use super::{
+    engine::{Engine, Outbox},
+    waits::Question,
+};
 use crate::{
     hub::Publication,
     snapshots::{self, Asked, States},
@@ -29,27 +32,49 @@ impl<O: Outbox> Engine<O> {
     }
 
     /// Asks the application for the state of topics just joined; their messages wait until it is there.
-    pub(super) fn await_states(&mut self, topics: BTreeSet<Arc<str>>) {
-        if topics.is_empty() {
-            return;
+    pub(super) fn await_states(&mut self, topics: &BTreeSet<Arc<str>>) {
+        for topic in topics {
+            if let Some(slot) = self.link.slot_of(topic) {
+                self.waits.add(slot, topic);
+            }
         }
-        for topic in &topics {
-            self.awaited.extend(self.link.slot_of(topic).map(|slot| (slot, Arc::clone(topic))));
-        }
-        self.ask(topics, None);
+        self.ask_next();
     }
 
-    fn ask(&self, topics: BTreeSet<Arc<str>>, question: Option<Asked>) {
+    /// Topics were left: nothing waits for their states, and what is read in their place waits for its own.
+    pub(super) fn forget_states(&mut self) {
+        let link = &self.link;
+        self.waits.retain(|topic, slot| link.slot_of(topic) == Some(slot));
+        self.ask_next();
+    }
+
+    /// The connection is about to end: what waits for states goes out without.
+    pub(super) fn give_up_states(&mut self) {
+        let failed = self.waits.end_all(&mut self.backlog);
+        if !failed.is_empty() {
+            self.server.counters().snapshots_failed.add(failed.len());
+            self.states.push_back(complete(Vec::new(), &failed, 0, None));
+        }
+    }
+
+    fn ask_next(&mut self) {
+        while let Some((slot, number, topic)) = self.waits.next() {
+            let question = self.ask(number, vec![topic], None);
+            self.waits.went_out(slot, number, question);
+        }
+    }
+
+    fn ask(&self, number: u64, topics: Vec<Arc<str>>, question: Option<Asked>) -> Question {
         let (handle, link) = (self.handle.clone(), Arc::clone(&self.link));
-        self.server.runtime().spawn(async move {
-            let topics = snapshots::states(&handle, topics.into_iter().collect()).await;
-            link.put_states(States { topics, question });
-        });
+        Question::of(&self.server.runtime().spawn(async move {
+            let topics = snapshots::states(&handle, topics).await;
+            link.put_states(States { number, topics, question });
+        }))
     }
 
     /// The client asks for the state of topics.
     pub(super) fn sync(&mut self, question: SyncQuestion, now: Moment) {
-        if self.asked >= MAX_ASKED {
+        if self.asked.len() >= MAX_ASKED {
             let text = format!("{MAX_ASKED} questions for states are being answered already");
             return self.peer.tell_error(Code::RateLimited, &text, question.id.as_deref(), now);
         }
@@ -58,20 +83,23 @@ impl<O: Outbox> Engine<O> {
             true => self.link.topics().into_iter().collect(),
             false => question.topics.iter().map(|name| name.as_str().into()).collect(),
         };
-        self.asked += 1;
-        self.ask(topics, Some(Asked { id: question.id, refused: question.refused.len() }));
+        let number = self.waits.number();
+        let asked = Asked { id: question.id, refused: question.refused.len() };
+        let question = self.ask(number, topics.into_iter().collect(), Some(asked));
+        self.asked.insert(number, question);
     }
 
     /// States have come: they go out next, and the messages behind them.
     pub(super) fn take_states(&mut self, states: States) {
+        if states.question.is_some() {
+            self.asked.remove(&states.number);
+        } else if self.waits.end(states.number, &mut self.backlog) {
+            self.ask_next();
+        } else {
+            return;
+        }
         let (mut sent, mut failed) = (Vec::new(), Vec::new());
         for (topic, state) in states.topics {
-            if states.question.is_none() {
-                self.release(&topic);
-                if self.link.slot_of(&topic).is_none() {
-                    continue;
-                }
-            }
             match state {
                 None => failed.push(topic.to_string()),
                 Some(state) => {
@@ -82,31 +110,11 @@ impl<O: Outbox> Engine<O> {
                 }
             }
         }
-        let refused = states.question.as_ref().map_or(0, |question| question.refused);
-        if states.question.is_some() {
-            self.asked -= 1;
-        } else if failed.is_empty() {
-            return;
+        match states.question {
+            None if failed.is_empty() => {}
+            None => self.states.push_back(complete(sent, &failed, 0, None)),
+            Some(asked) => self.states.push_back(complete(sent, &failed, asked.refused, asked.id)),
         }
-        let success = failed.is_empty() && refused == 0;
-        let mut message = format!("{} topics, {refused} refused", sent.len());
-        if !failed.is_empty() {
-            message += &format!(", no state of: {}", failed.join(" "));
-        }
-        let report = SnapshotReport { success, message, snapshots_sent: sent };
-        self.states.push_back(State::Complete(report, states.question.and_then(|question| question.id)));
-    }
-
-    /// Messages of a topic wait no longer.
-    fn release(&mut self, topic: &str) {
-        let awaited = &mut self.awaited;
-        let (released, parked) = std::mem::take(&mut self.parked)
-            .into_iter()
-            .partition(|slot| awaited.get(slot).is_none_or(|name| **name == *topic));
-        awaited.retain(|_, name| **name != *topic);
-        self.parked = parked;
-        let released: Vec<u32> = released;
-        self.backlog.extend(released);
     }
 
     /// Queues states, as far as there is room. Answers how many messages were queued.
@@ -124,4 +132,14 @@ impl<O: Outbox> Engine<O> {
         }
         delivered
     }
+}
+
+/// What the client is told about states that it asked for, or that could not be had.
+fn complete(sent: Vec<String>, failed: &[String], refused: usize, id: Option<String>) -> State {
+    let mut message = format!("{} topics, {refused} refused", sent.len());
+    if !failed.is_empty() {
+        message += &format!(", no state of: {}", failed.join(" "));
+    }
+    let success = failed.is_empty() && refused == 0;
+    State::Complete(SnapshotReport { success, message, snapshots_sent: sent }, id)
 }

@@ -96,9 +96,12 @@ impl Writer {
     }
 
     fn place_pongs(&mut self) {
-        let first = usize::from(self.written > 0);
-        for (index, bytes) in self.pongs.drain(..).enumerate() {
-            self.queue.insert(first + index, Segment { bytes, direct: true });
+        let begun = if self.written > 0 && !self.pongs.is_empty() { self.queue.pop_front() } else { None };
+        for bytes in self.pongs.drain(..).rev() {
+            self.queue.push_front(Segment { bytes, direct: true });
+        }
+        if let Some(begun) = begun {
+            self.queue.push_front(begun);
         }
     }
 

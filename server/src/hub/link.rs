@@ -12,6 +12,7 @@ use std::{
 use wse_client_core::{
     client::Outgoing,
     delivery::{Position, PriorityQueue, QueueLimits},
+    error::Code,
     io::Close,
     server::{Delivery, Identity, QueueFigures},
     time::Moment,
@@ -60,9 +61,22 @@ pub(crate) struct Link {
     stalled: AtomicBool,
 }
 
+/// Why a message of the client was refused behind its connection's back.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// The stable code.
+    pub(crate) code: Code,
+    /// For people.
+    pub(crate) message: String,
+    /// The id of the client's message.
+    pub(crate) id: Option<String>,
+}
+
 /// What the application wants sent to this connection alone.
 #[derive(Debug)]
 struct Inbox {
+    /// As many as messages at most; they go out first.
+    refused: VecDeque<Refused>,
     messages: PriorityQueue<Outgoing>,
     states: VecDeque<States>,
     /// Dropped since the client was told, by level.
@@ -74,6 +88,7 @@ struct Inbox {
 impl Inbox {
     fn new(limits: QueueLimits) -> Self {
         Self {
+            refused: VecDeque::new(),
             messages: PriorityQueue::new(limits),
             states: VecDeque::new(),
             dropped: [0; 5],
@@ -286,6 +301,20 @@ impl Link {
         Ok(Queued { displaced: displaced.into_iter().map(|(_, message)| message).collect() })
     }
 
+    /// Queues word of a refusal. False when there is no room for it.
+    pub(crate) fn tell_refused(&self, refused: Refused) -> bool {
+        {
+            let mut inbox = lock(&self.inbox);
+            if inbox.over || inbox.close.is_some() || inbox.refused.len() >= inbox.messages.limits().max_items {
+                return false;
+            }
+            inbox.refused.push_back(refused);
+            self.mail.store(true, Ordering::Release);
+        }
+        self.wake.wake();
+        true
+    }
+
     /// States of topics have come.
     pub(crate) fn put_states(&self, states: States) {
         {
@@ -307,6 +336,14 @@ impl Link {
     /// Topics whose messages are read, those that patterns met included.
     pub(crate) fn topics(&self) -> Vec<Arc<str>> {
         lock(&self.subscriptions).attached.keys().cloned().collect()
+    }
+
+    /// What the client is to be told of first.
+    pub(crate) fn take_refused(&self) -> VecDeque<Refused> {
+        if !self.mail.load(Ordering::Acquire) {
+            return VecDeque::new();
+        }
+        std::mem::take(&mut lock(&self.inbox).refused)
     }
 
     /// What was dropped from the inbox since the last call, if anything was.
@@ -363,8 +400,9 @@ impl Link {
             return None;
         }
         let close = inbox.close.clone();
-        // A close stays in the inbox until the connection is over. What was dropped since the last look has yet to be told.
-        self.mail.store(close.is_some() || inbox.dropped != [0; 5], Ordering::Release);
+        // A close stays in the inbox until the connection is over. What is told first may have come since it was looked for.
+        let untold = !inbox.refused.is_empty() || inbox.dropped != [0; 5];
+        self.mail.store(close.is_some() || untold, Ordering::Release);
         close.map(Mail::Close)
     }
 
@@ -388,8 +426,9 @@ impl Link {
         let mut inbox = lock(&self.inbox);
         inbox.over = true;
         inbox.states.clear();
+        let refused = std::mem::take(&mut inbox.refused).len();
         let limits = inbox.messages.limits();
-        std::mem::replace(&mut inbox.messages, PriorityQueue::new(limits)).len()
+        refused + std::mem::replace(&mut inbox.messages, PriorityQueue::new(limits)).len()
     }
 
     /// Asks the connection to go at once, whatever is queued.

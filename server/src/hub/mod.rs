@@ -26,7 +26,7 @@ use std::{
 use wse_client_core::{delivery::Position, error::Code, time::Moment, topic::is_pattern};
 
 pub(crate) use block::Run;
-pub(crate) use link::{LEVELS, Link, Mail, TopicRead};
+pub(crate) use link::{LEVELS, Link, Mail, Refused, TopicRead};
 pub(crate) use presence::PresenceBounds;
 pub(crate) use publication::{Framed, Publication};
 pub(crate) use ring::{HistoryBounds, RingBounds};
