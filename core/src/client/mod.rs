@@ -244,6 +244,7 @@ impl Client {
     /// Starts to connect; does nothing while connected or connecting. After a failure or a close it starts anew.
     ///
     /// While the host says that it is offline, the attempt waits until it says otherwise, `reconnect.max_delay` at most.
+    /// What it said longer ago than that is not believed.
     pub fn connect(&mut self, now: Moment) {
         self.recorder.note(now, &self.outputs, || What::Connect);
         self.start_anew(now);
@@ -252,7 +253,7 @@ impl Client {
     fn start_anew(&mut self, now: Moment) {
         if matches!(self.phase(), Phase::Resting(_)) {
             self.backoff.reset();
-            if self.offline_since.is_some() {
+            if self.is_offline(now) {
                 self.wait_for_network(now);
             } else {
                 self.start_attempt(now);

@@ -53,18 +53,26 @@ impl Client {
         }
     }
 
-    /// Whether silence proves nothing: the host says that nothing can come. Believed for `reconnect.max_delay` at most,
-    /// or a host that never takes it back would keep a client on a dead connection for ever.
+    /// Whether silence proves nothing: the host says that nothing can come.
     pub(super) fn is_cut_off(&self, now: Moment) -> bool {
-        let longest = self.config.reconnect.max_delay;
-        [self.offline_since, self.asleep_since].into_iter().flatten().any(|since| now.since(since) < longest)
+        self.is_offline(now) || self.is_believed(self.asleep_since, now)
+    }
+
+    /// Whether there is no network, as the host says.
+    pub(super) fn is_offline(&self, now: Moment) -> bool {
+        self.is_believed(self.offline_since, now)
+    }
+
+    /// What the host said is believed for `reconnect.max_delay` at most, or one that never takes it back would keep a
+    /// client on a dead connection, or from dialling, for ever.
+    fn is_believed(&self, since: Option<Moment>, now: Moment) -> bool {
+        since.is_some_and(|since| now.since(since) < self.config.reconnect.max_delay)
     }
 
     /// The next attempt is due. While the host is offline it is put off once: hosts are wrong about that, too.
     pub(super) fn on_retry(&mut self, now: Moment) {
-        let longest = self.config.reconnect.max_delay;
-        if self.offline_since.is_some_and(|since| now.since(since) < longest) {
-            self.timers.set(Timer::Retry, now + longest);
+        if self.is_offline(now) {
+            self.timers.set(Timer::Retry, now + self.config.reconnect.max_delay);
         } else {
             self.start_attempt(now);
         }
