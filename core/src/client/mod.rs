@@ -224,6 +224,7 @@ impl Client {
             reads_paused: false,
             config,
         };
+        client.metrics.messages_accepted = (no_room.len() + client.outbox.held().0) as u64;
         client.tell_dropped(no_room, DropReason::QueueFull);
         client.flush(now);
         Ok(client)
