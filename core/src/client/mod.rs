@@ -418,9 +418,12 @@ impl Client {
 
     /// Tells what the host's civil clock shows: stamps and signatures depend on it. A driver calls it before each input
     /// and each command that it hands in, since the clock behind `now` may have stood still while the machine slept,
-    /// and the civil one may have been set. What differs by less than a second from what is known changes nothing.
+    /// and the civil one may have been set. What differs by less than a second from what is known changes nothing; more
+    /// than a minute that nobody counted is a sleep as far as tokens are concerned.
     pub fn set_clock(&mut self, wall: WallTime, now: Moment) {
+        let uncounted = wall.as_unix_ms().saturating_sub(self.wall.at(now).as_unix_ms());
         if self.wall.set(wall, now) {
+            self.note_sleep(std::time::Duration::from_millis(uncounted));
             self.recorder.note(now, &self.outputs, || What::Clock { wall: wall.as_unix_ms() });
         }
     }

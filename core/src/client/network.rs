@@ -47,10 +47,15 @@ impl Client {
             }
             NetworkHint::Wake => {
                 let slept = self.asleep_since.take().map_or(Duration::ZERO, |since| now.since(since));
-                self.renew_token |= slept > LONG_SLEEP;
+                self.note_sleep(slept);
                 self.doubt(now);
             }
         }
+    }
+
+    /// The token may have expired meanwhile.
+    pub(super) fn note_sleep(&mut self, length: Duration) {
+        self.renew_token |= length > LONG_SLEEP;
     }
 
     /// Whether silence proves nothing: the host says that nothing can come.
