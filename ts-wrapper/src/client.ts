@@ -49,6 +49,9 @@ interface Waiter {
 /** Pause before the WebAssembly module is fetched again. */
 const RELOAD_AFTER_MS = 2000;
 
+/** States from which `connect()` starts anew. */
+const AT_REST: ReadonlySet<string> = new Set([ConnectionState.Idle, ConnectionState.Failed, ConnectionState.Closed]);
+
 const NO_DIAGNOSTICS: WseDiagnostics = Object.freeze({ ...NO_ENGINE, online: true, lastError: undefined });
 
 const FIRST_SNAPSHOT: WseSnapshot = Object.freeze({
@@ -533,7 +536,8 @@ export class WseClient {
   }
 
   #dial(engine: WasmClient): void {
-    if (!isOnline()) engine.networkHint("offline" satisfies NetworkHint);
+    // What the host said before anybody watched. To an engine that is under way it would be news, and end a pause.
+    if (AT_REST.has(engine.state())) engine.networkHint((isOnline() ? "online" : "offline") satisfies NetworkHint);
     engine.connect();
     for (const { id, priority, send } of this.#early.splice(0)) {
       try {

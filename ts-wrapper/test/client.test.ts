@@ -1,4 +1,4 @@
-import { describe, expect, inject, it } from "vitest";
+import { describe, expect, inject, it, vi } from "vitest";
 import type { WseEvent, WseMessage } from "wse-client";
 import { freshTopic, makeClient, publish, until } from "./helpers.js";
 import { makeToken, startServer } from "./run-server.mjs";
@@ -171,6 +171,25 @@ describe("a client of the real server", () => {
     } finally {
       await again.stop();
     }
+  });
+
+  it("is not delayed by an outage that ended while it was closed, nor hurried by a second connect()", async () => {
+    const day = 86_400_000;
+    const client = makeClient({ reconnection: { initialDelay: day, maxDelay: day } });
+    try {
+      vi.stubGlobal("navigator", { onLine: false });
+      void client.connect();
+      await until("it waits for the network", () => client.diagnostics?.offline);
+      client.close();
+      vi.stubGlobal("navigator", { onLine: true });
+      await client.connect();
+    } finally {
+      vi.unstubAllGlobals();
+    }
+    client.dropConnection();
+    await until("a pause", () => client.metrics.nextAttemptInMs !== null);
+    void client.connect();
+    expect(client.metrics.nextAttemptInMs).toBeGreaterThan(1000);
   });
 
   it("prefers an endpoint, and goes to another one while that is away", async () => {

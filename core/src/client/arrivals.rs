@@ -158,6 +158,10 @@ impl Client {
     }
 
     pub(super) fn on_recovery_answers(&mut self, answers: &[(String, TopicRecovery)], now: Moment) {
+        if !self.config.delivery.recovery {
+            // Nobody looks what of it comes.
+            return;
+        }
         for (name, answer) in answers {
             if !self.positions.knows(name) && !self.subscriptions.covers(name) {
                 continue;

@@ -249,10 +249,6 @@ struct Pending {
 pub(super) struct Requests(VecDeque<Pending>);
 
 impl Requests {
-    pub(super) fn pending(&self) -> usize {
-        self.0.len()
-    }
-
     /// Takes out the question that a message of this type answers. One that names another question, or a question
     /// that is over, answers none.
     fn answered(&mut self, kind: &str, correlation_id: Option<&str>) -> Option<RequestId> {
@@ -263,6 +259,7 @@ impl Requests {
         self.0.remove(index).map(|pending| pending.request)
     }
 
+    /// Questions that wait for their answer.
     pub(super) fn held(&self) -> usize {
         self.0.len()
     }

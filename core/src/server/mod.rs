@@ -63,7 +63,7 @@ enum Timer {
     Ping,
     /// The earliest moment at which the client can have been silent for too long.
     Idle,
-    /// The client did not change to the new key.
+    /// The client did not change to the new key, or did not answer the wish for one.
     Rotation,
     /// Messages that were held for each other may go.
     Batch,
@@ -280,7 +280,7 @@ impl Peer {
             match timer {
                 Timer::Ping => self.beat(now),
                 Timer::Idle => self.check_idle(now),
-                Timer::Rotation => self.on_overlap_over(now),
+                Timer::Rotation => self.on_rotation_overdue(now),
                 // What is held goes when the driver asks for it.
                 Timer::Batch => {}
             }
