@@ -222,7 +222,7 @@ export interface EngineDiagnostics {
   stability: number;
   /** Mean difference between one round trip and the next. `null` with fewer than two. */
   jitterMs: number | null;
-  /** Share of pings without an answer. */
+  /** Share of pings without an answer, in percent. */
   packetLoss: number;
   /** Mean round trip. `null` without samples. */
   roundTripTimeMs: number | null;

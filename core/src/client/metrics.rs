@@ -413,7 +413,7 @@ figures! {
         stability: f64 = "",
         /// Mean difference between one round trip and the next. Absent with fewer than two.
         jitter_ms: Option<f64> = "ms",
-        /// Share of pings without an answer.
+        /// Share of pings without an answer, in percent.
         packet_loss: f64 = "%",
         /// Mean round trip. Absent without samples.
         round_trip_time_ms: Option<f64> = "ms",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import pytest
 
@@ -56,6 +57,14 @@ async def test_a_batch_is_answered_message_by_message(url: str, topic: str) -> N
         assert report["results"][0] == {"id": "mine", "success": True}
         assert report["results"][1] == {"success": False, "error": "INVALID_REQUEST"}
         assert [(await anext(client)).payload for _ in range(2)] == [1, 2]
+
+
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+async def test_a_question_is_json_in_every_encoding(url: str, topic: str, encoding: Literal["json", "msgpack"]) -> None:
+    async with connect(url, topics=[topic], encoding=encoding) as client:
+        question = {"messages": [{"t": "n", "p": {"raw": b"\x00\xff", "pi": 3.25, "big": 2**63}, "tp": topic}]}
+        assert (await client.request("batch_message", question))["successful"] == 1
+        assert (await anext(client)).payload == {"raw": "00ff", "pi": 3.25, "big": 2**63}
 
 
 async def test_a_question_that_nobody_answers_times_out(url: str) -> None:

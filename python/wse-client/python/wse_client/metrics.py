@@ -266,7 +266,7 @@ class Diagnostics:
     jitter_ms: float | None
     """Mean difference between one round trip and the next. ``None`` with fewer than two."""
     packet_loss: float
-    """Share of pings without an answer."""
+    """Share of pings without an answer, in percent."""
     round_trip_time_ms: float | None
     """Mean round trip. ``None`` without samples."""
     suggestions: tuple[Suggestion, ...]
