@@ -322,7 +322,8 @@ impl Builder {
         self
     }
 
-    /// Ping less often and compress harder while the network is poor. Default false.
+    /// Ping less often on a fair or poor network and join small messages, which then wait up to 200 ms on a fair one and
+    /// 500 ms on a poor one; on a poor one compress harder, too. Default false.
     ///
     /// ```
     /// assert!(wse_client::Client::builder("ws://a/wse").adaptive_quality(true).config().adaptive_quality);

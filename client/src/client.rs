@@ -228,9 +228,14 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`SendError`], with [`SendError::QueueFull`] when the buffer of unsent bytes is full.
+    /// [`SendError`], with [`SendError::QueueFull`] when the buffer of unsent bytes is full; counted in
+    /// [`Metrics::messages_refused`].
     pub fn try_send(&self, message: Outgoing) -> Result<String, SendError> {
-        self.shared.send(&mut Some(message))
+        let sent = self.shared.send(&mut Some(message));
+        if matches!(sent, Err(SendError::QueueFull { .. })) {
+            self.shared.note_refused();
+        }
+        sent
     }
 
     /// Publishes a value to a topic as a message of type `kind`, and gives its id. Whether the server lets this user
@@ -497,6 +502,28 @@ impl Client {
 /// The loop of a binding: [`Client::set_waker`] once; then [`Client::try_drain`] until it gives 0; then
 /// [`Client::arm`]: on `true` wait to be woken, on `false` drain again, or stop if [`Client::is_ended`].
 impl Client {
+    /// Sends unless the buffer of unsent bytes is full, and gives the id; `None`: it is full, and nothing was sent. For
+    /// callers who then wait with [`Client::send`]: unlike with [`Client::try_send`] this is no refusal, and not counted.
+    ///
+    /// ```no_run
+    /// # async fn run(client: wse_client::Client, message: wse_client::Outgoing) -> Result<(), wse_client::SendError> {
+    /// let id = match client.send_now(message.clone())? {
+    ///     Some(id) => id,
+    ///     None => client.send(message).await?,
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SendError`], never [`SendError::QueueFull`].
+    pub fn send_now(&self, message: Outgoing) -> Result<Option<String>, SendError> {
+        match self.shared.send(&mut Some(message)) {
+            Err(SendError::QueueFull { .. }) => Ok(None),
+            sent => sent.map(Some),
+        }
+    }
+
     /// Moves the events that are there into `out`, at most `max`, and gives how many.
     ///
     /// ```no_run

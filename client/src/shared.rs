@@ -154,6 +154,11 @@ impl Shared {
         Ok(id)
     }
 
+    /// Counts a message that [`Shared::send`] left with its sender, who gave it up.
+    pub(crate) fn note_refused(&self) {
+        self.lock().engine.note_refused();
+    }
+
     /// Changes the topics; with `answer`, the outcome is also sent there.
     pub(crate) fn change_topics<T: AsRef<str>>(
         &self,

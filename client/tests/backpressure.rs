@@ -137,6 +137,24 @@ async fn try_send_says_that_the_buffer_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_who_cannot_wait_counts_as_refused() {
+    let stuck = stuck_server().await;
+    let client = Client::builder(stuck).send_buffer(1000).compression(None).connect().await.unwrap();
+    let message = Outgoing::new("bulk", Payload::new(&"x".repeat(500_000)).unwrap());
+    // Until the buffers of the operating system are full, too.
+    while let Ok(sent) = tokio::time::timeout(Duration::from_millis(300), client.send(message.clone())).await {
+        sent.unwrap();
+    }
+    assert_eq!(client.send_now(message.clone()).unwrap(), None);
+    let before = client.metrics();
+    assert_eq!(before.messages_refused, 0, "who may wait was not refused");
+    assert_eq!(client.try_send(message).unwrap_err().code(), Code::QueueFull);
+    let after = client.metrics();
+    assert_eq!((after.messages_refused, after.messages_accepted), (1, before.messages_accepted));
+    client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_over_the_limit_ends_the_connection_with_1009() {
     let server = Server::start().await;
     let mut client = Client::builder(&server.url)

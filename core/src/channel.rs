@@ -39,19 +39,20 @@ pub(crate) struct Channel {
     pub(crate) encoding: Encoding,
     /// Compression of application messages, if the other end reads it.
     pub(crate) compression: Option<Compression>,
-    keys: Option<Keyring>,
-    signing: Option<Signing>,
+    /// Apart, as most connections of a server have none, and what is large here is large ten thousand times.
+    keys: Option<Box<Keyring>>,
+    signing: Option<Box<Signing>>,
     next_sequence: u64,
 }
 
 impl Channel {
-    pub(crate) const fn new(encoding: Encoding, compression: Option<Compression>, signing: Option<Signing>) -> Self {
-        Self { encoding, compression, keys: None, signing, next_sequence: 0 }
+    pub(crate) fn new(encoding: Encoding, compression: Option<Compression>, signing: Option<Signing>) -> Self {
+        Self { encoding, compression, keys: None, signing: signing.map(Box::new), next_sequence: 0 }
     }
 
     /// From here on every frame is sealed.
     pub(crate) fn agree(&mut self, keys: Keyring) {
-        self.keys = Some(keys);
+        self.keys = Some(Box::new(keys));
     }
 
     pub(crate) const fn is_encrypted(&self) -> bool {
@@ -59,13 +60,13 @@ impl Channel {
     }
 
     /// The keys, once they are agreed.
-    pub(crate) const fn keys(&mut self) -> Option<&mut Keyring> {
-        self.keys.as_mut()
+    pub(crate) fn keys(&mut self) -> Option<&mut Keyring> {
+        self.keys.as_deref_mut()
     }
 
     /// Nonces that are remembered: of sealed frames, and of signatures.
     pub(crate) fn held(&self) -> (usize, usize) {
-        (self.keys.as_ref().map_or(0, Keyring::held), self.signing.as_ref().map_or(0, Signing::held))
+        (self.keys.as_deref().map_or(0, Keyring::held), self.signing.as_deref().map_or(0, Signing::held))
     }
 
     /// Opens, decodes and checks the signature of a frame that came at `now`, which is `wall` in civil time.
@@ -80,11 +81,11 @@ impl Channel {
             keys.opener().set_now(now);
             keys.opener()
         });
-        let message = wire::decode(frame, limits, opener)?;
-        if let Some(signing) = &mut self.signing {
-            check_signature(signing, &message, wall)?;
+        let decoded = wire::decode(frame, limits, opener);
+        if let (Some(signing), Ok(message)) = (&mut self.signing, &decoded) {
+            check_signature(signing, message, wall)?;
         }
-        Ok(message)
+        decoded
     }
 
     /// A message of the protocol itself: text, sealed if a key was agreed.
@@ -118,7 +119,14 @@ impl Channel {
     }
 
     /// Several messages of the application (id, stamp, message) in one `batch`, with the next sequence numbers.
-    pub(crate) fn batch(&mut self, messages: &[(&str, &str, &Outgoing)]) -> Result<Frame, Code> {
+    ///
+    /// # Errors
+    /// [`Code::TooDeep`]: one of them fits only alone. Others: nothing can be sealed any more.
+    pub(crate) fn batch(&mut self, messages: &[(&str, &str, &Outgoing)], limits: &Limits) -> Result<Frame, Code> {
+        let deepest = limits.max_depth.saturating_sub(wire::batch::NESTING);
+        if !messages.iter().all(|(_, _, message)| message.payload.nests_at_most(deepest)) {
+            return Err(Code::TooDeep);
+        }
         let numbered = (self.next_sequence..).zip(messages);
         let joined: Vec<(Head<'_>, &Payload)> = numbered
             .map(|(sequence, (id, timestamp, message))| {
@@ -147,7 +155,7 @@ impl Channel {
     pub(crate) fn into_signing(self) -> Option<Signing> {
         self.signing.map(|mut signing| {
             signing.unbind();
-            signing
+            *signing
         })
     }
 

@@ -103,7 +103,7 @@ impl ClientConfig {
             return Err(ConfigError::new("pool.preferred", "must be the index of an endpoint"));
         }
         self.offline.check()?;
-        self.performance.check()?;
+        self.performance.check(&self.limits)?;
         for (name, length) in [
             ("heartbeat.interval", self.heartbeat.interval),
             ("heartbeat.timeout", self.heartbeat.timeout),
@@ -272,10 +272,15 @@ impl Default for PerformanceConfig {
 }
 
 impl PerformanceConfig {
-    fn check(&self) -> Result<(), ConfigError> {
+    fn check(&self, limits: &Limits) -> Result<(), ConfigError> {
         if let Some(batch) = &self.batch {
             if batch.size == 0 {
                 return Err(ConfigError::new("performance.batch.size", "must be at least 1"));
+            }
+            if batch.size > limits.max_batch {
+                let limit = limits.max_batch;
+                let allowed = format!("must be at most {limit}, as limits.max_batch says");
+                return Err(ConfigError::new("performance.batch.size", allowed));
             }
             if batch.timeout > MAX_BATCH_TIMEOUT {
                 return Err(ConfigError::new("performance.batch.timeout", "must be at most 5 s"));
@@ -482,6 +487,11 @@ mod tests {
         assert_eq!(config.check().expect_err("more than may be asked for").setting, "topics");
         config.topics.pop();
         assert_eq!(config.check(), Ok(()));
+        for (size, good) in [(0, false), (1, true), (1000, true), (1001, false)] {
+            config.performance.batch = Some(BatchConfig { size, ..BatchConfig::default() });
+            let refused = config.check().map_err(|error| error.setting);
+            assert_eq!(refused, if good { Ok(()) } else { Err("performance.batch.size".into()) }, "{size}");
+        }
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::{
     },
 };
 
-/// How long the end that answered a rotation waits for the first frame under the new key.
+/// How long the end that answered a rotation waits for the first frame under the new key, and the end that asked for
+/// the answer.
 pub(crate) const ROTATION_OVERLAP: Duration = Duration::from_secs(90);
 
 /// Frames under one key after which it is renewed. Source: NIST SP 800-38D §8.3.
@@ -127,6 +128,11 @@ impl Channel {
     /// Whether frames of the other end may still come under the former key.
     pub(crate) fn keys_overlap(&mut self) -> bool {
         self.keys().is_some_and(|keys| keys.is_overlapping())
+    }
+
+    /// Whether the other end owes an answer to the wish for fresh keys.
+    pub(crate) fn keys_are_asked_for(&mut self) -> bool {
+        self.keys().is_some_and(|keys| keys.is_asking())
     }
 
     /// Whether the key must be renewed before its counter is used up.

@@ -197,6 +197,40 @@ fn a_client_that_never_changes_is_closed() {
 }
 
 #[test]
+fn a_client_that_never_answers_is_closed() {
+    let mut pair = pair(1);
+    pair.peer.rotate_keys(pair.now).expect("may ask");
+    pair.drain();
+    pair.down.clear();
+    let pass = |pair: &mut Pair, seconds| {
+        pair.pass(Duration::from_secs(seconds));
+        pair.peer.handle(server::Input::Alive, pair.now);
+    };
+    (0..8).for_each(|_| pass(&mut pair, 10));
+    assert_eq!((pair.peer_closed.clone(), pair.peer.rotate_keys(pair.now)), (None, Err(RotateError::UnderWay)));
+    pass(&mut pair, 9);
+    assert_eq!(pair.peer_closed, None, "too early");
+    pass(&mut pair, 1);
+    assert_eq!(pair.peer_closed.map(|close| close.reason), Some("KEY_EXCHANGE_FAILED".into()));
+}
+
+#[test]
+fn an_answer_in_time_ends_the_wait() {
+    let mut pair = pair(1);
+    for _ in 0..2 {
+        pair.peer.rotate_keys(pair.now).expect("may ask");
+        pair.settle();
+        for _ in 0..10 {
+            pair.pass(Duration::from_secs(8));
+            pair.peer.handle(server::Input::Alive, pair.now);
+            pair.settle();
+        }
+    }
+    pair.pass(Duration::from_secs(30));
+    assert_eq!((pair.peer_closed.clone(), rotations(&pair)), (None, (2, 2)));
+}
+
+#[test]
 fn an_encryption_request_is_answered_with_how_it_stands() {
     for encryption in [false, true] {
         let mut client = config();

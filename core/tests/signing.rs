@@ -211,3 +211,17 @@ fn a_client_knows_whether_the_server_has_a_key() {
         assert_eq!(pair.client.server().expect("connected").signing, has_key);
     }
 }
+
+#[test]
+fn a_wrapper_must_be_signed_as_what_it_carries() {
+    let only_orders = |signing: &mut SigningConfig| {
+        signing.kinds = ["order".to_owned()].into();
+        signing.verification = Verification::Required;
+    };
+    let mut pair = connected(Encoding::Text, None, Some(signing(only_orders)));
+    pair.settle();
+    let wrapped = Outgoing { priority: Priority::High, ..Outgoing::new("order", Payload::EMPTY) }.wrapped();
+    pair.client.send(wrapped, pair.now).expect("connected");
+    pair.settle();
+    assert_eq!(refused_by_server(&pair), [Code::SignatureInvalid]);
+}

@@ -50,6 +50,13 @@ fn left(id: &str, since: u64) -> Waiting<Outgoing> {
     Waiting { id: id.into(), priority: Priority::Normal, size: 10, since: Moment::from_millis(since), message }
 }
 
+/// What was taken is sent, dropped or waits, at any moment.
+fn assert_balanced(client: &Client, accepted: u64) {
+    let metrics = client.metrics(NOW);
+    assert_eq!(metrics.messages_accepted, accepted);
+    assert_eq!(accepted, metrics.messages_sent + metrics.messages_dropped + metrics.messages_queued, "{metrics:?}");
+}
+
 /// Ids of the application's messages that were written, and of those that were dropped.
 fn drain(client: &mut Client) -> (Vec<String>, Vec<(String, DropReason)>) {
     let (mut sent, mut dropped) = (Vec::new(), Vec::new());
@@ -85,15 +92,18 @@ fn what_an_earlier_run_left_is_sent_once_within_the_bounds() {
     // Three fit; of the same priority the oldest makes room.
     assert_eq!(drain(&mut client), (vec![], vec![("old".into(), DropReason::QueueFull)]));
     assert_eq!(client.metrics(NOW).queue.waiting, 3);
+    assert_balanced(&client, 4);
     client.connect(NOW);
     let later = Moment::from_millis(NOW.as_millis() + 1);
     client.handle(Input::Opened(SocketId(1)), later);
     assert_eq!(drain(&mut client).1, [("a".into(), DropReason::Expired)]);
     assert_eq!(*keys.lock().expect("one thread"), [2, 3]);
+    assert_balanced(&client, 4);
     let ready = Frame::Text(r#"WSE{"t":"server_ready","p":{}}"#.into());
     client.handle(Input::Frame(SocketId(1), ready), later);
     assert_eq!(drain(&mut client), (vec!["b".into(), "c".into()], vec![]));
     assert!(keys.lock().expect("one thread").is_empty(), "what was sent is not kept");
+    assert_balanced(&client, 4);
 }
 
 #[test]

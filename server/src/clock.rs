@@ -58,6 +58,11 @@ pub(crate) fn derived_seed() -> Seed {
     RNG.with_borrow_mut(|rng| Seed::from_bytes(rng.bytes()))
 }
 
+/// Draws from this thread's randomness.
+pub(crate) fn with_rng<T>(draw: impl FnOnce(&mut Rng) -> T) -> T {
+    RNG.with_borrow_mut(draw)
+}
+
 /// A UUIDv7.
 pub(crate) fn new_id(wall: WallTime) -> String {
     RNG.with_borrow_mut(|rng| rng.message_id(wall))

@@ -4,9 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use wse_client_core::{
     config::ConfigError,
-    delivery::RateLimit,
-    security::{Secret, SigningConfig},
+    delivery::{BatchConfig, QueueLimits, RateLimit},
+    security::{Secret, SigningConfig, Verification},
     server::PeerConfig,
+    topic,
     wire::{Compression, Limits},
 };
 
@@ -37,7 +38,7 @@ pub struct Config {
     /// HMAC key (HS256) of the tokens that clients must bring, at least 32 bytes. `None` (default), and no `jwt_keys`: the
     /// server is open, everyone may subscribe and publish everything; allowed on loopback only, see `allow_open`.
     pub jwt_secret: Option<Secret>,
-    /// The secret that `jwt_secret` replaced, valid beside it until it is taken out. Default none.
+    /// The secret that `jwt_secret` or `jwt_keys` replaced, valid beside them until it is taken out. Default none.
     pub jwt_previous_secret: Option<Secret>,
     /// Files of keys that tokens may be signed with: JWK sets (JSON, public keys for RS256 and ES256, secrets for HS256, each
     /// with its `kid`) and PEM (public keys, without `kid`). All are valid at once, 16 keys at most, and are
@@ -52,7 +53,8 @@ pub struct Config {
     pub jwt_issuer: Option<String>,
     /// The `aud` that tokens must have, alone or in a list. Default: not checked.
     pub jwt_audience: Option<String>,
-    /// Key for `POST /wse/publish`. Without one that works only on an open server on loopback.
+    /// Key for `POST /wse/publish` and `POST /wse/tokens`. Without one the first works only on an open server on loopback, the
+    /// second not at all.
     pub api_key: Option<Secret>,
     /// Allow an open server on an address that others can reach. Default false.
     pub allow_open: bool,
@@ -97,24 +99,53 @@ pub struct Config {
     /// Most bytes that may wait for one connection alone; above it the connection is closed with 1013. Default
     /// 4 MiB, at least `max_message_size`. Topic messages do not count: they wait in shared rings.
     pub max_queue_bytes: usize,
+    /// Most messages that may wait for one connection alone, unless its client asks for another bound (100 to 5000); above it
+    /// less urgent ones make room (PROTOCOL.md §7.6). Default 1000.
+    pub queue_messages: usize,
+    /// Messages to one client that share a frame at most, when it announced that it reads batches (PROTOCOL.md §7.4).
+    /// Default 10; 1: none are joined.
+    pub batch_size: usize,
+    /// How long messages to one client are held for each other. Default 0: only what waits anyway is joined.
+    pub batch_timeout: Duration,
     /// Most messages that a topic holds for subscribers that are behind. Default 4096.
     pub ring_messages: usize,
-    /// Most bytes that a topic holds for subscribers that are behind, payloads counted twice. Default 16 MiB.
+    /// Most bytes that a topic holds for subscribers that are behind, payloads counted three times. Default 16 MiB.
     pub ring_bytes: usize,
+    /// While topic messages follow each other on a connection: the least time between two writes of them. Default 3 ms;
+    /// 0: each at once. The first after a pause always goes at once, and answers and messages to one connection never
+    /// wait. It adds at most this, and a millisecond of the timer, to the latency of a busy topic, and spares a write
+    /// for each message: see docs/performance.md.
+    pub flush_interval: Duration,
     /// Publications of each topic that are kept for clients that come back (PROTOCOL.md §6.6). Default 256; 0: no
     /// history, and publications carry no position. A ring holds `ring_messages` at most, its history included.
     pub history_messages: usize,
     /// How long a publication is kept for clients that come back. Default 5 minutes.
     pub history_age: Duration,
-    /// Most bytes that all histories may hold together, looked at once a second. Above it the histories are let go, and
-    /// who comes back later is told what is lost. Default 256 MiB.
+    /// Most bytes that all topics hold together, payloads counted three times. Above it, histories of topics that were used
+    /// longest ago go first, then unread messages, whose readers are told, and snapshots, of which nobody is. Default
+    /// 256 MiB.
     pub history_bytes: usize,
+    /// Topics (patterns, too) in which users can be seen by others, if they ask for it (PROTOCOL.md §6.7). Default `*`;
+    /// empty: none.
+    pub presence_topics: Vec<String>,
+    /// How long a user is still seen in a topic after its last connection broke. Default 0: not at all.
+    pub presence_linger: Duration,
+    /// Most bytes that users who are seen take together, with what they tell about themselves; more are refused.
+    /// Default 64 MiB.
+    pub presence_bytes: usize,
     /// How long a client may take for a TLS handshake, or to send the head or the body of an HTTP request. Default 10 s.
     pub handshake_timeout: Duration,
     /// How long a client may take nothing of what is written to it. Default 60 s.
     pub write_timeout: Duration,
-    /// Time between pings of the server. Default 25 s.
+    /// Time between pings of the server. Default 15 s.
     pub ping_interval: Duration,
+    /// Whether a `heartbeat` message goes out with each ping. Default true.
+    pub heartbeat: bool,
+    /// Time between looks at the network of each client, which is told when it has become bad or well again. Looked at
+    /// with pings, and so no more often than those. Default 30 s.
+    pub health_interval: Duration,
+    /// Time over which the rates of each connection are measured, in whole pings. Default 60 s.
+    pub metrics_interval: Duration,
     /// Silence that ends a connection. Longer than `ping_interval`. Default 90 s.
     pub idle_timeout: Duration,
     /// Compression of large messages; `None`: never. Default above 1024 bytes, level 6.
@@ -124,6 +155,15 @@ pub struct Config {
     /// Key of signed messages (PROTOCOL.md §5.3), at least 32 bytes: clients that know it are checked. Default none:
     /// signatures are not looked at.
     pub signing_key: Option<Secret>,
+    /// What is done about signatures of clients, with a `signing_key`. Default: a wrong one is refused, messages without one
+    /// are taken.
+    pub verification: Verification,
+    /// Types of messages to single clients that are signed, with a `signing_key`. Default `priority_message`. Topic
+    /// messages are written once for all who receive them, and never signed.
+    pub signed_types: Vec<String>,
+    /// Key of session and channel tokens (PROTOCOL.md §5.6), which only servers know: at least 32 bytes. Default none:
+    /// no tokens are given out, and none is taken.
+    pub token_key: Option<Secret>,
     /// Folder whose files are served at `/`. Default none: `/` leads to the console.
     pub static_dir: Option<PathBuf>,
     /// At a drain: how long readiness says no before the first client is sent away. Default 0.
@@ -170,18 +210,31 @@ impl Default for Config {
             max_topics: 100_000,
             memory_budget: 1 << 30,
             max_queue_bytes: 4 << 20,
+            queue_messages: peer.queue_messages,
+            batch_size: peer.batch.size,
+            batch_timeout: peer.batch.timeout,
             ring_messages: 4096,
             ring_bytes: 16 << 20,
+            flush_interval: Duration::from_millis(3),
             history_messages: 256,
             history_age: Duration::from_secs(300),
             history_bytes: 256 << 20,
+            presence_topics: vec!["*".into()],
+            presence_linger: Duration::ZERO,
+            presence_bytes: 64 << 20,
             handshake_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(60),
             ping_interval: peer.ping_interval,
+            heartbeat: peer.heartbeat,
+            health_interval: peer.health_interval,
+            metrics_interval: peer.metrics_interval,
             idle_timeout: peer.idle_timeout,
             compression: peer.compression,
             encryption: peer.encryption,
             signing_key: None,
+            verification: Verification::default(),
+            signed_types: vec!["priority_message".into()],
+            token_key: None,
             static_dir: None,
             drain_delay: Duration::ZERO,
             drain_window: Duration::from_secs(5),
@@ -205,6 +258,10 @@ impl Config {
         for origin in &self.allowed_origins {
             check_origin(origin)?;
         }
+        if let Some(pattern) = self.presence_topics.iter().find(|pattern| topic::check(pattern).is_err()) {
+            let problem = format!("{pattern:?} must be 1 to {} bytes without control characters", topic::MAX_LEN);
+            return Err(ConfigError::new("presence_topics", problem));
+        }
         for (name, value) in [
             ("max_connections", self.max_connections),
             ("max_message_size", self.max_message_size),
@@ -212,6 +269,8 @@ impl Config {
             ("max_handshakes", self.max_handshakes),
             ("max_topics", self.max_topics),
             ("max_topics_per_connection", self.max_topics_per_connection),
+            ("queue_messages", self.queue_messages),
+            ("batch_size", self.batch_size),
             ("ring_messages", self.ring_messages),
             ("ring_bytes", self.ring_bytes),
         ] {
@@ -273,8 +332,8 @@ impl Config {
         }
         if let Some(secret) = &self.jwt_previous_secret {
             check_secret("jwt_previous_secret", secret)?;
-            if self.jwt_secret.is_none() {
-                return Err(ConfigError::new("jwt_previous_secret", "has no effect without jwt_secret"));
+            if self.is_open() {
+                return Err(ConfigError::new("jwt_previous_secret", "has no effect without jwt_secret or jwt_keys"));
             }
         }
         for (name, value) in [("jwt_issuer", &self.jwt_issuer), ("jwt_audience", &self.jwt_audience)] {
@@ -302,6 +361,9 @@ impl Config {
         if self.signing_key.clone().is_some_and(|key| !SigningConfig::new(key).is_usable()) {
             return Err(ConfigError::new("signing_key", "must have at least 32 bytes"));
         }
+        if self.verification == Verification::Required && self.signing_key.is_none() {
+            return Err(ConfigError::new("verification", "has no effect without signing_key"));
+        }
         match &self.api_key {
             Some(key) if key.expose().is_empty() => Err(ConfigError::new("api_key", "must not be empty")),
             _ => Ok(()),
@@ -317,17 +379,34 @@ impl Config {
         }
     }
 
+    /// Bounds of what waits for one connection alone.
+    pub(crate) const fn inbox(&self) -> QueueLimits {
+        QueueLimits { max_items: self.queue_messages, max_bytes: self.max_queue_bytes }
+    }
+
     pub(crate) fn peer(&self) -> PeerConfig {
         PeerConfig {
             server_version: crate::VERSION.into(),
             limits: self.limits(),
             compression: self.compression,
             encryption: self.encryption,
-            signing: self.signing_key.clone().map(SigningConfig::new),
+            signing: self.signing_key.clone().map(|key| SigningConfig {
+                verification: self.verification,
+                kinds: self.signed_types.iter().cloned().collect(),
+                ..SigningConfig::new(key)
+            }),
+            token_key: self.token_key.clone(),
+            batch: BatchConfig { size: self.batch_size, timeout: self.batch_timeout, ..BatchConfig::default() },
+            queue_messages: self.queue_messages,
             ping_interval: self.ping_interval,
+            heartbeat: self.heartbeat,
+            health_interval: self.health_interval,
+            metrics_interval: self.metrics_interval,
             idle_timeout: self.idle_timeout,
             recovery: self.history_messages > 0,
             inbound_rate: rate(self.inbound_rate, self.inbound_burst),
+            presence: !self.presence_topics.is_empty(),
+            snapshots: true,
             ..PeerConfig::default()
         }
     }
@@ -389,6 +468,10 @@ mod tests {
         assert_eq!(refused(|config| config.jwt_cookie = "a b".into()), "jwt_cookie");
         assert_eq!(refused(|config| config.api_key = Some("".into())), "api_key");
         assert_eq!(refused(|config| config.signing_key = Some("short".into())), "signing_key");
+        assert_eq!(refused(|config| config.token_key = Some("short".into())), "token_key");
+        assert_eq!(refused(|config| config.verification = Verification::Required), "verification");
+        assert_eq!(refused(|config| config.queue_messages = 0), "queue_messages");
+        assert_eq!(refused(|config| config.batch_size = 0), "batch_size");
         assert_eq!(refused(|config| config.allowed_origins = vec!["app.example.com".into()]), "allowed_origins");
         assert_eq!(refused(|config| config.allowed_origins = vec!["https://a/b".into()]), "allowed_origins");
         assert_eq!(refused(|config| config.max_connections = 0), "max_connections");
@@ -401,6 +484,14 @@ mod tests {
         assert_eq!(refused(|config| config.trusted_proxies = vec!["10.0.0.0/33".into()]), "trusted_proxies");
         assert_eq!(refused(|config| config.idle_timeout = Duration::from_secs(1)), "idle_timeout");
         assert_eq!(refused(|config| config.static_dir = Some("/no/such/folder".into())), "static");
+    }
+
+    #[test]
+    fn files_of_keys_can_replace_a_secret() {
+        let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/src/auth/testdata/rsa-public.pem");
+        let before = Some("the secret that was used before them".into());
+        let config = Config { jwt_keys: vec![keys.into()], jwt_previous_secret: before, ..Config::default() };
+        assert_eq!(config.check(), Ok(()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
+use wse_client_core::wire::Priority;
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident),* $(,)?) => {
@@ -80,10 +81,23 @@ counters! {
     publishes_repeated,
     /// Topic messages handed to a connection for writing.
     messages_delivered,
-    /// Topic messages that were pushed out of a ring before a slow connection came to them; it was told.
+    /// Topic messages that were pushed out of a ring before a slow connection came to them, which was told; and those of
+    /// queue groups whose last member left before it read them, of which nobody is told.
     messages_lost,
+    /// States of topics that the application could not tell; the client was told.
+    snapshots_failed,
     /// Messages to one connection that it could not take; the caller was told, or the connection ended first.
     sends_refused,
+    /// Messages of priority 1 that were dropped from, or not taken into, the queue of one connection; the caller was told.
+    queue_dropped_background,
+    /// The same of priority 3.
+    queue_dropped_low,
+    /// The same of priority 5.
+    queue_dropped_normal,
+    /// The same of priority 8: only refused, never dropped.
+    queue_dropped_high,
+    /// The same of priority 10: only refused, never dropped.
+    queue_dropped_critical,
     /// Frames refused for their content; the client was told.
     frames_rejected,
     /// Messages of clients that were refused because they came too fast, and connections closed for it; part of
@@ -98,6 +112,19 @@ counters! {
     slow_consumers,
     /// Connections that ended because the application's handler panicked.
     handler_panics,
+}
+
+impl Counters {
+    /// Drops from the queues of single connections, by priority.
+    pub(crate) const fn queue_dropped(&self, priority: Priority) -> &Counter {
+        match priority {
+            Priority::Background => &self.queue_dropped_background,
+            Priority::Low => &self.queue_dropped_low,
+            Priority::Normal => &self.queue_dropped_normal,
+            Priority::High => &self.queue_dropped_high,
+            Priority::Critical => &self.queue_dropped_critical,
+        }
+    }
 }
 
 /// One counter. Sums are exact; how they relate in one moment is not.

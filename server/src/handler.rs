@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use wse_client_core::{client::Outgoing, error::Code, io::Close, server::Identity, wire::Message};
 
-use crate::{hub::Link, server::Server};
+use crate::{
+    hub::{Link, Refused},
+    server::Server,
+};
 
 /// The application behind the server. Messages of clients that name no topic come here.
 ///
@@ -65,13 +68,8 @@ pub struct PublishToUserTopic;
 
 impl Handler for PublishToUserTopic {
     fn on_messages(&self, connection: &ConnectionHandle, messages: &mut Vec<Message>) {
-        let topic = format!("client:{}:messages", connection.user_id());
         for message in messages.drain(..) {
-            let (kind, id) = (message.kind().to_owned(), message.id().map(str::to_owned));
-            if let Err(error) = connection.server().publish(&topic, forwarded(&message)) {
-                tracing::debug!(connection = connection.id(), %kind, ?id, %error, "message not published");
-                connection.tell_refused(error.code(), &error.to_string(), id);
-            }
+            connection.publish_to_user_topic(&message);
         }
     }
 }
@@ -133,37 +131,51 @@ impl ConnectionHandle {
 
     /// Sends a message to this client alone. [`Outgoing::topic`] is written as it is and leads nowhere.
     ///
+    /// What waits for a client goes out by priority, in the order in which it came within one priority. When the queue is
+    /// full ([`crate::Config::queue_messages`], [`crate::Config::max_queue_bytes`]), less urgent messages make room for this
+    /// one: the oldest of the lowest priority first, and none above [`crate::Priority::Normal`]. They are in the answer, and the
+    /// client is told how many they were.
+    ///
     /// # Errors
     /// [`SendRefused`]; the message was not queued then.
-    pub fn send(&self, message: Outgoing) -> Result<(), SendRefused> {
-        let checked = message.check(self.server.limits()).map_err(|why| SendRefused::Invalid { why: why.to_string() });
+    pub fn send(&self, message: Outgoing) -> Result<Queued, SendRefused> {
         let priority = message.priority;
+        let checked = message.check(self.server.limits()).map_err(|why| SendRefused::Invalid { why: why.to_string() });
         let sent = if self.server.must_refuse() {
             Err(SendRefused::OutOfMemory)
         } else {
             checked.and_then(|()| self.link.send(message))
         };
-        if let Err(refused) = &sent {
-            self.server.counters().sends_refused.one();
-            if matches!(refused, SendRefused::QueueFull { .. } | SendRefused::OutOfMemory) {
-                self.server.metrics().dropped(priority, 1);
+        let counters = self.server.counters();
+        match &sent {
+            Ok(queued) => queued.displaced.iter().for_each(|gone| counters.queue_dropped(gone.priority).one()),
+            Err(refused) => {
+                counters.sends_refused.one();
+                if matches!(refused, SendRefused::QueueFull { .. } | SendRefused::OutOfMemory) {
+                    counters.queue_dropped(priority).one();
+                }
             }
         }
         sent
     }
 
+    /// Publishes a message of this client to `client:<user>:messages`, as the server does without an application: for
+    /// what a handler does not know. The client is told when that is not possible.
+    pub fn publish_to_user_topic(&self, message: &Message) {
+        let topic = format!("client:{}:messages", self.user_id());
+        if let Err(error) = self.server.publish(&topic, forwarded(message)) {
+            let (kind, id) = (message.kind(), message.id());
+            tracing::debug!(connection = self.id(), kind, id, %error, "message not published");
+            let refused = Refused { code: error.code(), message: error.to_string(), id: id.map(str::to_owned) };
+            if !self.link.tell_refused(refused) {
+                self.server.counters().sends_refused.one();
+            }
+        }
+    }
+
     /// Closes the connection once everything queued for it is written.
     pub fn close(&self, close: Close) {
         self.link.close(close);
-    }
-
-    /// Tells the client that its message `id` was refused.
-    fn tell_refused(&self, code: Code, why: &str, id: Option<String>) {
-        let fields = serde_json::json!({ "code": code.as_str(), "message": why, "recoverable": true });
-        let Ok(payload) = wse_client_core::wire::Payload::new(&fields) else { return };
-        let message = Outgoing { correlation_id: id, ..Outgoing::new("error", payload) };
-        // The refusal is counted; if the client's queue is full too, the connection is about to end.
-        let _ = self.send(message);
     }
 }
 
@@ -173,15 +185,25 @@ impl fmt::Debug for ConnectionHandle {
     }
 }
 
+/// A message to one connection that was queued.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Queued {
+    /// Less urgent messages that had to go for it; they are not sent. Mostly none.
+    pub displaced: Vec<Outgoing>,
+}
+
 /// Why a message to one connection was not queued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendRefused {
     /// The client reads too slowly: what waits for it is at the limit already.
-    #[error("the queue of this connection is full ({limit} bytes)")]
+    #[error("the queue of this connection is full (at most {messages} messages and {bytes} bytes)")]
     QueueFull {
-        /// The limit in bytes, [`crate::Config::max_queue_bytes`].
-        limit: usize,
+        /// Most messages that wait, [`crate::Config::queue_messages`].
+        messages: usize,
+        /// Most bytes that wait, [`crate::Config::max_queue_bytes`].
+        bytes: usize,
     },
     /// The server holds as many bytes of messages as it may.
     #[error("the server is short of memory, try again later")]

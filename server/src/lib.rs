@@ -23,6 +23,7 @@
 //! hub/          topics, patterns, rings of publications, subscribers
 //! history/      what was published, for those who come later
 //! presence.rs   who is in a topic
+//! snapshots.rs  the state of topics, as the application knows it
 //! settings/     the same settings by name: flags, environment, files
 //! bus/          how publications travel between instances
 //! auth/         tokens, origins, API key
@@ -49,17 +50,19 @@ mod metrics;
 mod presence;
 mod server;
 pub mod settings;
+mod snapshots;
 mod sync;
 
 pub use auth::{TokenClaims, TokenError, TokenKey, make_token};
 pub use config::{Config, SHORT_API_KEY};
 pub use connection::{Attached, Carried};
 pub use counters::Stats;
-pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, SendRefused};
+pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, Queued, SendRefused};
 pub use history::{HistoryMessage, HistoryPage, HistoryQuery, MAX_HISTORY_PAGE};
 pub use listen::CertificateError;
 pub use presence::{MAX_PRESENCE_PAGE, PresencePage, PresenceQuery};
 pub use server::{PublishError, Published, Server, ServerBuilder, StartError};
+pub use snapshots::{SnapshotFuture, SnapshotProvider, SnapshotResult};
 pub use wse_client_core::{
     client::Outgoing,
     client::PresenceChange,
@@ -67,7 +70,7 @@ pub use wse_client_core::{
     delivery::Position,
     error::Code,
     io::{Close, Frame},
-    security::Secret,
+    security::{Secret, Verification, tokens::Claims, tokens::Purpose},
     server::Identity,
     topic::Acl,
     wire::{Compression, Message, Payload},

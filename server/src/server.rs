@@ -1,13 +1,13 @@
 //! The server itself: bind, serve, publish, shut down.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt, io,
     net::{IpAddr, SocketAddr},
     pin::pin,
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        Arc, Mutex, Weak,
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,6 +16,7 @@ use http::HeaderMap;
 use tokio::{
     net::TcpListener,
     sync::{Notify, watch},
+    task::JoinHandle,
     time::{Instant, MissedTickBehavior},
 };
 use wse_client_core::{
@@ -30,7 +31,7 @@ use wse_client_core::{
 
 use crate::{
     api::Answers,
-    auth::Authenticator,
+    auth::{Authenticator, Issuer},
     bus::{Bus, MemoryBus},
     clock::{self, Clock},
     config::Config,
@@ -39,11 +40,12 @@ use crate::{
     drain::Schedule,
     handler::{Handler, PublishToUserTopic},
     history::{History, HistoryPage, HistoryQuery},
-    hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds, Waiting},
+    hub::{HistoryBounds, Hub, HubBounds, Link, PresenceBounds, Publication, RingBounds, Waiting},
     listen::{self, CertificateError, Gate, NoPlace, Place, Tls},
     memory::{Pressure, QueueBytes},
     metrics::Metrics,
     presence::{PresencePage, PresenceQuery},
+    snapshots::SnapshotProvider,
     sync::lock,
 };
 
@@ -92,7 +94,11 @@ struct Inner {
     history: Arc<dyn History>,
     bus: Box<dyn Bus>,
     handler: Box<dyn Handler>,
+    snapshots: Option<Box<dyn SnapshotProvider>>,
+    /// Where work for connections runs that their drivers do not wait for.
+    runtime: tokio::runtime::Handle,
     auth: Authenticator,
+    issuer: Issuer,
     metrics: Arc<Metrics>,
     answers: Answers,
     links: Mutex<HashMap<u64, Arc<Link>>>,
@@ -106,7 +112,7 @@ struct Inner {
     gone: Notify,
     stop: watch::Sender<bool>,
     #[cfg(feature = "echo")]
-    echo: AtomicBool,
+    echo: std::sync::atomic::AtomicBool,
 }
 
 /// How far a server is on its way out.
@@ -150,6 +156,7 @@ impl Stage {
 pub struct ServerBuilder {
     config: Config,
     handler: Box<dyn Handler>,
+    snapshots: Option<Box<dyn SnapshotProvider>>,
     #[cfg(feature = "echo")]
     echo: bool,
 }
@@ -177,6 +184,13 @@ impl ServerBuilder {
         self
     }
 
+    /// What knows the state of topics. Default none: clients get the last snapshots that were published.
+    #[must_use]
+    pub fn snapshots(mut self, provider: impl SnapshotProvider) -> Self {
+        self.snapshots = Some(Box::new(provider));
+        self
+    }
+
     /// Checks everything that [`ServerBuilder::bind`] checks, and takes no port.
     ///
     /// # Errors
@@ -199,9 +213,10 @@ impl ServerBuilder {
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        let server = Server::new(config, auth, tls, self.handler, listener, addr);
+        let server = Server::new(config, auth, tls, self.handler, self.snapshots, listener, addr);
         #[cfg(feature = "echo")]
         server.inner.echo.store(self.echo, Ordering::Relaxed);
+        tokio::spawn(keep_house(Arc::downgrade(&server.inner)));
         Ok(server)
     }
 }
@@ -214,6 +229,24 @@ async fn addresses(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
     match exposed {
         Some(address) if config.is_open() && !config.allow_open => Err(StartError::OpenToOthers { address: *address }),
         _ => Ok(addresses),
+    }
+}
+
+/// What is to be done once in a while, as long as there is a server.
+async fn keep_house(server: Weak<Inner>) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reading: Option<JoinHandle<()>> = None;
+    loop {
+        sweep.tick().await;
+        let Some(inner) = server.upgrade() else { return };
+        let server = Server { inner };
+        server.inner.hub.sweep(server.now());
+        server.relieve();
+        // A file may be far away: nothing waits for it, and nobody looks twice at a time.
+        if server.reads_files() && reading.as_ref().is_none_or(JoinHandle::is_finished) {
+            reading = Some(tokio::task::spawn_blocking(move || server.refresh_files()));
+        }
     }
 }
 
@@ -243,6 +276,7 @@ impl Server {
         ServerBuilder {
             config,
             handler: Box::new(PublishToUserTopic),
+            snapshots: None,
             #[cfg(feature = "echo")]
             echo: false,
         }
@@ -253,6 +287,7 @@ impl Server {
         auth: Authenticator,
         tls: Option<Tls>,
         handler: Box<dyn Handler>,
+        snapshots: Option<Box<dyn SnapshotProvider>>,
         listener: TcpListener,
         addr: SocketAddr,
     ) -> Self {
@@ -265,19 +300,28 @@ impl Server {
             history_bytes: config.history_bytes,
             topics: config.max_topics,
             topics_per_connection: config.limits().max_topics,
+            presence: PresenceBounds {
+                topics: config.presence_topics.clone(),
+                linger: config.presence_linger,
+                bytes: config.presence_bytes,
+            },
         };
-        let hub = Arc::new(Hub::new(bounds));
+        let clock = Clock::start();
+        let hub = Arc::new(Hub::new(bounds).pumped(clock, config.flush_interval));
         let metrics: Arc<Metrics> = Arc::default();
         let inner = Inner {
             peer_config: Arc::new(config.peer()),
-            clock: Clock::start(),
+            clock,
             addr,
             listener: Mutex::new(Some(listener)),
             bus: Box::new(MemoryBus::new(Arc::clone(&hub), Arc::clone(&metrics))),
             history: Arc::clone(&hub) as Arc<dyn History>,
             hub,
             handler,
+            snapshots,
+            runtime: tokio::runtime::Handle::current(),
             auth,
+            issuer: Issuer::new(&config),
             metrics,
             answers: Answers::default(),
             links: Mutex::default(),
@@ -290,7 +334,7 @@ impl Server {
             gone: Notify::new(),
             stop: watch::Sender::new(false),
             #[cfg(feature = "echo")]
-            echo: AtomicBool::new(false),
+            echo: std::sync::atomic::AtomicBool::new(false),
             config,
         };
         Self { inner: Arc::new(inner) }
@@ -311,12 +355,9 @@ impl Server {
         };
         let routes = crate::api::routes(self);
         let mut stopped = pin!(self.stopped());
-        let mut sweep = tokio::time::interval(SWEEP);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut stopped => return Ok(()),
-                _ = sweep.tick() => self.keep_house(),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => listen::spawn(self, stream, peer, &routes),
                     Err(error) if is_about_one_client(&error) => tracing::debug!(%error, "client left early"),
@@ -330,10 +371,13 @@ impl Server {
         }
     }
 
-    /// What is to be done once in a while.
-    fn keep_house(&self) {
-        self.inner.hub.sweep(self.now());
-        self.relieve();
+    /// Whether there are files that may change.
+    fn reads_files(&self) -> bool {
+        self.inner.tls.is_some() || !self.inner.config.jwt_keys.is_empty()
+    }
+
+    /// Reads files of keys again that have changed.
+    fn refresh_files(&self) {
         self.inner.auth.refresh_keys(&self.inner.config);
         if self.inner.tls.as_ref().is_some_and(Tls::has_changed) {
             // What cannot be read is told in the log; the last good certificate stays.
@@ -342,8 +386,7 @@ impl Server {
     }
 
     /// Reads the files of [`Config::tls_certificate`] and [`Config::tls_key`] again, for connections that come from now on.
-    /// While [`Server::serve`] runs, it does so by itself about a second after a file has changed. Without TLS nothing
-    /// happens.
+    /// The server does so by itself about a second after a file has changed. Without TLS nothing happens.
     ///
     /// # Errors
     /// The file that cannot be used; the certificate stays as it was then.
@@ -420,7 +463,7 @@ impl Server {
     /// # Errors
     /// A code when the history cannot be asked for the moment. One in memory always can.
     pub async fn history(&self, topic: &str, query: &HistoryQuery) -> Result<Option<HistoryPage>, Code> {
-        let stretch = self.inner.history.read(topic, query.after.as_ref(), query.limit).await?;
+        let stretch = self.inner.history.read(topic, query.after.as_ref(), query.limit, self.now()).await?;
         Ok(stretch.map(|stretch| HistoryPage::new(topic, &stretch)))
     }
 
@@ -431,7 +474,8 @@ impl Server {
     }
 
     /// Stops: no more connections, no more publications; every client gets what is queued for it and then close
-    /// code 1001. Connections that are not done after `deadline` are cut. Answers how many were.
+    /// code 1001. Connections that are not done after `deadline` are cut, attached ones included, which are done when they
+    /// are dropped. Answers how many were.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let until = Instant::now() + deadline;
         self.advance(Stage::Stopping);
@@ -455,8 +499,7 @@ impl Server {
     }
 
     /// Reads the files of [`Config::jwt_keys`] anew, for tokens that come from now on; whoever is connected stays so.
-    /// Answers how many keys are valid. While [`Server::serve`] runs, it does so by itself about a second after a file
-    /// has changed.
+    /// Answers how many keys are valid. The server does so by itself about a second after a file has changed.
     ///
     /// # Errors
     /// The file that cannot be used; the keys stay as they were then.
@@ -482,6 +525,21 @@ impl Server {
     /// Whether new connections are welcome: a load balancer should send clients here.
     pub fn is_ready(&self) -> bool {
         self.stage() == Stage::Serving
+    }
+
+    /// Bytes that all topics hold together, payloads counted three times.
+    pub fn topic_bytes(&self) -> usize {
+        self.inner.hub.held_bytes()
+    }
+
+    /// Messages and snapshots that were let go because all topics together held more than [`Config::history_bytes`].
+    pub fn messages_evicted(&self) -> u64 {
+        self.inner.hub.evicted()
+    }
+
+    /// Number of topics in which users are seen, and of users, each once for each topic.
+    pub fn presence_totals(&self) -> (usize, usize) {
+        self.inner.hub.presence_totals()
     }
 
     /// The settings.
@@ -518,6 +576,14 @@ impl Server {
         &*self.inner.handler
     }
 
+    pub(crate) fn snapshots(&self) -> Option<&dyn SnapshotProvider> {
+        self.inner.snapshots.as_deref()
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.inner.runtime
+    }
+
     pub(crate) fn auth(&self) -> &Authenticator {
         &self.inner.auth
     }
@@ -532,6 +598,10 @@ impl Server {
 
     pub(crate) fn queue_bytes(&self) -> &Arc<QueueBytes> {
         &self.inner.queue_bytes
+    }
+
+    pub(crate) fn issuer(&self) -> &Issuer {
+        &self.inner.issuer
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -576,6 +646,18 @@ impl Server {
     #[expect(clippy::unused_self, reason = "the same call as with the feature")]
     pub(crate) const fn echoes(&self) -> bool {
         false
+    }
+
+    /// Sums of the whole server that any client may know.
+    pub(crate) fn figures(&self) -> BTreeMap<&'static str, u64> {
+        let stats = self.stats();
+        BTreeMap::from([
+            ("connections", self.connection_count() as u64),
+            ("topics", self.topic_count() as u64),
+            ("messages_published", stats.messages_published),
+            ("messages_delivered", stats.messages_delivered),
+            ("messages_lost", stats.messages_lost),
+        ])
     }
 
     pub(crate) fn next_number(&self) -> u64 {

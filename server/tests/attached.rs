@@ -1,11 +1,16 @@
 //! Hub and peer know no socket: thousands of connections driven through memory.
 
+use std::time::Duration;
+
 use wse_client_core::{
     error::close,
     io::{Close, Frame},
     wire::{self, Encoding, Head, Payload},
 };
 use wse_server::{Attached, Carried, Config, Outgoing, Server};
+
+/// Nothing here takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn server(config: Config) -> Server {
     Server::builder(Config { port: 0, ..config }).bind().await.expect("a free port")
@@ -93,4 +98,96 @@ async fn what_a_client_does_wrong_is_counted_and_its_end_is_noted() {
     assert!(connection.is_closed());
     drop(connection);
     assert_eq!(server.stats().connections_closed, 1);
+}
+
+/// Messages that a busy connection was not told of yet go out before the close.
+#[tokio::test]
+async fn a_shutdown_sends_what_was_held_back() {
+    let flush_interval = Duration::from_secs(3600);
+    let server = server(Config { flush_interval, ..Config::default() }).await;
+    let mut connection = attach(&server);
+    subscribe(&mut connection, "news");
+    said(&mut connection);
+    server.publish("news", Outgoing::new("first", Payload::EMPTY)).expect("there is room");
+    assert_eq!(said(&mut connection).len(), 1);
+    server.publish("news", Outgoing::new("second", Payload::EMPTY)).expect("there is room");
+    let carry = async {
+        tokio::task::yield_now().await;
+        let Some(Carried::Frame(frame)) = connection.take() else { panic!("the second comes before the close") };
+        assert!(String::from_utf8_lossy(frame.bytes()).contains("second"));
+        assert!(matches!(connection.take(), Some(Carried::Close(close)) if close.code == close::GOING_AWAY));
+        drop(connection);
+    };
+    let (late, ()) = tokio::join!(server.shutdown(PATIENCE), carry);
+    assert_eq!(late, 0);
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_attached_connections_and_cuts_those_that_are_late() {
+    let server = server(Config::default()).await;
+    let (mut late, mut done) = (attach(&server), attach(&server));
+    said(&mut late);
+    subscribe(&mut late, "news");
+    let carry = async {
+        while !matches!(done.take(), Some(Carried::Close(close)) if close.code == close::GOING_AWAY) {
+            done.ready().await;
+        }
+        drop(done);
+    };
+    let (cut, ()) = tokio::join!(server.shutdown(Duration::from_millis(50)), carry);
+    assert_eq!(cut, 1);
+    // Whoever carries learns of it, and once; what waits is dropped.
+    late.ready().await;
+    assert!(matches!(late.take(), Some(Carried::Close(close)) if close.code == close::GOING_AWAY));
+    assert_eq!(late.take(), None);
+    assert!(late.is_closed());
+    let mut turns = 0;
+    let again = async {
+        loop {
+            late.ready().await;
+            turns += 1;
+            assert!(turns < 3, "a wake may be left over, but nothing is ready after the end");
+        }
+    };
+    let forever: Result<(), _> = tokio::time::timeout(Duration::from_millis(50), again).await;
+    assert!(forever.is_err());
+}
+
+#[tokio::test]
+async fn reads_pause_as_soon_as_answers_pile_up() {
+    let server = server(Config { max_queue_bytes: 1 << 20, ..Config::default() }).await;
+    let mut connection = attach(&server);
+    let ping = Frame::Text(r#"WSE{"t":"debug_request","id":"q","p":{}}"#.into());
+    while !connection.reads_paused() {
+        connection.on_frame(ping.clone());
+        assert!(!connection.is_closed(), "paused long before it is too much");
+    }
+    said(&mut connection);
+    assert!(!connection.reads_paused());
+}
+
+#[tokio::test]
+async fn a_server_that_only_attaches_keeps_house() {
+    let server = server(Config { history_age: Duration::from_millis(1), ..Config::default() }).await;
+    server.publish("news", Outgoing::new("item", Payload::EMPTY)).expect("there is room");
+    let held = server.topic_bytes();
+    let let_go = async {
+        while server.topic_bytes() >= held {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, let_go).await.expect("a history ends");
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_published_is_refused_like_every_other() {
+    let server = server(Config { max_topics: 1, ..Config::default() }).await;
+    server.publish("news", Outgoing::new("item", Payload::EMPTY)).expect("there is room");
+    let mut connection = attach(&server);
+    said(&mut connection);
+    connection.on_frame(Frame::Text(r#"{"t":"note","id":"n","p":{}}"#.into()));
+    let said = said(&mut connection).join("");
+    for member in ["TOO_MANY_TOPICS", r#""cid":"n""#, "severity", "timestamp", "connection_id"] {
+        assert!(said.contains(member), "{member}: {said}");
+    }
 }

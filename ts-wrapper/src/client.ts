@@ -46,8 +46,21 @@ interface Waiter {
   reject(error: WseError): void;
 }
 
+/** Sent before there was an engine. */
+interface EarlyMessage {
+  id: string;
+  priority: number;
+  send(engine: WasmClient): void;
+}
+
 /** Pause before the WebAssembly module is fetched again. */
 const RELOAD_AFTER_MS = 2000;
+
+/** States from which `connect()` starts anew. */
+const AT_REST: ReadonlySet<string> = new Set([ConnectionState.Idle, ConnectionState.Failed, ConnectionState.Closed]);
+/** What is kept until the engine is loaded, unless `offline.maxSize` says otherwise: the engine's own defaults. */
+const EARLY_MESSAGES = 1000;
+const EARLY_BYTES = 16 * 1024 * 1024;
 
 const NO_DIAGNOSTICS: WseDiagnostics = Object.freeze({ ...NO_ENGINE, online: true, lastError: undefined });
 
@@ -90,8 +103,11 @@ export class WseClient {
   readonly #eventHandlers = new Set<EventHandler>();
   readonly #streams = new Set<{ push(event: WseEvent): void; finish(error?: WseError): void }>();
   readonly #held = new Map<string, number>();
-  /** What was sent before the engine was loaded. */
-  readonly #early: { id: string; priority: number; send(engine: WasmClient): void }[] = [];
+  /** What was sent before the engine was loaded, and the bytes of its payloads. */
+  readonly #early: EarlyMessage[] = [];
+  #earlyBytes = 0;
+  /** Messages that no engine has seen: what became of them. */
+  readonly #uncounted = { dropped: 0, refused: 0 };
 
   /** @throws {WseError} `INVALID_CONFIG` for an unknown option or a value of the wrong type. */
   constructor(config: WSEConfig) {
@@ -342,7 +358,7 @@ export class WseClient {
 
   /** Counters and figures of this moment. */
   get metrics(): Readonly<WseMetrics> {
-    return this.#engine ? readFigures<WseMetrics>(this.#engine.metrics()) : NO_METRICS;
+    return this.#readMetrics(this.#engine);
   }
 
   get diagnostics(): Readonly<WseDiagnostics> | null {
@@ -466,7 +482,7 @@ export class WseClient {
   }
 
   #changes(received: readonly Received[], engine: WasmClient): Partial<WseSnapshot> {
-    const metrics = readFigures<WseMetrics>(engine.metrics());
+    const metrics = this.#readMetrics(engine);
     const changes: Partial<WseSnapshot> = { connectionState: engine.state(), metrics, server: engine.server() };
     const seen: Partial<WseDiagnostics> = { ...this.#readDiagnostics(engine), online: isOnline() };
     for (const { event } of received) {
@@ -475,6 +491,24 @@ export class WseClient {
     }
     if (seen.lastError === undefined) delete seen.lastError;
     return { ...changes, ...this.#diagnose(seen) };
+  }
+
+  /** The engine's figures and what was counted without it; not by priority, which only the engine tells apart. */
+  #readMetrics(engine: WasmClient | undefined): Readonly<WseMetrics> {
+    const counted = engine ? readFigures<WseMetrics>(engine.metrics()) : NO_METRICS;
+    const { dropped, refused } = this.#uncounted;
+    const waiting = this.#early.length;
+    if (dropped + refused + waiting === 0) return counted;
+    const { drops, queue } = counted;
+    return Object.freeze({
+      ...counted,
+      messagesAccepted: counted.messagesAccepted + waiting + dropped,
+      messagesQueued: counted.messagesQueued + waiting,
+      messagesDropped: counted.messagesDropped + dropped,
+      messagesRefused: counted.messagesRefused + refused,
+      drops: Object.freeze({ ...drops, closed: drops.closed + dropped }),
+      queue: Object.freeze({ ...queue, waiting: queue.waiting + waiting, bytes: queue.bytes + this.#earlyBytes }),
+    });
   }
 
   /** Nothing when all is as it was. */
@@ -533,9 +567,10 @@ export class WseClient {
   }
 
   #dial(engine: WasmClient): void {
-    if (!isOnline()) engine.networkHint("offline" satisfies NetworkHint);
+    // What the host said before anybody watched. To an engine that is under way it would be news, and end a pause.
+    if (AT_REST.has(engine.state())) engine.networkHint((isOnline() ? "online" : "offline") satisfies NetworkHint);
     engine.connect();
-    for (const { id, priority, send } of this.#early.splice(0)) {
+    for (const { id, priority, send } of this.#takeEarly()) {
       try {
         send(engine);
       } catch (error) {
@@ -544,20 +579,43 @@ export class WseClient {
     }
   }
 
-  /** The engine, which has the queue, is on its way: until then messages wait here, by the same bound. */
+  /**
+   * The engine, which has the queue, is on its way: until then messages wait here, as many and as large as there. Nothing
+   * makes room here: when it is full, the next message is refused, however urgent.
+   */
   #keepUntilLoaded({ type, topic, id: given, correlationId, priority = 5 }: OutgoingMessage, payload: string): string {
-    const { enabled = true, maxSize = 1000 } = this.config.offline ?? {};
+    const { enabled = true, maxSize = EARLY_MESSAGES } = this.config.offline ?? {};
     if (!this.#wanted || !enabled || this.connectionState === ConnectionState.Failed) {
-      throw new WseError("NOT_CONNECTED", `not connected (state ${this.connectionState})`);
+      throw this.#refused(new WseError("NOT_CONNECTED", `not connected (state ${this.connectionState})`));
     }
-    if (this.#early.length >= maxSize) throw new WseError("QUEUE_FULL", `${maxSize} messages wait`, { retryable: true });
+    const bytes = this.#earlyBytes + new TextEncoder().encode(payload).length;
+    if (this.#early.length >= maxSize || bytes > EARLY_BYTES) {
+      const waiting = `${this.#early.length} messages of ${this.#earlyBytes} bytes wait`;
+      throw this.#refused(new WseError("QUEUE_FULL", waiting, { retryable: true }));
+    }
     const id = given ?? randomId();
     this.#early.push({ id, priority, send: (engine) => engine.send(type, payload, topic, id, correlationId, priority) });
+    this.#earlyBytes = bytes;
     return id;
   }
 
+  #refused(error: WseError): WseError {
+    this.#uncounted.refused += 1;
+    this.#store.update({ metrics: this.metrics });
+    return error;
+  }
+
+  #takeEarly(): EarlyMessage[] {
+    this.#earlyBytes = 0;
+    return this.#early.splice(0);
+  }
+
   #dropEarly(): void {
-    for (const { id, priority } of this.#early.splice(0)) this.#tellDropped(id, priority, "closed");
+    const dropped = this.#takeEarly();
+    if (dropped.length === 0) return;
+    this.#uncounted.dropped += dropped.length;
+    this.#store.update({ metrics: this.metrics });
+    for (const { id, priority } of dropped) this.#tellDropped(id, priority, "closed");
   }
 
   #tellDropped(id: string, priority: number, reason: string): void {

@@ -78,7 +78,7 @@ export interface SequenceMetrics {
 export interface WseMetrics {
   /** Application messages handed to the application, answers to requests included. */
   messagesReceived: number;
-  /** Application messages that `send()` took. */
+  /** Application messages that `send()` took, or that were left by an earlier run. */
   messagesAccepted: number;
   /** Application messages written to a connection. */
   messagesSent: number;
@@ -222,7 +222,7 @@ export interface EngineDiagnostics {
   stability: number;
   /** Mean difference between one round trip and the next. `null` with fewer than two. */
   jitterMs: number | null;
-  /** Share of pings without an answer. */
+  /** Share of pings without an answer, in percent. */
   packetLoss: number;
   /** Mean round trip. `null` without samples. */
   roundTripTimeMs: number | null;
@@ -250,6 +250,8 @@ export interface EngineDiagnostics {
   maxTopics: number;
   /** Topics whose position is known, so that what is missed can be asked for. */
   topicPositions: number;
+  /** Positions that were forgotten to make room: what is missed there afterwards goes unnoticed. */
+  topicPositionsForgotten: number;
   /** Each endpoint, in the order of the configuration. */
   endpoints: readonly EndpointMetrics[];
   /** The last end of a connection or attempt. `null` before the first. */
@@ -357,6 +359,7 @@ export const NO_ENGINE: EngineDiagnostics = frozen({
   topics: 0,
   maxTopics: 0,
   topicPositions: 0,
+  topicPositionsForgotten: 0,
   endpoints: [],
   lastDisconnect: null,
 });

@@ -1,4 +1,4 @@
-import { describe, expect, inject, it } from "vitest";
+import { describe, expect, inject, it, vi } from "vitest";
 import type { WseEvent, WseMessage } from "wse-client";
 import { freshTopic, makeClient, publish, until } from "./helpers.js";
 import { makeToken, startServer } from "./run-server.mjs";
@@ -138,6 +138,35 @@ describe("a client of the real server", () => {
     expect(dropped).toEqual(["closed"]);
   });
 
+  it("keeps as much before the engine is loaded as the engine would, and has it in the books", async () => {
+    const many = makeClient();
+    const connecting = many.connect();
+    for (let sent = 0; sent < 1000; sent++) many.send({ type: "early" });
+    const full = expect.objectContaining({ code: "QUEUE_FULL", retryable: true });
+    expect(() => many.send({ type: "early", priority: 10 })).toThrowError(full);
+    expect(many.metrics).toMatchObject({ messagesAccepted: 1000, messagesQueued: 1000, messagesRefused: 1 });
+    expect(many.store.getSnapshot().metrics.messagesRefused).toBe(1);
+    await connecting;
+    await until("all are sent", () => many.metrics.messagesSent === 1000);
+    expect(many.metrics).toMatchObject({ messagesAccepted: 1000, messagesQueued: 0, messagesDropped: 0, messagesRefused: 1 });
+    expect(many.metrics.queue).toMatchObject({ capacity: 1000, byteCapacity: 16 << 20 });
+
+    const large = makeClient();
+    void large.connect();
+    const text = "\u{e9}".repeat((4 << 20) - 1);
+    const payloads = [text, text];
+    for (const payload of payloads) large.send({ type: "early", payload });
+    expect(large.metrics.queue.bytes).toBe(16 << 20);
+    expect(() => large.send({ type: "early", payload: 1 })).toThrowError(full);
+    large.close();
+    expect(large.metrics).toMatchObject({ messagesAccepted: 2, messagesQueued: 0, messagesDropped: 2, messagesRefused: 1 });
+    expect(large.metrics.drops.closed).toBe(2);
+    expect(large.metrics.queue).toMatchObject({ waiting: 0, bytes: 0 });
+    expect(large.store.getSnapshot().metrics.messagesDropped).toBe(2);
+    expect(() => large.send({ type: "late" })).toThrowError(expect.objectContaining({ code: "NOT_CONNECTED" }));
+    expect(large.metrics.messagesRefused).toBe(2);
+  });
+
   it("keeps what is sent while the server is away, unless told otherwise", async () => {
     const server = await startServer();
     const [keeps, refuses] = [makeClient({ endpoints: [server.url] }), makeClient({ endpoints: [server.url], offline: { enabled: false } })];
@@ -171,6 +200,25 @@ describe("a client of the real server", () => {
     } finally {
       await again.stop();
     }
+  });
+
+  it("is not delayed by an outage that ended while it was closed, nor hurried by a second connect()", async () => {
+    const day = 86_400_000;
+    const client = makeClient({ reconnection: { initialDelay: day, maxDelay: day } });
+    try {
+      vi.stubGlobal("navigator", { onLine: false });
+      void client.connect();
+      await until("it waits for the network", () => client.diagnostics?.offline);
+      client.close();
+      vi.stubGlobal("navigator", { onLine: true });
+      await client.connect();
+    } finally {
+      vi.unstubAllGlobals();
+    }
+    client.dropConnection();
+    await until("a pause", () => client.metrics.nextAttemptInMs !== null);
+    void client.connect();
+    expect(client.metrics.nextAttemptInMs).toBeGreaterThan(1000);
   });
 
   it("prefers an endpoint, and goes to another one while that is away", async () => {

@@ -44,7 +44,7 @@ describe("requests", () => {
     await expect(client.request("batch_message", {})).rejects.toMatchObject({ code: "INVALID_ENVELOPE" });
     await expect(client.request("server_hello")).rejects.toMatchObject({ code: "INVALID_REQUEST", retryable: false });
     await expect(client.request("x", 1n)).rejects.toMatchObject({ code: "INVALID_REQUEST" });
-    const lost = client.request("debug_request");
+    const lost = client.request("unanswered_question");
     await until("asked", () => client.metrics.requestsPending === 1);
     client.dropConnection();
     await expect(lost).rejects.toMatchObject({ code: "CONNECTION_CLOSED", retryable: true });
@@ -56,7 +56,7 @@ describe("requests", () => {
   it("end when the client is closed or freed", async () => {
     const client = makeClient();
     await client.connect();
-    const asked = client.request("debug_request");
+    const asked = client.request("unanswered_question");
     client.close();
     await expect(asked).rejects.toMatchObject({ code: "CONNECTION_CLOSED" });
     expect(client).toBeInstanceOf(WseClient);

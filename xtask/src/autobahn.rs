@@ -49,7 +49,14 @@ pub(crate) fn check(python: &Path, cases: Option<&str>) -> Result<()> {
     let suite = suite(python)?;
     let examples = ["--example", "echo_server", "--example", "echo_client"];
     let features = ["--features", "wse-server/echo,wse-client/echo"];
-    sh_run(cargo("build").arg("--workspace").args(lint::NOT_NATIVE).args(examples).args(features))?;
+    sh_run(
+        cargo("build")
+            .arg("--workspace")
+            .args(lint::NOT_NATIVE)
+            .args(lint::TESTED_FEATURES)
+            .args(examples)
+            .args(features),
+    )?;
     let (server, client) = thread::scope(|scope| {
         let server = scope.spawn(|| against_server(&suite, cases));
         let client = against_client(&suite, cases);

@@ -11,6 +11,10 @@ use crate::{
 /// extension needs an interpreter's library to link a test, so its tests are run by pytest.
 pub(crate) const NOT_NATIVE: [&str; 4] = ["--exclude", "wse-wasm", "--exclude", "wse-client-py"];
 
+/// Code that no program here turns on, and that is tested all the same. In every native build, because core with other
+/// features is another core, and all that stands on it would be built twice.
+pub(crate) const TESTED_FEATURES: [&str; 2] = ["--features", "wse-client-core/fernet"];
+
 /// Formats every file.
 pub(crate) fn format() -> Result<()> {
     run(cargo("fmt").arg("--all"))
@@ -33,6 +37,7 @@ pub(crate) fn rust_format() -> Result<()> {
 pub(crate) fn clippy() -> Result<()> {
     crate::setup::wasm_target()?;
     let refuse = ["--", "-D", "warnings"];
-    run(cargo("clippy").args(["--workspace", "--all-targets", "--exclude", "wse-wasm"]).args(refuse))?;
+    let native = ["--workspace", "--all-targets", "--exclude", "wse-wasm"];
+    run(cargo("clippy").args(native).args(TESTED_FEATURES).args(refuse))?;
     run(cargo("clippy").args(["-p", "wse-wasm", "--target", "wasm32-unknown-unknown"]).args(refuse))
 }

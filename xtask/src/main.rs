@@ -32,7 +32,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [OPTIONS]
   clean-demo                     delete what the demo built for the browser and for Python
   fmt                            format the code
   lint                           check format and lints without changing a file
-  test [--only STEP]             every test of every language; --only names one step of the table at the end
+  test [--only PART]             every test of every language; parts: lint, rust, autobahn, web, python, e2e
   e2e [--only PART]              every client at once against the real server; --only takes part of a test's name
   autobahn [--cases PATTERNS]    WebSocket conformance of server and native client by the Autobahn test suite
   sim [--planted] [OPTIONS]      10,000 simulated worlds; --planted: that each planted bug is caught

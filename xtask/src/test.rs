@@ -51,10 +51,10 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     report.finish()
 }
 
-/// One selection of packages for every native build here: another selection turns on other features of shared
+/// One selection of packages and features of core for every native build here: another selection turns on other features of shared
 /// dependencies, and cargo would build those again.
 fn rust_tests() -> Result<()> {
-    sh_run(cargo("test").arg("--workspace").args(lint::NOT_NATIVE))
+    sh_run(cargo("test").arg("--workspace").args(lint::NOT_NATIVE).args(lint::TESTED_FEATURES))
 }
 
 fn conformance(report: &mut Report) {
@@ -68,7 +68,7 @@ fn conformance(report: &mut Report) {
 
 /// Builds every program that the other steps start, and gives the server's path.
 pub(crate) fn programs() -> Result<PathBuf> {
-    sh_run(cargo("build").args(["--workspace", "--bins"]).args(lint::NOT_NATIVE))?;
+    sh_run(cargo("build").args(["--workspace", "--bins"]).args(lint::NOT_NATIVE).args(lint::TESTED_FEATURES))?;
     let server = target().join("debug/wse-server");
     server.is_file().then_some(server).context("cargo build made no target/debug/wse-server")
 }

@@ -38,9 +38,9 @@ use wse_client::{
     },
 };
 
-/// How the server behaves.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
 
+/// How the server behaves.
 pub struct Behaviour {
     /// Speak the protocol; false: complete the upgrade and never say a word.
     pub speaks: bool,

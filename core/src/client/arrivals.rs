@@ -128,8 +128,16 @@ impl Client {
         if !self.is_ready() {
             return;
         }
-        let own = self.link.as_ref().is_some_and(|link| link.full_duplex);
-        let action = if own { "recover" } else { SubscriptionAction::Subscribe.as_str() };
+        let Some(link) = &mut self.link else { return };
+        let action = if link.full_duplex {
+            "recover"
+        } else {
+            let held = |names: &[String]| names.iter().any(|other| other == name);
+            if !held(self.subscriptions.wanted()) && !held(&link.named) {
+                link.named.push(name.to_owned());
+            }
+            SubscriptionAction::Subscribe.as_str()
+        };
         let position = self.positions.position(name).map(|position| (name.to_owned(), position));
         self.send_topics(action, &[name.to_owned()], position.as_slice(), now);
     }
@@ -150,6 +158,10 @@ impl Client {
     }
 
     pub(super) fn on_recovery_answers(&mut self, answers: &[(String, TopicRecovery)], now: Moment) {
+        if !self.config.delivery.recovery {
+            // Nobody looks what of it comes.
+            return;
+        }
         for (name, answer) in answers {
             if !self.positions.knows(name) && !self.subscriptions.covers(name) {
                 continue;

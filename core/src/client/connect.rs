@@ -45,6 +45,8 @@ pub(super) struct Link {
     pub(super) batching: bool,
     /// Most topics that the server takes in one request, if it said so.
     pub(super) max_topics: Option<usize>,
+    /// Topics that only a pattern wants, and that a question about a gap subscribed to by name.
+    pub(super) named: Vec<String>,
     /// Until the server's half came.
     key_pair: Option<KeyPair>,
     /// When the present key came into force.
@@ -253,6 +255,7 @@ impl Client {
             recovery: false,
             batching: false,
             max_topics: None,
+            named: Vec::new(),
             key_pair,
             keyed_at: now,
             asked_for_keys: None,

@@ -2,7 +2,7 @@
 //! Source: PROTOCOL.md §8.
 //!
 //! [`TABLE`] is the only list of transitions. The client changes its stage in one function, which looks the
-//! change up here; `core/tests/lifecycle.rs` explores the client until no new situation comes up and checks that
+//! change up here; `core/tests/lifecycle/main.rs` explores the client until no new situation comes up and checks that
 //! the table is complete, has no dead rows and no trap; `docs/lifecycle.md` is drawn from it.
 
 use crate::{error::Code, io::SocketId, time::Moment};
@@ -97,15 +97,15 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// The timers of which at least one must be armed.
-    const fn timers(self) -> &'static [Timer] {
+    /// The timer that must be armed.
+    const fn timer(self) -> Option<Timer> {
         match self {
-            Self::Application => &[],
-            Self::Dial => &[Timer::Dial],
-            Self::Ready => &[Timer::Ready],
-            // A ping that is due, or one that was sent: whichever it is, silence comes to light.
-            Self::Heartbeat => &[Timer::Ping],
-            Self::Retry => &[Timer::Retry],
+            Self::Application => None,
+            Self::Dial => Some(Timer::Dial),
+            Self::Ready => Some(Timer::Ready),
+            // The next ping is on the clock also while an answer is awaited.
+            Self::Heartbeat => Some(Timer::Ping),
+            Self::Retry => Some(Timer::Retry),
         }
     }
 }
@@ -355,11 +355,11 @@ impl Client {
     pub fn fingerprint(&self) -> Fingerprint {
         let mut deadlines: Vec<_> = self.timers.armed().collect();
         deadlines.sort_by_key(|(_, at)| *at);
-        let bounds = self.stage().bound().timers();
+        let bound = self.stage().bound().timer();
         Fingerprint {
             taken: self.lifecycle.taken,
             unlisted: self.lifecycle.unlisted,
-            bounded: bounds.is_empty() || deadlines.iter().any(|(timer, _)| bounds.contains(timer)),
+            bounded: bound.is_none_or(|bound| deadlines.iter().any(|(timer, _)| *timer == bound)),
             deadlines: deadlines.into_iter().map(|(timer, at)| (format!("{timer:?}"), at)).collect(),
             failures: self.backoff.failures(),
             flags: self.flags(),

@@ -233,7 +233,7 @@ figures! {
     struct Metrics {
         /// Application messages handed to the application, answers to requests included.
         messages_received: u64 = "messages",
-        /// Application messages that [`Client::send`] took.
+        /// Application messages that [`Client::send`] took, or that were left by an earlier run.
         messages_accepted: u64 = "messages",
         /// Application messages written to a connection.
         messages_sent: u64 = "messages",
@@ -413,7 +413,7 @@ figures! {
         stability: f64 = "",
         /// Mean difference between one round trip and the next. Absent with fewer than two.
         jitter_ms: Option<f64> = "ms",
-        /// Share of pings without an answer.
+        /// Share of pings without an answer, in percent.
         packet_loss: f64 = "%",
         /// Mean round trip. Absent without samples.
         round_trip_time_ms: Option<f64> = "ms",
@@ -441,6 +441,8 @@ figures! {
         max_topics: u64 = "topics",
         /// Topics whose position is known, so that what is missed can be asked for.
         topic_positions: u64 = "topics",
+        /// Positions that were forgotten to make room: what is missed there afterwards goes unnoticed.
+        topic_positions_forgotten: u64 = "positions",
         /// Each endpoint, in the order of the configuration.
         endpoints: Vec<EndpointMetrics> = "",
         /// The last end of a connection or attempt. Absent before the first.
@@ -531,7 +533,7 @@ impl Client {
             },
             message_rate,
             bandwidth,
-            requests_pending: self.requests.pending() as u64,
+            requests_pending: self.requests.held() as u64,
             connection_attempts: self.last_socket,
             reconnect_count: self.metrics.connections.saturating_sub(1),
             failed_attempts: self.failed_attempts().into(),
@@ -583,7 +585,8 @@ impl Client {
             rate_by_server: self.outbox.paced_until.is_some(),
             topics: self.topics().len() as u64,
             max_topics: self.config.limits.max_topics as u64,
-            topic_positions: self.positions.iter().count() as u64,
+            topic_positions: self.positions.held().0 as u64,
+            topic_positions_forgotten: self.positions.forgotten(),
             endpoints: self.pool.report(now).into_iter().map(EndpointMetrics::from).collect(),
             last_disconnect: self.last_disconnect.as_ref().map(DisconnectMetrics::from),
         }

@@ -224,6 +224,7 @@ impl Client {
             reads_paused: false,
             config,
         };
+        client.metrics.messages_accepted = (no_room.len() + client.outbox.held().0) as u64;
         client.tell_dropped(no_room, DropReason::QueueFull);
         client.flush(now);
         Ok(client)
@@ -244,6 +245,7 @@ impl Client {
     /// Starts to connect; does nothing while connected or connecting. After a failure or a close it starts anew.
     ///
     /// While the host says that it is offline, the attempt waits until it says otherwise, `reconnect.max_delay` at most.
+    /// What it said longer ago than that is not believed.
     pub fn connect(&mut self, now: Moment) {
         self.recorder.note(now, &self.outputs, || What::Connect);
         self.start_anew(now);
@@ -252,7 +254,7 @@ impl Client {
     fn start_anew(&mut self, now: Moment) {
         if matches!(self.phase(), Phase::Resting(_)) {
             self.backoff.reset();
-            if self.offline_since.is_some() {
+            if self.is_offline(now) {
                 self.wait_for_network(now);
             } else {
                 self.start_attempt(now);
@@ -311,9 +313,7 @@ impl Client {
     /// # Errors
     /// [`RequestError`]; nothing was sent then.
     pub fn request(&mut self, request: &Request, now: Moment) -> Result<RequestId, RequestError> {
-        let id = self.send_typed_request(request, now);
-        self.recorder.refused(id.as_ref().err().map(RequestError::code), &self.outputs);
-        id
+        self.send_typed_request(request, now)
     }
 
     /// Renews the keys of an encrypted connection; messages go on meanwhile, and none is lost.
@@ -418,9 +418,12 @@ impl Client {
 
     /// Tells what the host's civil clock shows: stamps and signatures depend on it. A driver calls it before each input
     /// and each command that it hands in, since the clock behind `now` may have stood still while the machine slept,
-    /// and the civil one may have been set. What differs by less than a second from what is known changes nothing.
+    /// and the civil one may have been set. What differs by less than a second from what is known changes nothing; more
+    /// than a minute that nobody counted is a sleep as far as tokens are concerned.
     pub fn set_clock(&mut self, wall: WallTime, now: Moment) {
+        let uncounted = wall.as_unix_ms().saturating_sub(self.wall.at(now).as_unix_ms());
         if self.wall.set(wall, now) {
+            self.note_sleep(std::time::Duration::from_millis(uncounted));
             self.recorder.note(now, &self.outputs, || What::Clock { wall: wall.as_unix_ms() });
         }
     }

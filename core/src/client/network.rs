@@ -47,24 +47,37 @@ impl Client {
             }
             NetworkHint::Wake => {
                 let slept = self.asleep_since.take().map_or(Duration::ZERO, |since| now.since(since));
-                self.renew_token |= slept > LONG_SLEEP;
+                self.note_sleep(slept);
                 self.doubt(now);
             }
         }
     }
 
-    /// Whether silence proves nothing: the host says that nothing can come. Believed for `reconnect.max_delay` at most,
-    /// or a host that never takes it back would keep a client on a dead connection for ever.
+    /// The token may have expired meanwhile.
+    pub(super) fn note_sleep(&mut self, length: Duration) {
+        self.renew_token |= length > LONG_SLEEP;
+    }
+
+    /// Whether silence proves nothing: the host says that nothing can come.
     pub(super) fn is_cut_off(&self, now: Moment) -> bool {
-        let longest = self.config.reconnect.max_delay;
-        [self.offline_since, self.asleep_since].into_iter().flatten().any(|since| now.since(since) < longest)
+        self.is_offline(now) || self.is_believed(self.asleep_since, now)
+    }
+
+    /// Whether there is no network, as the host says.
+    pub(super) fn is_offline(&self, now: Moment) -> bool {
+        self.is_believed(self.offline_since, now)
+    }
+
+    /// What the host said is believed for `reconnect.max_delay` at most, or one that never takes it back would keep a
+    /// client on a dead connection, or from dialling, for ever.
+    fn is_believed(&self, since: Option<Moment>, now: Moment) -> bool {
+        since.is_some_and(|since| now.since(since) < self.config.reconnect.max_delay)
     }
 
     /// The next attempt is due. While the host is offline it is put off once: hosts are wrong about that, too.
     pub(super) fn on_retry(&mut self, now: Moment) {
-        let longest = self.config.reconnect.max_delay;
-        if self.offline_since.is_some_and(|since| now.since(since) < longest) {
-            self.timers.set(Timer::Retry, now + longest);
+        if self.is_offline(now) {
+            self.timers.set(Timer::Retry, now + self.config.reconnect.max_delay);
         } else {
             self.start_attempt(now);
         }

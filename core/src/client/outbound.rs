@@ -274,18 +274,14 @@ impl Client {
     /// Writes the first messages as one batch; `false`, and nothing happened, when they do not fit into one.
     fn write_batch(&mut self, count: usize, now: Moment) -> bool {
         let Some(link) = &mut self.link else { return false };
-        let deepest = self.config.limits.max_depth.saturating_sub(batch::NESTING);
         let front: Vec<_> = self.outbox.waiting.iter().take(count).collect();
-        if !front.iter().all(|waiting| waiting.message.payload.nests_at_most(deepest)) {
-            return false;
-        }
         let stamps: Vec<String> = front.iter().map(|waiting| self.wall.at(waiting.since).to_string()).collect();
         let messages: Vec<(&str, &str, &Outgoing)> = front
             .iter()
             .zip(&stamps)
             .map(|(waiting, stamp)| (waiting.id.as_str(), stamp.as_str(), &waiting.message))
             .collect();
-        let Ok(frame) = link.channel.batch(&messages) else { return false };
+        let Ok(frame) = link.channel.batch(&messages, &self.config.limits) else { return false };
         if frame.len() > self.config.limits.max_frame {
             return false;
         }

@@ -249,10 +249,6 @@ struct Pending {
 pub(super) struct Requests(VecDeque<Pending>);
 
 impl Requests {
-    pub(super) fn pending(&self) -> usize {
-        self.0.len()
-    }
-
     /// Takes out the question that a message of this type answers. One that names another question, or a question
     /// that is over, answers none.
     fn answered(&mut self, kind: &str, correlation_id: Option<&str>) -> Option<RequestId> {
@@ -263,6 +259,7 @@ impl Requests {
         self.0.remove(index).map(|pending| pending.request)
     }
 
+    /// Questions that wait for their answer.
     pub(super) fn held(&self) -> usize {
         self.0.len()
     }
@@ -363,9 +360,11 @@ impl Client {
             "health_check" | "health_check_request" | "metrics_request" | "sync_request" => {
                 self.answer_server(&message, now);
             }
-            "priority_message" => {
-                let inner = batch::unwrap_priority(message, &self.config.limits);
-                self.emit(Event::Message(inner));
+            batch::PRIORITY_KIND => {
+                let inner = batch::unwrap_priority(message.clone(), &self.config.limits);
+                // What may not be published may not be published in a wrapper either.
+                let told = inner.topic().is_none() || channel::is_publishable(inner.kind());
+                self.emit(Event::Message(if told { inner } else { message }));
                 return;
             }
             _ => {}

@@ -343,10 +343,25 @@ impl Client {
                 SubscriptionAction::Subscribe => self.positions_for(topics),
                 SubscriptionAction::Unsubscribe => Vec::new(),
             };
-            let id = self.send_topics(action.as_str(), topics, &positions, now);
+            let named = match action {
+                SubscriptionAction::Subscribe => Vec::new(),
+                SubscriptionAction::Unsubscribe => self.no_longer_named(topics),
+            };
+            let id = self.send_topics(action.as_str(), &[topics, &named].concat(), &positions, now);
             parts.push(Part { id, topics: topics.to_vec() });
         }
         parts
+    }
+
+    /// What a question about a gap subscribed to by name, and no pattern wants any more: it goes with `given_up`.
+    fn no_longer_named(&mut self, given_up: &[String]) -> Vec<String> {
+        let Some(link) = &mut self.link else { return Vec::new() };
+        let (kept, gone) = std::mem::take(&mut link.named)
+            .into_iter()
+            .filter(|name| !given_up.contains(name))
+            .partition(|name| self.subscriptions.covers(name));
+        link.named = kept;
+        gone
     }
 
     /// Writes a request about topics, with the positions from which a server with a history is to go on.

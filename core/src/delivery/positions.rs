@@ -159,7 +159,13 @@ impl Positions {
     }
 
     /// Judges a publication, and moves the position when it is to be delivered.
+    ///
+    /// What names an epoch of more than 64 bytes is not tracked, here as in the other methods: positions are memory, and
+    /// go to the server with each request.
     pub fn check(&mut self, topic: &str, epoch: &str, offset: u64, now: Moment) -> Verdict {
+        if epoch.len() > MAX_EPOCH {
+            return Verdict::Deliver;
+        }
         self.clock += 1;
         let clock = self.clock;
         let Some(track) = self.tracks.get_mut(topic) else {
@@ -196,7 +202,7 @@ impl Positions {
     /// What the answer promises is watched like any other gap until it has come.
     pub fn answer(&mut self, topic: &str, answer: &TopicRecovery, now: Moment) -> Option<Outcome> {
         self.clock += 1;
-        let epoch = answer.epoch.as_deref()?;
+        let epoch = answer.epoch.as_deref().filter(|epoch| epoch.len() <= MAX_EPOCH)?;
         let head = answer.offset.map_or(0, |offset| offset.saturating_add(1));
         let first = head.saturating_sub(answer.count.unwrap_or(0));
         let recovered = answer.recovered.unwrap_or(true);
@@ -229,7 +235,7 @@ impl Positions {
     /// The server dropped publications and named them. Gives what of them was not seen.
     pub fn skip(&mut self, topic: &str, dropped: LostRange) -> Vec<LostRange> {
         self.clock += 1;
-        let Some(to) = dropped.to else { return vec![dropped] };
+        let Some(to) = dropped.to.filter(|_| dropped.epoch.len() <= MAX_EPOCH) else { return vec![dropped] };
         let next = to.saturating_add(1);
         let Some(track) = self.tracks.get_mut(topic) else {
             self.track(topic, &dropped.epoch, next);
@@ -254,7 +260,7 @@ impl Positions {
 
     /// Whether something that comes before `offset` of this epoch was not seen.
     pub fn misses_before(&self, topic: &str, epoch: &str, offset: u64) -> bool {
-        self.tracks.get(topic).is_some_and(|track| {
+        self.tracks.get(topic).filter(|_| epoch.len() <= MAX_EPOCH).is_some_and(|track| {
             let next = if track.epoch == epoch { track.next } else { 0 };
             next < offset && !track.is_over(epoch)
         })
@@ -325,7 +331,7 @@ impl Positions {
     }
 
     fn track(&mut self, topic: &str, epoch: &str, next: u64) {
-        if self.capacity == 0 || epoch.len() > MAX_EPOCH {
+        if self.capacity == 0 {
             return;
         }
         if self.tracks.len() >= self.capacity {
@@ -633,6 +639,22 @@ mod tests {
             Verdict::NewEpoch { lost: lost("a", u64::MAX, None), is_first: false }
         );
         assert_eq!(lost("a", 0, Some(u64::MAX)).count(), Some(u64::MAX));
-        positions.check("t", &"e".repeat(100), 1, NOW);
+    }
+
+    #[test]
+    fn an_epoch_that_is_too_long_is_kept_nowhere() {
+        let (long, longest) = ("e".repeat(MAX_EPOCH + 1), "e".repeat(MAX_EPOCH));
+        for topic in ["t", "unknown"] {
+            let mut positions = at(4);
+            let before = positions.position(topic);
+            assert_eq!(positions.check(topic, &long, 9, NOW), Verdict::Deliver);
+            assert_eq!(positions.answer(topic, &answer(&long, 9, false, 1), NOW), None);
+            let dropped = lost(&long, 5, Some(9));
+            assert!(!positions.misses_before(topic, &long, 5));
+            assert_eq!(positions.skip(topic, dropped.clone()), [dropped], "told as it came");
+            assert_eq!((positions.position(topic), positions.next_deadline()), (before, None));
+        }
+        let mut positions = at(4);
+        assert!(matches!(positions.check("t", &longest, 0, NOW), Verdict::NewEpoch { is_first: true, .. }));
     }
 }

@@ -39,6 +39,13 @@ pub struct LevelCounters {
     pub refused: u64,
 }
 
+impl LevelCounters {
+    /// Those that are in the queue.
+    pub const fn waiting(&self) -> u64 {
+        self.queued - self.sent - self.dropped
+    }
+}
+
 /// A newcomer for which there is no room: everything queued is at least as urgent, or must not be dropped.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the queue is full: at most {} messages and {} bytes", limits.max_items, limits.max_bytes)]
@@ -154,6 +161,21 @@ impl<T> PriorityQueue<T> {
     /// Whether nothing is queued.
     pub fn is_empty(&self) -> bool {
         self.levels.iter().all(VecDeque::is_empty)
+    }
+
+    /// Goes on with other bounds. What is queued above them stays; it only makes room for nothing.
+    pub const fn set_limits(&mut self, limits: QueueLimits) {
+        self.limits = limits;
+    }
+
+    /// The most urgent level that has messages.
+    pub fn front_priority(&self) -> Option<Priority> {
+        self.levels.iter().rposition(|entries| !entries.is_empty()).map(|level| LEVELS[level])
+    }
+
+    /// Sizes of the messages in the order in which they would be sent.
+    pub fn sizes(&self) -> impl Iterator<Item = usize> {
+        self.levels.iter().rev().flatten().map(|entry| entry.size)
     }
 
     /// The bounds.

@@ -64,14 +64,7 @@ impl<T> ReorderWindow<T> {
             out.push(message);
             return;
         }
-        let Some(config) = self.config.filter(|config| self.may_wait(sequence, expected, config)) else {
-            self.release_all(out);
-            let expected = self.stats.expected.unwrap_or(sequence).max(expected);
-            self.stats.missing = self.stats.missing.saturating_add(sequence.saturating_sub(expected));
-            self.stats.expected = Some(sequence.saturating_add(1).max(expected));
-            out.push(message);
-            return;
-        };
+        let waits = self.config.filter(|config| self.may_wait(sequence, expected, config));
         // A second message of the same number replaces nothing: it is late by then.
         match self.held.binary_search_by_key(&sequence, |(held, _)| *held) {
             Ok(at) => {
@@ -80,6 +73,7 @@ impl<T> ReorderWindow<T> {
             }
             Err(at) => self.held.insert(at, (sequence, message)),
         }
+        let Some(config) = waits else { return self.release_all(out) };
         self.release_ready(out);
         self.arm(now, config.max_wait);
     }
@@ -202,6 +196,16 @@ mod tests {
         assert_eq!(push(&mut window, &[0, 2, 3, 4]), [0, 2, 3, 4]);
         assert_eq!(push(&mut window, &[100, 101]), [100, 101]);
         assert_eq!(push(&mut window, &[u64::MAX, u64::MAX]), [u64::MAX, u64::MAX]);
+    }
+
+    #[test]
+    fn a_number_that_is_held_already_is_late_in_a_full_window_too() {
+        let config = ReorderConfig { max_held: 2, ..ReorderConfig::default() };
+        let mut window = ReorderWindow::new(Some(config));
+        assert_eq!(push(&mut window, &[2, 4, 5]), [2]);
+        assert_eq!(push(&mut window, &[4]), [4, 4, 5], "one too many, in its place");
+        let stats = SequenceStats { numbered: 4, missing: 1, late: 1, expected: Some(6) };
+        assert_eq!((window.stats(), window.deadline()), (stats, None));
     }
 
     #[test]

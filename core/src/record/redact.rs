@@ -170,7 +170,7 @@ pub(super) fn retell(heard: &Heard, wire_len: usize) -> Result<Result<Message, D
         Heard::Message { head, sealed, len, control: None } => (head, *sealed, filler(*len, false)?),
     };
     let text = Bytes::from(envelope(head, payload).to_string());
-    let limits = Limits { max_frame: usize::MAX, max_member: usize::MAX, ..Limits::default() };
+    let limits = Limits { max_frame: usize::MAX, max_member: usize::MAX, max_depth: usize::MAX, ..Limits::default() };
     let message = wire::decode(&Frame::Text(text), &limits, None).map_err(|error| error.to_string())?;
     Ok(Ok(message.retold(wire_len, sealed)))
 }

@@ -63,14 +63,8 @@ pub fn replay(recording: &Recording) -> Result<Report, RecordingError> {
         report.unchecked = Some(format!("the start is missing: {dropped} entries were dropped from a full ring"));
         return Ok(report);
     }
-    let mut end = recording.entries.len();
     let mut client = client(recording)?;
     for (at, entry) in recording.entries.iter().enumerate() {
-        if let What::OtherInput { name } = &entry.what {
-            report.unchecked = Some(format!("entry {}: {name} was recorded by name only", at + 1));
-            end = at;
-            break;
-        }
         if entry.what.is_cause() {
             let next = recording.entries.get(at + 1).map(|entry| &entry.what);
             // The header is line 1.
@@ -79,9 +73,10 @@ pub fn replay(recording: &Recording) -> Result<Report, RecordingError> {
         }
     }
     let again = client.recording().map(|recording| recording.entries).unwrap_or_default();
-    report.divergence = first_difference(&recording.entries[..end], &again);
-    let compared = report.divergence.as_ref().map_or(end, |divergence| divergence.step);
-    report.decisions = recording.entries[..compared.min(end)].iter().filter(|entry| entry.what.is_decision()).count();
+    report.divergence = first_difference(&recording.entries, &again);
+    let all = recording.entries.len();
+    let compared = report.divergence.as_ref().map_or(all, |divergence| divergence.step.min(all));
+    report.decisions = recording.entries[..compared].iter().filter(|entry| entry.what.is_decision()).count();
     Ok(report)
 }
 

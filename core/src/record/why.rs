@@ -29,7 +29,6 @@ pub(super) fn why(cause: Option<&What>, decision: &What) -> String {
         What::Network { hint } => format!("the host says: {hint}"),
         What::Woke => "the driver woke the client".into(),
         What::Clock { .. } => "the civil clock was set".into(),
-        What::OtherInput { name } => format!("input {name}"),
         command => format!("the application asked: {}", command_name(command)),
     }
 }

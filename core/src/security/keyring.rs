@@ -72,6 +72,11 @@ impl Keyring {
         self.opener.has_former()
     }
 
+    /// Whether the other end owes an answer to this end's wish for fresh keys.
+    pub const fn is_asking(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// Starts a rotation: the public key to ask with. `None` while one is under way.
     pub fn start(&mut self, rng: &mut Rng) -> Option<String> {
         if self.asked.is_some() || self.is_overlapping() {

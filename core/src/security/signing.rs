@@ -11,6 +11,7 @@ use crate::{
     time::WallTime,
     wire::{
         Payload,
+        batch::PRIORITY_KIND,
         control::{Object, Value},
     },
 };
@@ -61,7 +62,7 @@ pub struct SigningConfig {
     pub key: Secret,
     /// How signatures are written. Default [`SigningForm::Hmac`].
     pub form: SigningForm,
-    /// Types that are signed beside publications. Default `priority_message`.
+    /// Types that are signed beside publications and `priority_message`, which may carry any of them. Default none more.
     pub kinds: BTreeSet<String>,
     /// Whether what a client publishes is signed. Default true. Topic messages of a server are written once for all
     /// who receive them, and never signed.
@@ -76,7 +77,7 @@ impl SigningConfig {
     /// The defaults, with this key.
     pub fn new(key: Secret) -> Self {
         let mut kinds = BTreeSet::new();
-        kinds.insert("priority_message".to_owned());
+        kinds.insert(PRIORITY_KIND.to_owned());
         Self {
             key,
             form: SigningForm::default(),
@@ -181,7 +182,8 @@ impl Signing {
 
     fn is_selected(&self, subject: Subject<'_>, sender: Role) -> bool {
         let publication = subject.is_publication && sender == Role::Client && self.config.publications;
-        publication || self.config.kinds.contains(subject.kind)
+        // A wrapper could carry any of the types, so it is always among them.
+        publication || subject.kind == PRIORITY_KIND || self.config.kinds.contains(subject.kind)
     }
 
     /// The member `sig` for a message with this canonical JSON.

@@ -85,6 +85,8 @@ struct ClientFeatures {
     encryption: bool,
     full_duplex: bool,
     bound_keys: bool,
+    batching: bool,
+    batch_messages: bool,
 }
 
 impl Peer {
@@ -156,7 +158,9 @@ impl Peer {
         let hello: ClientHello = message.payload().parse_control().unwrap_or_default();
         self.hello_seen = true;
         self.full_duplex |= hello.features.full_duplex;
-        if let Some(version) = hello.client_version {
+        self.takes_batches |= hello.features.batching || hello.features.batch_messages;
+        // It is repeated in answers, so it may not be larger than any other text of an envelope.
+        if let Some(version) = hello.client_version.filter(|version| version.len() <= self.config.limits.max_member) {
             self.params.client_version = version;
         }
         let wants_key = hello.features.encryption && self.config.encryption && !self.channel.is_encrypted();

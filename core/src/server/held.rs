@@ -8,7 +8,7 @@ use super::Peer;
 pub struct Held {
     /// Outputs that the driver has not taken yet; none after [`Peer::poll`] has answered `Wait`.
     pub outputs: usize,
-    /// Nonces of sealed frames that are remembered; at most 40,000 under the present key and the one before, and 1 each of
+    /// Nonces of sealed frames that are remembered; at most 40,000 each under the present key and the one before, and 1 each of
     /// a client that counts.
     pub sealed_nonces: usize,
     /// Nonces of signatures that are remembered; at most 10,000.

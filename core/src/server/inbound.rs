@@ -15,7 +15,7 @@ use crate::{
     wire::{DecodeError, Message, batch},
 };
 
-use super::{Event, Output, Peer, SubscriptionRequest};
+use super::{Event, MAX_GROUP_NAME, MAX_PRESENCE, Output, Peer, SubscriptionRequest};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -39,6 +39,8 @@ struct RequestPayload {
     recover: bool,
     recovery: BTreeMap<String, Position>,
     channel_tokens: BTreeMap<String, String>,
+    group: Option<String>,
+    presence: BTreeMap<String, serde_json::Value>,
 }
 
 /// What a request is about, before anything is checked.
@@ -47,6 +49,8 @@ pub(super) struct RequestedTopics {
     pub(super) topics: Vec<String>,
     pub(super) recover: bool,
     pub(super) positions: BTreeMap<String, Position>,
+    pub(super) group: Option<String>,
+    pub(super) presence: BTreeMap<String, serde_json::Value>,
 }
 
 /// What a request wants.
@@ -71,18 +75,10 @@ impl Default for Topics {
     }
 }
 
-/// A message that is the application's: the protocol's own go alone.
-fn plain(message: Message) -> Result<Message, DecodeError> {
-    if is_reserved(message.kind()) || message.kind() == "batch_message" {
-        let detail = format!("a message of type {} within a batch", message.kind());
-        return Err(DecodeError { code: Code::InvalidRequest, detail });
-    }
-    Ok(message)
-}
-
 impl Peer {
     pub(super) fn on_frame(&mut self, frame: &Frame, now: Moment) {
         self.last_inbound = now;
+        self.vitals.note_received(frame.len());
         if !self.count_frame(now) {
             return;
         }
@@ -131,7 +127,13 @@ impl Peer {
     fn on_message(&mut self, message: Message, now: Moment) {
         match message.kind() {
             "ping" | "PING" => self.on_ping(&message, now),
-            "pong" | "PONG" => {}
+            "pong" | "PONG" => self.on_pong(&message, now),
+            // A sign of life, which it was by coming.
+            "heartbeat" if message.topic().is_none() => {}
+            "health_check_response" if message.topic().is_none() => {
+                self.on_client_health(&message, now);
+                let _told = self.on_application_message(message, now);
+            }
             "client_hello" => self.on_hello(&message, now),
             "encryption_request" => self.on_encryption_request(&message, now),
             "key_rotation_request" => self.on_rotation_request(&message, now),
@@ -143,7 +145,7 @@ impl Peer {
                 let inner = batch::unwrap_priority(message, &self.config.limits);
                 let _told = self.on_application_message(inner, now);
             }
-            _ if self.answers(&message, now) => {}
+            _ if self.answers(&message, now) || self.asks_server(&message, now) => {}
             _ => {
                 let _told = self.on_application_message(message, now);
             }
@@ -175,7 +177,8 @@ impl Peer {
         let wall = self.wall.at(now);
         let mut report = BatchReport { total: items.len() as u64, ..BatchReport::default() };
         for item in items {
-            let checked = item.and_then(|item| self.channel.check(&item, wall).map(|()| item)).and_then(plain);
+            let checked = item.and_then(|item| self.channel.check(&item, wall).map(|()| item));
+            let checked = checked.and_then(|item| self.plain(item));
             if self.over {
                 return;
             }
@@ -188,7 +191,9 @@ impl Peer {
                 }
                 Err(error) => {
                     self.rejected += 1;
-                    BatchItemReport { id: None, success: false, error: Some(error.code.as_str().to_owned()) }
+                    let code = error.code.as_str().to_owned();
+                    self.outputs.push_back(Output::Emit(Event::Rejected(error)));
+                    BatchItemReport { id: None, success: false, error: Some(code) }
                 }
             });
         }
@@ -198,6 +203,19 @@ impl Peer {
         if self.rejected >= self.config.max_rejected {
             self.close(Close::new(close::POLICY, "too many refused frames"), now);
         }
+    }
+
+    /// A message that is the application's, opened if it is wrapped: the protocol's own go alone.
+    fn plain(&self, message: Message) -> Result<Message, DecodeError> {
+        let kind = message.kind();
+        if kind == batch::PRIORITY_KIND {
+            return Ok(batch::unwrap_priority(message, &self.config.limits));
+        }
+        if is_reserved(kind) || self.handled().contains(&kind) {
+            let detail = format!("a message of type {kind} within a batch");
+            return Err(DecodeError { code: Code::InvalidRequest, detail });
+        }
+        Ok(message)
     }
 
     fn on_ping(&mut self, message: &Message, now: Moment) {
@@ -232,8 +250,17 @@ impl Peer {
         if topics.is_empty() {
             return self.send_error(Code::InvalidSubscription, "no topic given", true, id, now);
         }
-        let recover = self.config.recovery && request.recover;
-        let requested = RequestedTopics { topics, recover, positions: request.recovery };
+        if request.group.as_deref().is_some_and(|name| topic::check(name).is_err() || name.len() > MAX_GROUP_NAME) {
+            let text = format!("group must be a name of at most {MAX_GROUP_NAME} bytes");
+            return self.send_error(Code::InvalidSubscription, &text, true, id, now);
+        }
+        let requested = RequestedTopics {
+            topics,
+            recover: self.config.recovery && request.recover,
+            positions: request.recovery,
+            group: request.group,
+            presence: if self.config.presence { request.presence } else { BTreeMap::new() },
+        };
         let own = self.admit_by_token(&request.channel_tokens, now);
         self.request_topics(action, requested, id, false, now);
         // A token counts for the request that brought it.
@@ -252,8 +279,12 @@ impl Peer {
         now: Moment,
     ) {
         let limit = self.config.limits.max_topics;
-        let RequestedTopics { topics, recover, positions } = requested;
+        let RequestedTopics { topics, recover, positions, group, mut presence } = requested;
         if topics.len() > limit {
+            let message = format!("at most {limit} topics in one request");
+            return self.send_error(Code::TooManyTopics, &message, true, id, now);
+        }
+        if presence.len() > limit {
             let message = format!("at most {limit} topics in one request");
             return self.send_error(Code::TooManyTopics, &message, true, id, now);
         }
@@ -265,16 +296,28 @@ impl Peer {
             recover,
             positions: positions.into_iter().filter(|(name, _)| self.may_read(name)).collect(),
             recovery: BTreeMap::new(),
+            group,
+            presence: BTreeMap::new(),
+            present: BTreeMap::new(),
         };
         let mut seen = std::collections::BTreeSet::new();
         for name in topics {
             if !seen.insert(name.clone()) {
                 continue;
             }
-            match self.check_topic(action, &name) {
-                Ok(()) => request.topics.push(name),
+            let told = presence.remove(&name);
+            let checked = self.check_topic(action, &name);
+            match checked.and_then(|()| told.as_ref().map_or(Ok(()), |told| self.check_presence(&name, told))) {
+                Ok(()) => {
+                    request.presence.extend(told.map(|told| (name.clone(), told)));
+                    request.topics.push(name);
+                }
                 Err(code) => request.refused.push((name, code)),
             }
+        }
+        if action == Action::Subscribe {
+            // Nobody can be seen where it does not listen.
+            request.refused.extend(presence.into_keys().map(|name| (name, Code::InvalidSubscription)));
         }
         self.outputs.push_back(Output::Emit(match action {
             Action::Subscribe => Event::Subscribe(request),
@@ -284,8 +327,23 @@ impl Peer {
     }
 
     /// Whether a history may be read: the same right as to listen, and never by a pattern.
-    fn may_read(&self, name: &str) -> bool {
+    pub(super) fn may_read(&self, name: &str) -> bool {
         !topic::is_pattern(name) && self.identity.as_ref().is_some_and(|identity| identity.subscribe.allows(name))
+    }
+
+    /// Who wants to be seen names itself in an exact topic. What it tells there goes to all subscribers, as a publication
+    /// would.
+    fn check_presence(&self, name: &str, told: &serde_json::Value) -> Result<(), Code> {
+        let is_empty = told.is_null() || told.as_object().is_some_and(serde_json::Map::is_empty);
+        if topic::is_pattern(name) {
+            Err(Code::InvalidTopic)
+        } else if told.to_string().len() > MAX_PRESENCE {
+            Err(Code::MessageTooLarge)
+        } else if !is_empty && !self.identity.as_ref().is_some_and(|identity| identity.publish.allows(name)) {
+            Err(Code::PublishDenied)
+        } else {
+            Ok(())
+        }
     }
 
     fn check_topic(&self, action: Action, name: &str) -> Result<(), Code> {

@@ -5,6 +5,10 @@
 //! handshake.rs  admission, server_ready, hello, key agreement
 //! inbound.rs    what frames of the client mean
 //! requests.rs   questions that a connection can answer by itself
+//! figures.rs    questions for figures of the server
+//! settings.rs   what a client may set for itself
+//! vital.rs      pings, round trips, rates
+//! topics.rs     questions about topics, which the server answers
 //! tokens.rs     tokens for this connection and for single topics
 //! rotation.rs   fresh keys in mid-session
 //! rates.rs      how fast a client may send
@@ -12,6 +16,7 @@
 //! held.rs       what is in memory, and the bounds of it
 //! ```
 
+mod figures;
 mod handshake;
 mod held;
 mod inbound;
@@ -19,22 +24,33 @@ mod outbound;
 mod rates;
 mod requests;
 mod rotation;
+mod settings;
 mod tokens;
+mod topics;
 mod types;
 mod upgrade;
+mod vital;
 
 #[cfg(test)]
 mod tests;
 
+pub use figures::{Figures, Question, QuestionKind, QueueFigures};
 pub use held::Held;
+pub use requests::HANDLED;
+pub use topics::{MAX_GROUP_NAME, MAX_PRESENCE, PresenceQuestion, SyncQuestion};
 pub use types::*;
 pub use upgrade::{ParamError, UpgradeParams};
+pub use vital::Traffic;
+
+use settings::OwnSettings;
+use vital::Vitals;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
     channel::Channel,
     client::{Outgoing, SendError},
+    delivery::Batcher,
     error::{Code, close},
     io::{Close, Frame},
     rng::{Rng, Seed},
@@ -51,8 +67,10 @@ enum Timer {
     Ping,
     /// The earliest moment at which the client can have been silent for too long.
     Idle,
-    /// The client did not change to the new key.
+    /// The client did not change to the new key, or did not answer the wish for one.
     Rotation,
+    /// Messages that were held for each other may go.
+    Batch,
 }
 
 /// One accepted connection: who it is, what it may receive, and in which form.
@@ -79,7 +97,12 @@ pub struct Peer {
     opened: Moment,
     last_inbound: Moment,
     reads_paused: bool,
-    timers: Timers<Timer, 3>,
+    /// The client takes several messages in one.
+    takes_batches: bool,
+    batcher: Batcher,
+    own: OwnSettings,
+    vitals: Vitals,
+    timers: Timers<Timer, 4>,
     outputs: VecDeque<Output>,
     /// The connection is over; nothing more goes out.
     over: bool,
@@ -105,6 +128,7 @@ impl Peer {
         let mut channel = Channel::new(params.encoding, compression, signing);
         channel.bind_signatures(&connection_id);
         let inbound_rate = config.inbound_rate.map(|limit| Box::new(InboundRate::new(limit, now)));
+        let own = OwnSettings { batch: config.batch, queue_messages: config.queue_messages };
         let mut peer = Self {
             channel,
             config,
@@ -121,7 +145,11 @@ impl Peer {
             opened: now,
             last_inbound: now,
             reads_paused: false,
-            timers: Timers::new([Timer::Ping, Timer::Idle, Timer::Rotation]),
+            takes_batches: false,
+            batcher: Batcher::new(own.batch),
+            own,
+            vitals: Vitals::new(now),
+            timers: Timers::new([Timer::Ping, Timer::Idle, Timer::Rotation, Timer::Batch]),
             outputs: VecDeque::new(),
             over: false,
         };
@@ -172,6 +200,19 @@ impl Peer {
         self.send_message(message, now)
     }
 
+    /// How many of the messages that wait for this client, of these sizes in bytes and in their order, go next; to be
+    /// handed to [`Peer::send_together`]. 0: they wait for each other until the moment that [`Output::Wait`] names.
+    /// `urgent` says that the first must not be held. Source: PROTOCOL.md §7.4.
+    pub fn next_frame(&mut self, sizes: impl IntoIterator<Item = usize>, urgent: bool, now: Moment) -> usize {
+        self.count_next_frame(sizes, urgent, now)
+    }
+
+    /// Sends messages to this client alone, in one frame if it takes that. Gives those that could not be sent, by their
+    /// index, with the reason.
+    pub fn send_together(&mut self, messages: &[Outgoing], now: Moment) -> Vec<(usize, SendError)> {
+        self.send_messages(messages, now)
+    }
+
     /// Seals one shared frame (its payload bytes, markers included) for an encrypted connection. Frames must go out in the
     /// order in which they were sealed: write what [`Peer::poll`] still has first.
     ///
@@ -193,13 +234,17 @@ impl Peer {
     /// How shared frames must look for this connection.
     pub const fn delivery(&self) -> Delivery {
         let encrypted = self.channel.is_encrypted();
-        // Published clients read only plain JSON inside a sealed frame.
-        let plain_only = encrypted && !self.full_duplex;
+        let plain_only = self.reads_plain_only();
         Delivery {
             encoding: if plain_only { Encoding::Binary } else { self.channel.encoding },
             compression: self.channel.compression.is_some() && !plain_only,
             encrypted,
         }
+    }
+
+    /// Published clients read only plain JSON inside a sealed frame.
+    const fn reads_plain_only(&self) -> bool {
+        self.channel.is_encrypted() && !self.full_duplex
     }
 
     /// Whether application and topic messages must wait: the client announced encryption, and its hello, which
@@ -244,9 +289,11 @@ impl Peer {
     fn fire_timers(&mut self, now: Moment) {
         while let Some(timer) = self.timers.expired(now) {
             match timer {
-                Timer::Ping => self.ping(now),
+                Timer::Ping => self.beat(now),
                 Timer::Idle => self.check_idle(now),
-                Timer::Rotation => self.on_overlap_over(now),
+                Timer::Rotation => self.on_rotation_overdue(now),
+                // What is held goes when the driver asks for it.
+                Timer::Batch => {}
             }
         }
     }

@@ -9,9 +9,9 @@ use crate::{
     client::{ConnectionState, Outgoing, SendError, SubscriptionAction},
     delivery::{LostRange, TopicRecovery},
     error::{Code, close},
-    io::Close,
+    io::{Close, Frame},
     time::Moment,
-    wire::{Head, Payload},
+    wire::{Head, Payload, Priority},
 };
 
 use super::{Output, Peer, SubscriptionRequest, Timer, rates::Pause};
@@ -26,12 +26,6 @@ struct ErrorPayload<'a> {
     connection_id: &'a str,
     #[serde(flatten)]
     pause: Option<Pause>,
-}
-
-#[derive(Serialize)]
-struct PingPayload<'a> {
-    timestamp: u64,
-    server_time: &'a str,
 }
 
 #[derive(Serialize)]
@@ -53,6 +47,13 @@ struct LostPayload<'a> {
     to: Option<u64>,
 }
 
+/// `lost` without a topic: messages to this client alone.
+#[derive(Serialize)]
+struct DroppedPayload {
+    count: u64,
+    priorities: BTreeMap<String, u64>,
+}
+
 /// The full shape that the published router answers with.
 #[derive(Serialize)]
 struct SubscriptionAnswer<'a> {
@@ -68,6 +69,8 @@ struct SubscriptionAnswer<'a> {
     active_subscriptions: &'a [String],
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     recovery: BTreeMap<String, TopicRecovery>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    presence: BTreeMap<String, u64>,
     subscription_limits: SubscriptionLimits,
     timestamp: &'a str,
 }
@@ -117,6 +120,7 @@ impl Peer {
             failed_subscriptions: request.refused.iter().map(|(topic, _)| topic.as_str()).collect(),
             active_subscriptions: active,
             recovery: std::mem::take(&mut request.recovery),
+            presence: std::mem::take(&mut request.present),
             subscription_limits: SubscriptionLimits {
                 max_topics: self.config.limits.max_topics,
                 current_topics: active.len(),
@@ -139,6 +143,13 @@ impl Peer {
         self.send_control("lost", &lost, None, now);
     }
 
+    /// Tells the client that messages to it alone were dropped from its queue, by their priority.
+    pub fn tell_dropped(&mut self, dropped: &[(Priority, u64)], now: Moment) {
+        let count = dropped.iter().fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
+        let priorities = dropped.iter().map(|(priority, count)| (priority.as_number().to_string(), *count)).collect();
+        self.send_control("lost", &DroppedPayload { count, priorities }, None, now);
+    }
+
     pub(super) fn tell_draining(&mut self, retry_after: Duration, window: Duration, now: Moment) {
         let millis = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
         let payload = DrainingPayload { retry_after: millis(retry_after), window: millis(window) };
@@ -158,6 +169,80 @@ impl Peer {
         }
     }
 
+    /// Whether several messages to this client may share a frame. Messages that may be signed go alone.
+    pub(super) const fn joins_messages(&self) -> bool {
+        self.takes_batches && !self.channel.signs() && self.own.batch.size > 1
+    }
+
+    pub(super) fn count_next_frame(
+        &mut self,
+        sizes: impl IntoIterator<Item = usize>,
+        urgent: bool,
+        now: Moment,
+    ) -> usize {
+        let mut sizes = sizes.into_iter().peekable();
+        if sizes.peek().is_none() {
+            return 0;
+        }
+        if !self.joins_messages() {
+            return 1;
+        }
+        let count = self.batcher.next_frame(sizes, urgent, now);
+        match count {
+            0 => self.timers.set(Timer::Batch, self.batcher.next_at()),
+            _ => self.timers.clear(Timer::Batch),
+        }
+        count
+    }
+
+    pub(super) fn send_messages(&mut self, messages: &[Outgoing], now: Moment) -> Vec<(usize, SendError)> {
+        self.batcher.sent(now);
+        if messages.len() > 1 && self.joins_messages() && self.send_batch(messages, now) {
+            return Vec::new();
+        }
+        // One by one, where that is all that can be done, and to find out which of them cannot be sent.
+        let sent = messages.iter().map(|message| self.send_message(message, now)).enumerate();
+        sent.filter_map(|(index, sent)| Some((index, sent.err()?))).collect()
+    }
+
+    /// Sends all of them in one frame, or none.
+    fn send_batch(&mut self, messages: &[Outgoing], now: Moment) -> bool {
+        if self.over || messages.iter().any(|message| check_outgoing(message, &self.config.limits).is_err()) {
+            return false;
+        }
+        let wall = self.wall.at(now);
+        let timestamp = wall.to_string();
+        let rng = &mut self.rng;
+        let ids: Vec<String> =
+            messages.iter().map(|message| message.id.clone().unwrap_or_else(|| rng.message_id(wall))).collect();
+        let joined: Vec<(&str, &str, &Outgoing)> =
+            ids.iter().zip(messages).map(|(id, message)| (id.as_str(), timestamp.as_str(), message)).collect();
+        self.shape_channel();
+        match self.channel.batch(&joined, &self.config.limits) {
+            Ok(frame) if frame.len() <= self.config.limits.max_frame => {
+                for _ in messages {
+                    self.channel.advance();
+                }
+                self.push_frame(frame);
+                true
+            }
+            Ok(_) | Err(Code::TooDeep) => false,
+            Err(code) => {
+                self.close(Close::new(close::POLICY, code.as_str()), now);
+                false
+            }
+        }
+    }
+
+    /// Writes as [`Peer::delivery`] says.
+    fn shape_channel(&mut self) {
+        let delivery = self.delivery();
+        self.channel.encoding = delivery.encoding;
+        if !delivery.compression {
+            self.channel.compression = None;
+        }
+    }
+
     pub(super) fn send_message(&mut self, message: &Outgoing, now: Moment) -> Result<String, SendError> {
         check_outgoing(message, &self.config.limits)?;
         if self.over {
@@ -165,11 +250,7 @@ impl Peer {
         }
         let id = message.id.clone().unwrap_or_else(|| self.rng.message_id(self.wall.at(now)));
         let wall = self.wall.at(now);
-        let delivery = self.delivery();
-        self.channel.encoding = delivery.encoding;
-        if !delivery.compression {
-            self.channel.compression = None;
-        }
+        self.shape_channel();
         let frame = self.channel.application(message, &id, &wall.to_string(), wall).map_err(|code| match code {
             // The message is at fault, not the connection.
             Code::TooDeep => SendError::InvalidKind { kind: message.kind.clone(), why: UNSIGNABLE },
@@ -183,22 +264,13 @@ impl Peer {
             return Err(SendError::TooLarge { size: frame.len(), limit });
         }
         self.channel.advance();
-        self.outputs.push_back(Output::Send(frame));
+        self.push_frame(frame);
         Ok(id)
     }
 
-    pub(super) fn ping(&mut self, now: Moment) {
-        let wall = self.wall.at(now);
-        // First, because a ping that cannot be sealed ends the connection and clears every timer.
-        self.timers.set(Timer::Ping, now + self.config.ping_interval);
-        // Upper case: the one form that every published client answers.
-        self.send_control(
-            "PING",
-            &PingPayload { timestamp: wall.as_unix_ms(), server_time: &wall.to_string() },
-            None,
-            now,
-        );
-        self.rotate_used_key(now);
+    pub(super) fn push_frame(&mut self, frame: Frame) {
+        self.vitals.note_sent(1, frame.len() as u64);
+        self.outputs.push_back(Output::Send(frame));
     }
 
     pub(super) fn send_error(
@@ -261,7 +333,7 @@ impl Peer {
         let head =
             Head { kind, id: Some(&id), timestamp: Some(&timestamp), correlation_id: answers, ..Head::default() };
         match self.channel.control(&head, payload) {
-            Ok(frame) => self.outputs.push_back(Output::Send(frame)),
+            Ok(frame) => self.push_frame(frame),
             Err(code) => self.close(Close::new(close::POLICY, code.as_str()), now),
         }
     }

@@ -9,12 +9,21 @@ use crate::{
     wire::Message,
 };
 
-use super::Peer;
+use super::{
+    Peer, QuestionKind,
+    figures::{Breaker, Sequences},
+    vital::Diagnostics,
+};
 
-/// Message types that never reach the application.
-const HANDLED: &[&str] = &[
+/// Message types of a client that the server takes itself, in the order of PROTOCOL.md §11.6. All others are for its
+/// application. Of these, the application sees what is marked so there as well. `sync_request` and `presence_request`
+/// are not among them: whether the server takes those is a setting.
+pub const HANDLED: &[&str] = &[
     "ping",
+    "PING",
     "pong",
+    "PONG",
+    "heartbeat",
     "client_hello",
     "subscription",
     "subscription_update",
@@ -26,10 +35,42 @@ const HANDLED: &[&str] = &[
     "system_status_request",
     "debug_handlers",
     "encryption_request",
-    "batch_message",
     "key_rotation_request",
     "key_rotation_response",
+    "metrics_request",
+    "debug_request",
+    "config_update",
+    "health_check_response",
+    "batch",
+    "batch_message",
+    "priority_message",
 ];
+
+#[derive(Serialize)]
+struct Health {
+    #[serde(flatten)]
+    report: HealthReport,
+    diagnostics: Diagnostics,
+    circuit_breaker: Breaker,
+    sequence_stats: Sequences,
+    client_info: ClientInfo,
+}
+
+#[derive(Serialize)]
+struct ClientInfo {
+    client_version: String,
+    protocol_version: u64,
+}
+
+#[derive(Serialize)]
+struct Settings {
+    #[serde(flatten)]
+    report: ConfigReport,
+    batch_size: usize,
+    /// In seconds, as `config_update` has it.
+    batch_timeout: f64,
+    max_queue_size: usize,
+}
 
 impl Peer {
     /// Answers the question, if it is one that needs nobody else. `false`: it is for the application.
@@ -48,12 +89,25 @@ impl Peer {
                 self.reply("sequence_stats_response", &report, id, now)
             }
             "system_status_request" => self.reply("system_status_response", &self.system(now), id, now),
+            "config_update" => {
+                self.on_config_update(message, now);
+                true
+            }
+            "metrics_request" => self.ask_server(QuestionKind::Metrics, message),
+            "debug_request" => self.ask_server(QuestionKind::Debug, message),
             "debug_handlers" => {
-                let handlers = HANDLED.iter().map(|&kind| kind.to_owned()).collect();
+                let handlers = self.handled().into_iter().map(str::to_owned).collect();
                 self.reply("debug_handlers_response", &HandlersReport { handlers }, id, now)
             }
             _ => false,
         }
+    }
+
+    /// Types that do not reach the application, with this configuration.
+    pub(super) fn handled(&self) -> Vec<&'static str> {
+        let asked = [("presence_request", self.config.presence), ("sync_request", self.config.snapshots)];
+        let asked = asked.into_iter().filter(|(_, answered)| *answered).map(|(kind, _)| kind);
+        HANDLED.iter().copied().chain(asked).collect()
     }
 
     fn reply<T: Serialize>(&mut self, kind: &str, report: &T, question: Option<&str>, now: Moment) -> bool {
@@ -61,19 +115,28 @@ impl Peer {
         true
     }
 
-    fn health(&self, now: Moment) -> HealthReport {
-        HealthReport {
-            status: "healthy".into(),
-            connection_id: self.connection_id.clone(),
-            server_version: self.config.server_version.clone(),
-            timestamp: self.wall.at(now).to_string(),
-            uptime_ms: self.uptime_ms(now),
+    fn health(&self, now: Moment) -> Health {
+        Health {
+            report: HealthReport {
+                status: "healthy".into(),
+                connection_id: self.connection_id.clone(),
+                server_version: self.config.server_version.clone(),
+                timestamp: self.wall.at(now).to_string(),
+                uptime_ms: self.uptime_ms(now),
+            },
+            diagnostics: self.vitals.diagnostics(),
+            circuit_breaker: self.breaker(),
+            sequence_stats: self.sequences(),
+            client_info: ClientInfo {
+                client_version: self.params.client_version.clone(),
+                protocol_version: PROTOCOL_VERSION,
+            },
         }
     }
 
-    fn settings(&self) -> ConfigReport {
-        let compression = self.config.compression.filter(|_| self.delivery().compression);
-        ConfigReport {
+    fn settings(&self) -> Settings {
+        let compression = self.channel.compression.filter(|_| self.delivery().compression);
+        let report = ConfigReport {
             compression_enabled: compression.is_some(),
             compression_threshold: compression.map(|compression| compression.threshold as u64),
             encryption_enabled: self.channel.is_encrypted(),
@@ -82,6 +145,12 @@ impl Peer {
             idle_timeout: self.config.idle_timeout.as_millis() as u64,
             max_message_size: self.config.limits.max_frame as u64,
             max_topics: self.config.limits.max_topics as u64,
+        };
+        Settings {
+            report,
+            batch_size: if self.joins_messages() { self.own.batch.size } else { 1 },
+            batch_timeout: self.own.batch.timeout.as_secs_f64(),
+            max_queue_size: self.own.queue_messages,
         }
     }
 

@@ -33,6 +33,7 @@ impl Peer {
             return Err(RotateError::NotConnected);
         }
         let request = self.channel.ask_for_keys(self.full_duplex, &mut self.rng)?;
+        self.timers.set(Timer::Rotation, now + ROTATION_OVERLAP);
         self.send_payload("key_rotation_request", &request.written().into_payload(), None, now);
         Ok(())
     }
@@ -45,11 +46,17 @@ impl Peer {
         }
     }
 
-    pub(super) fn on_overlap_over(&mut self, now: Moment) {
-        if self.channel.keys_overlap() {
-            let code = Code::KeyExchangeFailed;
-            self.fail(code, "the client did not change to the new key", Close::new(close::POLICY, code.as_str()), now);
-        }
+    /// The wait is over. Nothing happens when what was waited for has come.
+    pub(super) fn on_rotation_overdue(&mut self, now: Moment) {
+        let missing = if self.channel.keys_overlap() {
+            "the client did not change to the new key"
+        } else if self.channel.keys_are_asked_for() {
+            "the client did not answer a key rotation"
+        } else {
+            return;
+        };
+        let code = Code::KeyExchangeFailed;
+        self.fail(code, missing, Close::new(close::POLICY, code.as_str()), now);
     }
 
     pub(super) fn on_rotation_request(&mut self, message: &Message, now: Moment) {

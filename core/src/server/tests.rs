@@ -291,6 +291,29 @@ fn messages_of_a_batch_count_as_if_they_came_alone() {
 }
 
 #[test]
+fn the_protocols_own_messages_do_not_come_in_a_batch_message() {
+    let mut peer = ready_peer();
+    let items = r#"{"t":"health_check"},{"t":"config_update"},{"t":"priority_message","p":{"message":{"t":"k"}}}"#;
+    let drained = say(&mut peer, &format!(r#"{{"t":"batch_message","p":{{"messages":[{items}]}}}}"#));
+    let kinds = drained.events.iter().filter_map(|event| match event {
+        Event::Message(message) => Some(message.kind()),
+        Event::Rejected(error) => Some(error.code.as_str()),
+        _ => None,
+    });
+    assert_eq!(kinds.collect::<Vec<_>>(), ["INVALID_REQUEST", "INVALID_REQUEST", "k"]);
+    assert_eq!(drained.sent.len(), 1, "the report alone");
+}
+
+#[test]
+fn a_version_that_is_too_long_is_not_kept() {
+    let mut peer = ready_peer();
+    let version = "v".repeat(2000);
+    say(&mut peer, &format!(r#"{{"t":"client_hello","p":{{"client_version":"{version}"}}}}"#));
+    let health = say(&mut peer, r#"{"t":"health_check"}"#);
+    assert!(health.sent[0].payload().bytes().len() < 2000);
+}
+
+#[test]
 fn a_batch_of_nonsense_ends_the_connection_at_the_limit_and_no_later() {
     let mut peer = ready_peer();
     let items = vec!["1"; 500].join(",");
@@ -399,4 +422,91 @@ fn messages_of_a_batch_count_one_by_one() {
     let report = drained.sent.iter().find(|message| message.kind() == "batch_message_result").map(fields).unwrap();
     assert_eq!((&report["successful"], &report["failed"]), (&2.into(), &1.into()), "{report}");
     assert_eq!(report["results"][2]["error"], "RATE_LIMITED");
+}
+
+/// A peer of a server that knows who is in topics and what their state is.
+fn knowing_peer(identity: Identity) -> Peer {
+    let wall = WallTime::from_unix_ms(1_771_601_400_000);
+    let config = Arc::new(PeerConfig { presence: true, snapshots: true, ..PeerConfig::default() });
+    let admission = Admission::Granted(identity);
+    let mut peer = Peer::new(config, UpgradeParams::default(), admission, "c1".into(), Seed::from_u64(1), NOW, wall);
+    drain(&mut peer);
+    peer
+}
+
+fn reader_of(allow: &str) -> Identity {
+    let subscribe = Acl { allow: vec![allow.into()], deny: Vec::new() };
+    Identity { user_id: "u".into(), subscribe, publish: Acl::nothing() }
+}
+
+#[test]
+fn questions_about_topics_are_the_applications_unless_the_server_answers_them() {
+    for kind in ["presence_request", "sync_request"] {
+        let drained = say(&mut ready_peer(), &format!(r#"{{"t":"{kind}","p":{{"topic":"a"}}}}"#));
+        assert!(matches!(&drained.events[..], [Event::Message(message)] if message.kind() == kind));
+    }
+}
+
+#[test]
+fn presence_is_told_to_readers_of_the_topic() {
+    let mut peer = knowing_peer(reader_of("room:*"));
+    let drained = say(&mut peer, r#"{"t":"presence_request","id":"q","p":{"topic":"room:1","after":"b","limit":3}}"#);
+    let [Event::Presence(question)] = &drained.events[..] else { panic!("{:?}", drained.events) };
+    assert_eq!((&*question.topic, question.after.as_deref(), question.limit), ("room:1", Some("b"), Some(3)));
+    assert_eq!(question.id.as_deref(), Some("q"));
+    for (payload, code) in [
+        (r#"{"topic":"hall"}"#, "TOPIC_DENIED"),
+        (r#"{"topic":"room:*"}"#, "INVALID_TOPIC"),
+        (r#"{"topic":7}"#, "INVALID_REQUEST"),
+    ] {
+        let drained = say(&mut peer, &format!(r#"{{"t":"presence_request","p":{payload}}}"#));
+        assert_eq!((drained.codes(), drained.events.len()), (vec![code.to_owned()], 0));
+    }
+}
+
+#[test]
+fn a_question_for_states_never_widens_to_all_topics_by_a_refusal() {
+    let mut peer = knowing_peer(reader_of("room:*"));
+    let drained = say(&mut peer, r#"{"t":"sync_request","id":"q","p":{"topics":["room:1","hall"]}}"#);
+    let [Event::Sync(question)] = &drained.events[..] else { panic!("{:?}", drained.events) };
+    assert_eq!(question.topics, ["room:1"]);
+    assert_eq!(question.refused, [("hall".to_owned(), Code::TopicDenied)]);
+    assert!(question.snapshots);
+    let drained = say(&mut peer, r#"{"t":"sync_request","id":"q","p":{"topics":["hall"]}}"#);
+    assert!(drained.events.is_empty());
+    assert_eq!((drained.sent[0].kind(), drained.sent[0].correlation_id()), ("snapshot_complete", Some("q")));
+}
+
+#[test]
+fn who_wants_to_be_seen_names_topics_of_its_request() {
+    let mut peer = knowing_peer(reader_of("room:*"));
+    let request = |presence: &str| {
+        format!(
+            r#"{{"t":"subscription_update","p":{{"topics":["room:1","room:*"],"group":"g","presence":{presence}}}}}"#
+        )
+    };
+    for (presence, seen, refused) in [
+        (r#"{"room:1":null}"#, vec!["room:1"], vec![]),
+        (r#"{"room:1":{}}"#, vec!["room:1"], vec![]),
+        (r#"{"room:1":{"a":1}}"#, vec![], vec![("room:1", Code::PublishDenied)]),
+        (
+            r#"{"room:*":null,"hall":null}"#,
+            vec![],
+            vec![("room:*", Code::InvalidTopic), ("hall", Code::InvalidSubscription)],
+        ),
+        (
+            &format!(r#"{{"room:1":"{}"}}"#, "x".repeat(MAX_PRESENCE - 1)),
+            vec![],
+            vec![("room:1", Code::MessageTooLarge)],
+        ),
+    ] {
+        let drained = say(&mut peer, &request(presence));
+        let [Event::Subscribe(request)] = &drained.events[..] else { panic!("{:?}", drained.events) };
+        assert_eq!(request.presence.keys().collect::<Vec<_>>(), seen, "{presence}");
+        let told: Vec<_> = request.refused.iter().map(|(name, code)| (&**name, *code)).collect();
+        assert_eq!((told, request.group.as_deref()), (refused, Some("g")), "{presence}");
+    }
+    let long = "g".repeat(MAX_GROUP_NAME + 1);
+    let drained = say(&mut peer, &format!(r#"{{"t":"subscription","p":{{"topics":["room:1"],"group":"{long}"}}}}"#));
+    assert_eq!(drained.codes(), ["INVALID_SUBSCRIPTION"]);
 }

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::{PresenceQuestion, SyncQuestion};
 use crate::{
     config::ConfigError,
-    delivery::{Position, RateLimit, TopicRecovery},
+    delivery::{BatchConfig, Position, RateLimit, TopicRecovery},
     error::Code,
     io::{Close, Frame},
     security::{Secret, SigningConfig, tokens},
@@ -12,6 +13,8 @@ use crate::{
     topic::Acl,
     wire::{Compression, DecodeError, Encoding, Limits, Message},
 };
+
+use super::Question;
 
 /// What every connection of a server shares. [`PeerConfig::check`] tells whether it can be used.
 #[derive(Debug, Clone)]
@@ -29,12 +32,31 @@ pub struct PeerConfig {
     /// The key of session and channel tokens, which only the server knows: at least 32 bytes, of randomness.
     /// Default none: no tokens are given out, and none is taken. Source: PROTOCOL.md §5.6.
     pub token_key: Option<Secret>,
-    /// Time between pings of the server. Default 25 s.
+    /// Joining of messages to one client that announced `batching`: how many share a frame, and how long they are held
+    /// for each other. Default 10 messages, 64 KiB, not held at all: only what waits anyway is joined. A size of 1 turns it
+    /// off. Source: PROTOCOL.md §7.4.
+    pub batch: BatchConfig,
+    /// Most messages that may wait for one client alone, until it asks for another bound. Default 1000.
+    pub queue_messages: usize,
+    /// Time between pings of the server. Default 15 s.
     pub ping_interval: Duration,
+    /// Whether a `heartbeat` goes out with each ping. Default true.
+    pub heartbeat: bool,
+    /// Time between looks at the network of a client, which is told when it has become bad or well again. Done with
+    /// pings, and so no more often than those. Default 30 s.
+    pub health_interval: Duration,
+    /// Time over which rates are measured, in whole pings. Default 60 s.
+    pub metrics_interval: Duration,
     /// Silence that ends a connection. Must be longer than `ping_interval`. Default 90 s.
     pub idle_timeout: Duration,
     /// Whether the server keeps a history of topics, and fills [`SubscriptionRequest::recovery`]. Default false.
     pub recovery: bool,
+    /// Whether the server tells who is in a topic: it gets [`Event::Presence`] and
+    /// [`SubscriptionRequest::presence`]. Default false: `presence_request` goes to the application.
+    pub presence: bool,
+    /// Whether the server tells the state of topics: it gets [`Event::Sync`]. Default false: `sync_request` goes to the
+    /// application.
+    pub snapshots: bool,
     /// Refused frames after which a connection is closed with 1008. Default 100.
     pub max_rejected: u32,
     /// How fast a client may send messages; see PROTOCOL.md §7.3 for what happens above it. Default: no bound.
@@ -56,6 +78,12 @@ impl PeerConfig {
         if self.ping_interval < Duration::from_millis(1) {
             return Err(ConfigError::new("ping_interval", "must be at least 1 ms"));
         }
+        if self.batch.size == 0 {
+            return Err(ConfigError::new("batch.size", "must be at least 1"));
+        }
+        if self.queue_messages == 0 {
+            return Err(ConfigError::new("queue_messages", "must be at least 1"));
+        }
         if self.idle_timeout <= self.ping_interval {
             return Err(ConfigError::new("idle_timeout", "must be longer than ping_interval"));
         }
@@ -72,9 +100,16 @@ impl Default for PeerConfig {
             encryption: true,
             signing: None,
             token_key: None,
-            ping_interval: Duration::from_secs(25),
+            batch: BatchConfig { timeout: Duration::ZERO, ..BatchConfig::default() },
+            queue_messages: 1000,
+            ping_interval: Duration::from_secs(15),
+            heartbeat: true,
+            health_interval: Duration::from_secs(30),
+            metrics_interval: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(90),
             recovery: false,
+            presence: false,
+            snapshots: false,
             max_rejected: 100,
             inbound_rate: None,
         }
@@ -123,7 +158,10 @@ pub enum Input {
 
 /// One step: call [`Peer::poll`](super::Peer::poll) until it answers `Wait`.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "messages are the common case, and a box each would cost more")]
+#[cfg_attr(
+    target_pointer_width = "64",
+    expect(clippy::large_enum_variant, reason = "messages are the common case, and a box each would cost more")
+)]
 pub enum Output {
     /// Write one WebSocket message.
     Send(Frame),
@@ -152,10 +190,19 @@ pub enum Event {
     Recover(SubscriptionRequest),
     /// The client gives up topics. Answer likewise.
     Unsubscribe(SubscriptionRequest),
+    /// The client asks who is in a topic. Answer with [`Peer::answer_presence`](super::Peer::answer_presence).
+    Presence(PresenceQuestion),
+    /// The client asks for the state of topics. Answer with [`Peer::answer_sync`](super::Peer::answer_sync).
+    Sync(SyncQuestion),
     /// The client publishes to a topic that its ACL allows ([`Message::topic`]).
     Publish(Message),
     /// A message for the application.
     Message(Message),
+    /// The client asks for figures of the server. Answer with
+    /// [`Peer::answer_question`](super::Peer::answer_question).
+    Question(Question),
+    /// The client wants that at most so many messages wait for it alone.
+    QueueSize(usize),
     /// The keys of the connection were renewed.
     KeysRotated,
     /// A frame was refused; the client has been told.
@@ -182,6 +229,13 @@ pub struct SubscriptionRequest {
     pub positions: BTreeMap<String, Position>,
     /// For the server to fill before it answers: what follows, by topic.
     pub recovery: BTreeMap<String, TopicRecovery>,
+    /// The queue group that the client joins in these topics. Source: PROTOCOL.md §6.8.
+    pub group: Option<String>,
+    /// Exact topics of the request that the client wants to be seen in, and what it tells there about itself, at most
+    /// [`MAX_PRESENCE`](super::MAX_PRESENCE) bytes of JSON. Source: PROTOCOL.md §6.7.
+    pub presence: BTreeMap<String, serde_json::Value>,
+    /// For the server to fill before it answers: the number of users in topics where the client is seen.
+    pub present: BTreeMap<String, u64>,
 }
 
 /// How the shared encodings of topic messages must look for one connection.

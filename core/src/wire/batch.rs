@@ -106,11 +106,12 @@ pub(crate) fn wrap_priority(head: &Head<'_>, payload: &Payload, priority: Priori
     Payload { encoding: PayloadEncoding::Json, bytes: out.into() }
 }
 
-/// The message inside a `priority_message`, or the message itself when there is none. It is opened once.
+/// The message inside a `priority_message`, or the message itself when there is none. It is opened once: what lies
+/// within is never another one, or the next end would open that.
 pub(crate) fn unwrap_priority(outer: Message, limits: &Limits) -> Message {
     let inner = outer.payload().read_control(|payload| {
         let text = payload.member("message").and_then(Value::object)?.as_json().to_owned();
-        decode(&Frame::Text(text.into()), limits, None).ok()
+        decode(&Frame::Text(text.into()), limits, None).ok().filter(|inner| inner.kind() != PRIORITY_KIND)
     });
     match inner {
         Some(inner) => inner.arrived_with(&outer),
@@ -186,6 +187,24 @@ mod tests {
         }
         let empty = read(r#"{"t":"batch","p":{"messages":[ ]}}"#);
         assert!(split(&empty, &Limits::default()).expect("nothing in it").is_empty());
+    }
+
+    #[test]
+    fn a_wrapper_decides_about_the_topic_and_holds_no_other_wrapper() {
+        let open = |json: &str| unwrap_priority(read(json), &Limits::default());
+        let inner = open(
+            r#"{"t":"priority_message","tp":"chat","e":"a","o":3,"p":{"message":{"t":"k","tp":"admin","o":9,"p":1}}}"#,
+        );
+        assert_eq!(
+            (inner.kind(), inner.topic(), inner.epoch(), inner.offset()),
+            ("k", Some("chat"), Some("a"), Some(3))
+        );
+        let silent = open(r#"{"t":"priority_message","tp":"chat","p":{"message":{"t":"k"}}}"#);
+        assert_eq!((silent.kind(), silent.topic()), ("k", Some("chat")));
+        let direct = open(r#"{"t":"priority_message","p":{"message":{"t":"k","tp":"room"}}}"#);
+        assert_eq!((direct.kind(), direct.topic()), ("k", Some("room")));
+        let nested = open(r#"{"t":"priority_message","tp":"chat","p":{"message":{"t":"priority_message","p":{}}}}"#);
+        assert_eq!((nested.kind(), nested.payload().to_json().contains("message")), (PRIORITY_KIND, true));
     }
 
     #[test]

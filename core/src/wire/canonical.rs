@@ -1,4 +1,5 @@
-//! The one text of a JSON value that signatures are made over, as Python writes it. Source: PROTOCOL.md §5.3.
+//! The one text of a JSON value that signatures are made over, as Python writes it, but for numbers that Python keeps
+//! as integers and other ends cannot: -0 is -0.0 here, and beyond 64 bits they are doubles. Source: PROTOCOL.md §5.3.
 
 use std::collections::BTreeMap;
 
@@ -128,7 +129,7 @@ mod tests {
         assert_eq!(canonical(&nested(DEEPEST + 1)), None);
     }
 
-    /// Written by Python 3.11: `json.dumps(json.loads(text))`.
+    /// As `json.dumps(json.loads(text))` of Python 3.11 writes them, but for -0, which Python takes for the integer 0.
     #[test]
     fn numbers_are_those_of_python() {
         for (text, expected) in [

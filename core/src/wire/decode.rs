@@ -138,20 +138,22 @@ fn is_text_ping(text: &[u8]) -> bool {
 }
 
 fn ping(text: &[u8], incoming: &Incoming<'_>) -> Result<Message, DecodeError> {
+    const KIND: &[u8] = b"ping";
     json::check_utf8(text)?;
     Ok(Message {
+        body: Bytes::from_static(KIND),
         category: None,
-        kind: Member::Slice(Bytes::from_static(b"ping")),
-        id: Member::Absent,
+        kind: Member::Slice { start: 0, end: KIND.len() as u32 },
+        id: Member::ABSENT,
         sequence: None,
-        timestamp: Member::Absent,
-        topic: Member::Absent,
-        epoch: Member::Absent,
+        timestamp: Member::ABSENT,
+        topic: Member::ABSENT,
+        epoch: Member::ABSENT,
         offset: None,
         priority: None,
-        correlation_id: Member::Absent,
-        signature: Member::Absent,
-        traceparent: Member::Absent,
+        correlation_id: Member::ABSENT,
+        signature: Member::ABSENT,
+        traceparent: Member::ABSENT,
         version: None,
         payload: Payload::EMPTY,
         wire_len: incoming.wire_len,

@@ -168,6 +168,7 @@ impl Envelope {
         }
         let payload = self.either(Key::Payload, Key::PayloadAlias);
         Ok(Message {
+            body: body.clone(),
             category: prefix.or_else(|| reader.category(self.get(Key::Category))),
             kind,
             id: reader.name("id", self.get(Key::Id))?,
@@ -202,9 +203,9 @@ impl Reader<'_> {
     /// A member that must be a string.
     fn text(&self, name: &str, value: Value) -> Result<Member, DecodeError> {
         let (member, length) = match value.kind {
-            Kind::Text => (Member::Slice(self.body.slice(value.range())), value.len()),
+            Kind::Text => (Member::Slice { start: value.start, end: value.end }, value.len()),
             Kind::Escaped => owned(json::unescape(&self.body[value.range()])),
-            _ => return Ok(Member::Absent),
+            _ => return Ok(Member::ABSENT),
         };
         if length > self.limits.max_member {
             let detail =

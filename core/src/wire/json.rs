@@ -31,7 +31,11 @@ pub(super) fn index(text: &[u8], max_depth: usize) -> Result<Envelope, DecodeErr
     envelope::check_size(text)?;
     check_utf8(text)?;
     let mut scanner = Scanner::new(text, max_depth);
-    scanner.envelope().map_err(|fault| scanner.error(fault))
+    let mut envelope = Envelope::default();
+    match scanner.envelope(&mut envelope) {
+        Ok(()) => Ok(envelope),
+        Err(fault) => Err(scanner.error(fault)),
+    }
 }
 
 /// Where the items of the array `name` are in a valid JSON object; `None` when there is no such array. Of several
@@ -311,7 +315,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads a whole text whose value must be an object, and notes its members.
-    fn envelope(&mut self) -> Result<Envelope, Fault> {
+    fn envelope(&mut self, envelope: &mut Envelope) -> Result<(), Fault> {
         self.skip_space();
         if self.peek() != Some(b'{') {
             self.skip_value()?;
@@ -320,11 +324,9 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         self.skip_space();
-        let mut envelope = Envelope::default();
         if self.peek() == Some(b'}') {
             self.at += 1;
-            self.finish()?;
-            return Ok(envelope);
+            return self.finish();
         }
         loop {
             let key = self.key()?;
@@ -342,8 +344,7 @@ impl<'a> Scanner<'a> {
             self.skip_space();
         }
         self.at += 1;
-        self.finish()?;
-        Ok(envelope)
+        self.finish()
     }
 
     /// Reads an object. For each member `value` is told where the content of its name is; it reads the value, and

@@ -226,28 +226,27 @@ pub enum PayloadError {
     Text(#[source] super::DecodeError),
 }
 
-/// A string member of an envelope: a slice of the frame, or an owned copy where the frame had escapes.
-#[derive(Debug, Clone, Default)]
+/// A string member of an envelope: where it stands in the body, or an owned copy where that had escapes.
+#[derive(Debug, Clone)]
 pub(super) enum Member {
-    #[default]
-    Absent,
-    Slice(Bytes),
+    Slice { start: u32, end: u32 },
     Owned(Box<str>),
 }
 
 impl Member {
+    /// There is none. A body has less than 4 GiB.
+    pub(super) const ABSENT: Self = Self::Slice { start: u32::MAX, end: u32::MAX };
+
     pub(super) fn is_empty(&self) -> bool {
         match self {
-            Self::Absent => true,
-            Self::Slice(bytes) => bytes.is_empty(),
+            Self::Slice { start, end } => start == end,
             Self::Owned(text) => text.is_empty(),
         }
     }
 
-    fn as_str(&self) -> Option<&str> {
+    fn in_body<'a>(&'a self, body: &'a [u8]) -> Option<&'a str> {
         match self {
-            Self::Absent => None,
-            Self::Slice(bytes) => std::str::from_utf8(bytes).ok(),
+            Self::Slice { start, end } => std::str::from_utf8(body.get(*start as usize..*end as usize)?).ok(),
             Self::Owned(text) => Some(text),
         }
     }
@@ -256,6 +255,8 @@ impl Member {
 /// One decoded message. Cloning copies no payload.
 #[derive(Debug, Clone)]
 pub struct Message {
+    /// What the members are slices of.
+    pub(super) body: Bytes,
     pub(super) category: Option<Category>,
     pub(super) kind: Member,
     pub(super) id: Member,
@@ -279,7 +280,7 @@ pub struct Message {
 impl Message {
     /// The type, `t`. Never empty.
     pub fn kind(&self) -> &str {
-        self.kind.as_str().unwrap_or_default()
+        self.kind.in_body(&self.body).unwrap_or_default()
     }
 
     /// The category, by prefix or member `c`. `None` when the sender wrote neither.
@@ -289,7 +290,7 @@ impl Message {
 
     /// The message id.
     pub fn id(&self) -> Option<&str> {
-        self.id.as_str()
+        self.id.in_body(&self.body)
     }
 
     /// `seq`: the sender's counter on this connection, from 0. Not an order of topics.
@@ -299,17 +300,17 @@ impl Message {
 
     /// `ts`: when the sender wrote it, RFC 3339.
     pub fn timestamp(&self) -> Option<&str> {
-        self.timestamp.as_str()
+        self.timestamp.in_body(&self.body)
     }
 
     /// `tp`: the topic it was published to.
     pub fn topic(&self) -> Option<&str> {
-        self.topic.as_str()
+        self.topic.in_body(&self.body)
     }
 
     /// `e`: the life of the topic's history that `offset` counts in.
     pub fn epoch(&self) -> Option<&str> {
-        self.epoch.as_str()
+        self.epoch.in_body(&self.body)
     }
 
     /// `o`: position in the topic, from 0.
@@ -324,18 +325,18 @@ impl Message {
 
     /// `cid`: the id of the message this one answers.
     pub fn correlation_id(&self) -> Option<&str> {
-        self.correlation_id.as_str()
+        self.correlation_id.in_body(&self.body)
     }
 
     /// `sig`: the signature as text.
     pub fn signature(&self) -> Option<&str> {
-        self.signature.as_str()
+        self.signature.in_body(&self.body)
     }
 
     /// `traceparent`: the trace that the message belongs to, in the form of W3C Trace Context. What has another form
     /// is not there.
     pub fn traceparent(&self) -> Option<&str> {
-        self.traceparent.as_str().filter(|text| is_traceparent(text))
+        self.traceparent.in_body(&self.body).filter(|text| is_traceparent(text))
     }
 
     /// `v`: protocol version the sender wrote.
@@ -377,8 +378,15 @@ impl Message {
         Self { wire_len, encrypted, ..self }
     }
 
-    /// A message that lay inside `outer`: it came the same way, and with the same priority if it has none.
-    pub(crate) const fn arrived_with(mut self, outer: &Self) -> Self {
+    /// A message that lay inside `outer`: it came the same way, to the same topic if that has one, whatever it says of
+    /// itself, and with the same priority if it has none.
+    pub(crate) fn arrived_with(mut self, outer: &Self) -> Self {
+        if let Some(topic) = outer.topic() {
+            // Members are places in a body, and the two have different ones.
+            self.topic = Member::Owned(topic.into());
+            self.epoch = outer.epoch().map_or(Member::ABSENT, |epoch| Member::Owned(epoch.into()));
+            self.offset = outer.offset();
+        }
         self.encrypted = outer.encrypted;
         self.wire_len = outer.wire_len;
         if self.priority.is_none() {

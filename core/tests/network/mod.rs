@@ -8,6 +8,7 @@ use wse_client_core::{
     error::Code,
     io::{Close, SocketId},
     resilience::{BreakerState, Quality},
+    time::WallTime,
 };
 
 use crate::{
@@ -110,15 +111,24 @@ fn a_first_attempt_waits_for_the_network_but_not_for_ever() {
     world.run(SECOND);
     assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 1));
 
-    // The host has been wrong about it for long.
+    // It never says otherwise.
     world.client_closes();
     world.hint(NetworkHint::Offline);
-    world.run(Duration::from_secs(300));
     world.connect();
     world.run(29 * SECOND);
     assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connecting, 1));
     world.run(2 * SECOND);
     assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 2));
+}
+
+#[test]
+fn what_the_host_said_long_ago_delays_nobody() {
+    let mut world = World::new(WorldConfig { client: config(), ..WorldConfig::default() });
+    world.hint(NetworkHint::Offline);
+    world.run(Duration::from_secs(300));
+    world.connect();
+    world.run(SECOND);
+    assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 1));
 }
 
 #[test]
@@ -148,6 +158,42 @@ fn a_machine_that_slept_does_not_call_its_server_silent() {
     assert_eq!((world.client.state(), world.attempts()), (ConnectionState::Connected, 1));
 }
 
+/// Whether the token provider is asked for a fresh token after `sleep`, where one comes back.
+fn renews_after(sleep: impl Fn(&mut World)) -> bool {
+    let client = ClientConfig { credentials: Credentials::Provider, ..config() };
+    let mut world = connected(client);
+    sleep(&mut world);
+    world.cut();
+    world.run(3 * SECOND);
+    world.cut();
+    world.run(3 * SECOND);
+    let [false, renew, later @ ..] = world.token_requests() else { panic!("{:?}", world.token_requests()) };
+    assert!(!later.is_empty() && !later.contains(&true), "asked once: {later:?}");
+    *renew
+}
+
+#[test]
+fn a_machine_that_slept_for_long_asks_for_a_fresh_token() {
+    for (length, renew) in [(30 * SECOND, false), (120 * SECOND, true)] {
+        let by_hints = renews_after(|world| {
+            world.hint(NetworkHint::Sleep);
+            world.freeze_client(true);
+            world.run(length);
+            world.freeze_client(false);
+            world.hint(NetworkHint::Wake);
+            world.run(SECOND);
+        });
+        assert_eq!(by_hints, renew, "{length:?}");
+        // The clock of timers stood still, the civil one did not.
+        let by_clock = renews_after(|world| {
+            let counted = world.now().as_millis() - 1000;
+            let wall = WallTime::from_unix_ms(1_771_601_400_000 + counted + length.as_millis() as u64);
+            world.client.set_clock(wall, world.now());
+        });
+        assert_eq!(by_clock, renew, "{length:?}");
+    }
+}
+
 #[test]
 fn quality_is_unknown_until_it_is_measured() {
     let mut world = connected(config());
@@ -162,17 +208,20 @@ fn quality_is_unknown_until_it_is_measured() {
 }
 
 #[test]
-fn a_poor_network_is_pinged_less_often_if_that_was_asked_for() {
-    let pings = |adaptive_quality| {
+fn a_poor_network_is_pinged_less_often_and_compressed_for_if_that_was_asked_for() {
+    let judged = |adaptive_quality| {
         let mut world = connected(ClientConfig { adaptive_quality, ..config() });
         world.faults.delay = Duration::from_millis(400);
         world.run(Duration::from_secs(600));
         let adapted = world.events().iter().filter(|event| matches!(event, Event::Adapted(_))).count();
         assert_eq!(adapted, usize::from(adaptive_quality));
-        world.transcript().lines().filter(|line| line.contains(" > ") && line.contains("\\\"ping\\\"")).count()
+        let is_ping = |line: &&str| line.contains(" > ") && line.contains("\\\"ping\\\"");
+        let level = world.client.diagnostics(world.now()).compression_level.expect("it compresses");
+        (world.transcript().lines().filter(is_ping).count(), level)
     };
-    let (plain, adapted) = (pings(false), pings(true));
+    let ((plain, level), (adapted, higher)) = (judged(false), judged(true));
     assert!(adapted * 3 < plain * 2, "{adapted} pings against {plain}");
+    assert!(higher > level, "level {higher} against {level}");
 }
 
 #[test]

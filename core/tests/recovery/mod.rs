@@ -260,3 +260,21 @@ fn a_gap_is_not_given_up_while_no_answer_can_be_read() {
     world.run(10 * SECOND);
     assert_eq!((world.received(), lost(&world)), ((0..5).collect::<Vec<u64>>(), vec![]));
 }
+
+#[test]
+fn a_client_that_wants_no_recovery_is_told_of_no_losses_by_an_answer() {
+    let mut client = ClientConfig { topics: vec!["t".into()], ..config() };
+    client.delivery.recovery = false;
+    let mut world = World::connected(WorldConfig { client, history: Some(100), ..WorldConfig::default() });
+    publish(&mut world, "t", 0..3);
+    // Answers that nobody asked for, and a promise that is not kept.
+    for answer in [
+        r#"WSE{"t":"subscription_update","p":{"recovery":{"t":{"epoch":"e","offset":2,"count":0}}}}"#,
+        r#"WSE{"t":"subscription_update","p":{"recovery":{"t":{"epoch":"e","offset":9,"count":7}}}}"#,
+    ] {
+        world.server_writes(answer);
+        world.run(SECOND);
+    }
+    world.run(120 * SECOND);
+    assert_eq!((world.received(), lost(&world), recoveries(&world)), (vec![0, 1, 2], vec![], vec![]));
+}

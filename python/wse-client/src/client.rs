@@ -14,9 +14,9 @@ use pyo3::{
 use tokio::runtime::Runtime;
 use wse_client::{
     Client, Code, ConnectError, ConnectionState, NetworkHint, Outgoing, Priority, Request, RequestError,
-    RequestOutcome, SendError, SubscribeError, SubscriptionOutcome,
+    RequestOutcome, Secret, SubscribeError, SubscriptionOutcome,
 };
-use wse_client_core::wire::PayloadEncoding;
+use wse_client_core::{config::Credentials, wire::PayloadEncoding};
 
 use crate::{
     config::{self, Settings},
@@ -33,6 +33,8 @@ pub(crate) struct Core {
     provider: bool,
     inbox: Arc<Inbox>,
     stage: Arc<Mutex<Stage>>,
+    /// What `set_token` was given, for the next start: with a provider it counts for one attempt, else from then on.
+    token: Mutex<Option<Option<Secret>>>,
     /// The process that made it: a forked child has none of its threads.
     process: u32,
 }
@@ -53,6 +55,7 @@ impl Core {
             provider,
             inbox: Arc::default(),
             stage: Arc::new(Mutex::new(Stage::Idle)),
+            token: Mutex::default(),
             process: process::id(),
         })
     }
@@ -147,11 +150,8 @@ impl Core {
     ) -> PyResult<Option<String>> {
         let message = self.outgoing(r#type, payload, topic, id, correlation_id, priority)?;
         let client = self.running().ok_or_else(|| self.not_connected(py))?;
-        match client.try_send(message) {
-            Ok(id) => Ok(Some(id)),
-            Err(SendError::QueueFull { .. }) => Ok(None),
-            Err(fault) => Err(error::new(py, fault.code(), &fault.to_string())),
-        }
+        // Python waits by `send` then, so a full buffer is no refusal.
+        client.send_now(message).map_err(|fault| error::new(py, fault.code(), &fault.to_string()))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the members of a message")]
@@ -198,13 +198,26 @@ impl Core {
     }
 
     fn request(&self, py: Python<'_>, operation: u64, r#type: String, payload: &Bound<'_, PyAny>) -> PyResult<()> {
-        let question = Request::Named { kind: r#type, payload: value::to_payload(payload, PayloadEncoding::Json)? };
+        // A question is a control message, which is JSON in every encoding.
+        let payload = value::to_payload(payload, PayloadEncoding::Json)?;
+        let question = Request::Named { kind: r#type, payload };
         let client = self.running().ok_or_else(|| self.not_connected(py))?;
         let inbox = Arc::clone(&self.inbox);
         runtime::get(py)?.spawn(async move {
             inbox.complete(operation, answered(client.request(&question).await));
         });
         Ok(())
+    }
+
+    fn set_token(&self, token: Option<String>) {
+        let token = token.map(Secret::new);
+        let running = self.running();
+        if running.is_none() || !self.provider {
+            *lock(&self.token) = Some(token.clone());
+        }
+        if let Some(client) = running {
+            client.set_token(token);
+        }
     }
 
     fn network_hint(&self, py: Python<'_>, hint: &str) -> PyResult<()> {
@@ -328,7 +341,12 @@ impl Core {
         if !is_idle {
             return Err(error::new(py, Code::ConnectionClosed, "this client is closed: make a new one"));
         }
-        let config = self.settings.config.clone();
+        let mut config = self.settings.config.clone();
+        if !self.provider
+            && let Some(token) = &*lock(&self.token)
+        {
+            config.credentials = token.clone().map_or(Credentials::None, Credentials::Token);
+        }
         let mut builder = Client::builder("").configure(|empty| *empty = config).event_buffer(self.settings.queue_size);
         if let Some(file) = &self.settings.record {
             builder = builder.record_to(file);
@@ -340,6 +358,11 @@ impl Core {
         let client = builder.start_on(runtime.handle()).map_err(|fault| config::config_error(py, &fault))?;
         let inbox = Arc::clone(&self.inbox);
         client.set_waker(Some(Box::new(move || inbox.doorbell.ring())));
+        if self.provider
+            && let Some(token) = lock(&self.token).take()
+        {
+            client.set_token(token);
+        }
         let client = Arc::new(client);
         *self.stage() = Stage::Running(Arc::clone(&client));
         Ok((client, self.settings.topics.clone()))
@@ -412,6 +435,6 @@ fn answered(result: Result<RequestOutcome, RequestError>) -> Result<Done, Parts>
     }
 }
 
-fn lock(stage: &Mutex<Stage>) -> MutexGuard<'_, Stage> {
-    stage.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -213,6 +213,57 @@ async def test_a_token_function_that_never_works_says_why(guarded_server: Server
     assert "the token provider returned int, not str" in str(caught.value)
 
 
+async def test_a_token_that_is_set_is_the_one_of_the_next_connect(guarded_server: Server) -> None:
+    client = AsyncWSEClient(guarded_server.url, token="nonsense", **FAST)
+    with pytest.raises(WSEAuthError):
+        await client.connect()
+    client.set_token(token(SECRET, sub="second"))
+    async with client:
+        assert client.server is not None and client.server.user_id == "second"
+        client.set_token(token(SECRET, sub="third"))
+        assert client.server.user_id == "second", "it counts for the next attempt"
+        await client.reconnect()
+        assert client.server is not None and client.server.user_id == "third"
+        client.set_token(None)
+        with pytest.raises(WSEAuthError) as caught:
+            await client.reconnect()
+        assert caught.value.code == "AUTH_REQUIRED"
+    client.set_token("after the end")
+
+
+async def test_a_token_that_is_set_frees_a_client_that_failed_for_want_of_it(guarded_server: Server, topic: str) -> None:
+    def good(user: str) -> str:
+        return token(SECRET, sub=user, wse_publish={"allow": [topic]})
+
+    async with connect(guarded_server.url, token=good("first"), max_retries=1, **FAST) as client:
+        client.set_token("nonsense")
+        with pytest.raises(WSEError):
+            await client.reconnect()
+        await until(client, ConnectionState.FAILED)
+        with pytest.raises(WSEError) as caught:
+            async for event in client:
+                assert (event.type, event.payload["code"]) == ("error", "AUTH_FAILED")
+        assert caught.value.code == "RETRIES_EXHAUSTED"
+        client.set_token(good("back"))
+        await until(client, ConnectionState.CONNECTED)
+        assert client.server is not None and client.server.user_id == "back"
+        await client.subscribe(topic)
+        await client.publish(topic, "n", 1)
+        assert (await anext(client)).payload == 1
+
+
+async def test_a_token_that_is_set_comes_before_the_function_once(guarded_server: Server) -> None:
+    client = AsyncWSEClient(guarded_server.url, token=lambda: token(SECRET, sub="function"), **FAST)
+    client.set_token(token(SECRET, sub="set"))
+    async with client:
+        assert client.server is not None and client.server.user_id == "set"
+        await client.reconnect()
+        assert client.server is not None and client.server.user_id == "function"
+        client.set_token(token(SECRET, sub="set"))
+        await client.reconnect()
+        assert client.server is not None and client.server.user_id == "set"
+
+
 async def test_server_restart_comes_back_and_resubscribes(own_server: Server, topic: str) -> None:
     async with connect(own_server.url, topics=[topic], **FAST) as client:
         await client.publish(topic, "n", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import pytest
 
@@ -58,10 +59,18 @@ async def test_a_batch_is_answered_message_by_message(url: str, topic: str) -> N
         assert [(await anext(client)).payload for _ in range(2)] == [1, 2]
 
 
+@pytest.mark.parametrize("encoding", ["json", "msgpack"])
+async def test_a_question_is_json_in_every_encoding(url: str, topic: str, encoding: Literal["json", "msgpack"]) -> None:
+    async with connect(url, topics=[topic], encoding=encoding) as client:
+        question = {"messages": [{"t": "n", "p": {"raw": b"\x00\xff", "pi": 3.25, "big": 2**63}, "tp": topic}]}
+        assert (await client.request("batch_message", question))["successful"] == 1
+        assert (await anext(client)).payload == {"raw": "00ff", "pi": 3.25, "big": 2**63}
+
+
 async def test_a_question_that_nobody_answers_times_out(url: str) -> None:
     async with connect(url, request_timeout=0.1) as client:
         with pytest.raises(WSETimeoutError) as caught:
-            await client.request("debug_request")
+            await client.request("unanswered_question")
         assert (caught.value.code, caught.value.retryable) == ("TIMEOUT", True)
         assert (client.metrics.requests_pending, client.metrics.requests_failed) == (0, 1)
         assert (await client.request("health_check"))["status"] == "healthy"
@@ -76,7 +85,7 @@ async def test_a_refusal_has_the_code_of_the_server(url: str) -> None:
 
 async def test_a_lost_connection_ends_the_question(own_server: Server) -> None:
     async with connect(own_server.url) as client:
-        asking = asyncio.ensure_future(client.request("debug_request"))
+        asking = asyncio.ensure_future(client.request("unanswered_question"))
         while client.metrics.requests_pending == 0:
             await asyncio.sleep(0)
         await asyncio.to_thread(own_server.kill)

@@ -14,6 +14,7 @@ mod openapi;
 mod publish;
 mod ready;
 mod request;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ pub(crate) fn routes(server: &Server) -> Router {
         .route("/wse/publish", post(publish::publish).fallback(method_not_allowed))
         .route("/wse/history", get(history::history).fallback(method_not_allowed))
         .route("/wse/presence", get(history::presence).fallback(method_not_allowed))
+        .route("/wse/tokens", post(tokens::issue).fallback(method_not_allowed))
         .route("/wse/openapi.json", get(openapi::openapi).fallback(method_not_allowed))
         .route("/console", get(console::console).fallback(method_not_allowed));
     let router = match &server.config().static_dir {

@@ -10,6 +10,11 @@ use super::verify::Refusal;
 /// Longest user id in bytes.
 pub(super) const MAX_SUBJECT: usize = 256;
 
+/// Whether a user may be called so, in tokens that are made and in those that come.
+pub(super) fn is_subject(name: &str) -> bool {
+    (1..=MAX_SUBJECT).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
 /// What the server reads in a token. Other claims are ignored; one of these twice makes the token unreadable.
 #[derive(Deserialize)]
 struct Claims<'a> {
@@ -72,7 +77,7 @@ impl Rules {
             return Err(Refusal::Audience);
         }
         let subject = claims.sub.into_owned();
-        if subject.is_empty() || subject.len() > MAX_SUBJECT || subject.chars().any(char::is_control) {
+        if !is_subject(&subject) {
             return Err(Refusal::Subject);
         }
         Ok(Identity {

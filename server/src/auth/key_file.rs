@@ -32,6 +32,13 @@ pub(super) enum BadKeyFile {
     Empty,
 }
 
+impl BadKeyFile {
+    /// Whether the same file may be read at another time. One that is missing has changed when it is there again.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() != io::ErrorKind::NotFound)
+    }
+}
+
 /// Why one key of a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadKey {

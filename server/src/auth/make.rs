@@ -15,7 +15,7 @@ use sha2::Sha256;
 use wse_client_core::{config::ConfigError, security::Secret, topic::Acl};
 use zeroize::Zeroizing;
 
-use super::{claims::MAX_SUBJECT, der, key::Algorithm};
+use super::{claims::is_subject, der, key::Algorithm};
 use crate::{clock, config::check_secret};
 
 /// What [`make_token`] and [`TokenKey::sign`] write into a token.
@@ -34,7 +34,7 @@ use crate::{clock, config::check_secret};
 /// ```
 #[derive(Debug, Clone)]
 pub struct TokenClaims {
-    /// `sub`: the user. 1 to 256 bytes.
+    /// `sub`: the user. 1 to 256 bytes without control characters.
     pub subject: String,
     /// How long the token is valid from now on, in whole seconds.
     pub ttl: Duration,
@@ -88,8 +88,8 @@ pub enum TokenError {
     /// The PEM holds no private key that can sign tokens.
     #[error("not a private key in PEM form for RS256 (RSA of 2048 bits or more) or ES256 (P-256)")]
     Key,
-    /// The subject is empty or too long.
-    #[error("the subject must have 1 to 256 bytes")]
+    /// The subject is empty, too long or has control characters.
+    #[error("the subject must have 1 to 256 bytes and no control characters")]
     Subject,
     /// The key refused.
     #[error("cannot sign the token")]
@@ -162,7 +162,7 @@ impl TokenKey {
     /// # Errors
     /// [`TokenError::Subject`], [`TokenError::Sign`].
     pub fn sign(&self, claims: &TokenClaims) -> Result<String, TokenError> {
-        if claims.subject.is_empty() || claims.subject.len() > MAX_SUBJECT {
+        if !is_subject(&claims.subject) {
             return Err(TokenError::Subject);
         }
         let iat = clock::wall().as_unix_ms() / 1000;

@@ -4,6 +4,7 @@ mod api_key;
 mod claims;
 mod der;
 mod host;
+mod issued;
 mod jws;
 mod key;
 mod key_file;
@@ -27,6 +28,7 @@ use wse_client_core::{
 
 pub(crate) use api_key::ApiKeyCheck;
 pub(crate) use host::Hosts;
+pub(crate) use issued::Issuer;
 pub(crate) use key::MIN_SECRET;
 pub use make::{TokenClaims, TokenError, TokenKey, make_token};
 
@@ -139,5 +141,5 @@ fn guest() -> Identity {
 /// # Errors
 /// The setting, and the file in it, that cannot.
 pub(crate) fn check_keys(config: &Config) -> Result<(), ConfigError> {
-    KeySet::load(config).map(drop)
+    KeySet::load(config).map(drop).map_err(|failed| failed.error)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use wse_client_core::{security::Secret, server::Identity, time::WallTime};
 
 use super::{
-    TokenClaims, TokenKey,
+    TokenClaims, TokenError, TokenKey,
     jws::{Jws, MAX_TOKEN},
     key_file::{self, BadKeyFile},
     make_token,
@@ -44,7 +44,7 @@ fn secrets(current: &str, previous: Option<&str>) -> KeySet {
         jwt_previous_secret: previous.map(Secret::from),
         ..Config::default()
     };
-    KeySet::load(&config).expect("usable")
+    KeySet::load(&config).ok().expect("usable")
 }
 
 fn at(seconds: u64) -> WallTime {
@@ -283,6 +283,43 @@ fn files_of_keys_are_read_whole_or_not_at_all() {
     assert!(matches!(key_file::read("/no/such/file".as_ref()), Err(BadKeyFile::Io(_))));
 }
 
+/// A file that cannot be read for the moment looks the same when it can be.
+#[test]
+fn keys_that_could_not_be_read_are_read_later_and_wrong_ones_are_not() {
+    let path = std::env::temp_dir().join(format!("wse-keys-later-{}", std::process::id()));
+    std::fs::write(&path, RSA_PUBLIC).expect("written");
+    let config = Config { jwt_keys: vec![path.clone()], ..Config::default() };
+    let verifier = Verifier::load(&config).expect("usable");
+    assert!(!verifier.is_outdated(&config));
+
+    std::fs::write(&path, "no keys").expect("written");
+    assert!(verifier.is_outdated(&config) && verifier.reload(&config).is_err());
+    assert!(!verifier.is_outdated(&config), "it stays wrong until it changes");
+
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::create_dir(&path).expect("made");
+    for _ in 0..2 {
+        assert!(verifier.is_outdated(&config) && verifier.reload(&config).is_err(), "a folder cannot be read");
+    }
+    std::fs::remove_dir(&path).expect("removed");
+    std::fs::write(&path, P256_PUBLIC).expect("written");
+    assert_eq!(verifier.reload(&config), Ok(1));
+    assert!(!verifier.is_outdated(&config));
+    std::fs::remove_file(&path).expect("removed");
+}
+
+#[test]
+fn tokens_are_made_for_users_that_are_let_in() {
+    let key = TokenKey::from_secret(&SECRET.into()).expect("long enough");
+    let made = |subject: &str| key.sign(&TokenClaims::new(subject, Duration::from_secs(60)));
+    for subject in ["", "line\nbreak", &"x".repeat(257)] {
+        assert_eq!(made(subject), Err(TokenError::Subject), "{subject:?}");
+        let claims = json!({ "sub": subject, "exp": NOW + 60 }).to_string();
+        assert_eq!(with_claims(&Config::default(), &claims), Err(Refusal::Subject));
+    }
+    assert!(made(&"x".repeat(256)).is_ok());
+}
+
 #[test]
 fn there_are_not_endless_keys() {
     let key = json!({ "kty": "oct", "k": BASE64_URL_SAFE_NO_PAD.encode(SECRET) });
@@ -291,6 +328,7 @@ fn there_are_not_endless_keys() {
     let config = Config { jwt_keys: vec![path.clone()], ..Config::default() };
     let error = KeySet::load(&config).err().expect("refused");
     std::fs::remove_file(path).expect("removed");
+    let error = error.error;
     assert!(error.setting == "jwt_keys" && error.to_string().contains("17 keys"), "{error}");
 }
 

@@ -47,6 +47,20 @@ pub(super) enum Refusal {
     Subject,
 }
 
+/// Why keys were not read.
+pub(super) struct NotLoaded {
+    /// The setting that cannot be used.
+    pub(super) error: ConfigError,
+    /// Whether the same files may be readable later.
+    may_pass: bool,
+}
+
+impl From<ConfigError> for NotLoaded {
+    fn from(error: ConfigError) -> Self {
+        Self { error, may_pass: false }
+    }
+}
+
 /// The keys that are valid at one time.
 pub(super) struct KeySet(Vec<Key>);
 
@@ -60,7 +74,7 @@ impl KeySet {
     ///
     /// # Errors
     /// The setting, and the file in it, that cannot be used.
-    pub(super) fn load(config: &Config) -> Result<Self, ConfigError> {
+    pub(super) fn load(config: &Config) -> Result<Self, NotLoaded> {
         let mut keys = Vec::new();
         for (setting, secret) in
             [("jwt_secret", &config.jwt_secret), ("jwt_previous_secret", &config.jwt_previous_secret)]
@@ -71,11 +85,14 @@ impl KeySet {
             }
         }
         for path in &config.jwt_keys {
-            let bad = |problem| ConfigError::new("jwt_keys", format!("{}: {problem}", path.display()));
-            keys.extend(key_file::read(path).map_err(|error| bad(error.to_string()))?);
+            keys.extend(key_file::read(path).map_err(|error| NotLoaded {
+                may_pass: error.may_pass(),
+                error: ConfigError::new("jwt_keys", format!("{}: {error}", path.display())),
+            })?);
         }
         if keys.len() > MAX_KEYS {
-            return Err(ConfigError::new("jwt_keys", format!("{} keys, at most {MAX_KEYS} are allowed", keys.len())));
+            let problem = format!("{} keys, at most {MAX_KEYS} are allowed", keys.len());
+            return Err(ConfigError::new("jwt_keys", problem).into());
         }
         Ok(Self(keys))
     }
@@ -122,7 +139,7 @@ impl Verifier {
     pub(super) fn load(config: &Config) -> Result<Self, ConfigError> {
         // Taken first: a file that is written between the two is read once more.
         let stamps = stamps(config);
-        let verifier = Self::new(KeySet::load(config)?, config);
+        let verifier = Self::new(KeySet::load(config).map_err(|failed| failed.error)?, config);
         *lock(&verifier.stamps) = stamps;
         Ok(verifier)
     }
@@ -138,8 +155,17 @@ impl Verifier {
     /// # Errors
     /// See [`KeySet::load`]; the keys stay as they were.
     pub(super) fn reload(&self, config: &Config) -> Result<usize, ConfigError> {
-        *lock(&self.stamps) = stamps(config);
-        KeySet::load(config).map(|keys| self.replace_keys(keys))
+        let before = std::mem::replace(&mut *lock(&self.stamps), stamps(config));
+        match KeySet::load(config) {
+            Ok(keys) => Ok(self.replace_keys(keys)),
+            Err(failed) => {
+                if failed.may_pass {
+                    // Still to be read: the files may look the same when they can be.
+                    *lock(&self.stamps) = before;
+                }
+                Err(failed.error)
+            }
+        }
     }
 
     /// Whether a file of keys has changed since it was read.

@@ -2,10 +2,16 @@
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
-use wse_client_core::io::{Close, Frame};
+use wse_client_core::{
+    error::close,
+    io::{Close, Frame},
+};
 
 use super::engine::{Applicant, Engine, Outbox};
-use crate::{hub::Framed, server::Server};
+use crate::{
+    hub::{Framed, Run},
+    server::Server,
+};
 
 /// Above this many bytes no more is fetched from the topics: what waits, waits in the shared rings.
 const ROOM: usize = 64 * 1024;
@@ -89,6 +95,12 @@ impl Outbox for Queue {
         self.push(frame.frame(), false);
     }
 
+    fn push_run(&mut self, run: &Run) {
+        for frame in run.frames() {
+            self.push(frame, false);
+        }
+    }
+
     fn has_room(&self) -> bool {
         self.bytes < ROOM
     }
@@ -131,6 +143,7 @@ impl Attached {
         }
         self.engine.server().counters().bytes_received.add(bytes);
         self.engine.hand_over(count);
+        self.engine.pause_reads(now);
     }
 
     /// The client closed, or is gone.
@@ -142,17 +155,26 @@ impl Attached {
     /// What is to be carried next; `None`: nothing for now.
     pub fn take(&mut self) -> Option<Carried> {
         let now = self.engine.now();
+        if !self.closed && self.engine.link().is_aborted() {
+            // No more time: what waits is dropped.
+            self.engine.on_closed(Close::new(close::GOING_AWAY, "server shutting down"), now);
+            self.engine.outbox().abandon();
+        }
         if self.engine.timer().is_some_and(|at| at <= now) {
             self.engine.on_timer(now);
         }
         self.engine.fill(now);
+        if self.engine.outbox().frames.is_empty() {
+            // Who asks gets all there is, told of it or not.
+            self.engine.catch_up(now);
+        }
         let frame = self.engine.outbox().pop();
         self.engine.pause_reads(now);
         if let Some(frame) = frame {
             self.engine.server().counters().bytes_sent.add(frame.len());
             return Some(Carried::Frame(frame));
         }
-        if self.closed || self.engine.link().is_aborted() {
+        if self.closed {
             return None;
         }
         let close = self.engine.closing().cloned()?;
@@ -162,7 +184,7 @@ impl Attached {
 
     /// Waits until [`Attached::take`] may have something. Needs the time of a tokio runtime.
     pub async fn ready(&mut self) {
-        if !self.engine.outbox().frames.is_empty() || (!self.engine.is_open() && !self.closed) {
+        if !self.engine.outbox().frames.is_empty() || (self.is_closed() && !self.closed) {
             return;
         }
         let server = self.engine.server();

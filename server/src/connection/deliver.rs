@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use wse_client_core::{client::Outgoing, delivery::LostRange, error::close, io::Close, time::Moment};
+use wse_client_core::{delivery::LostRange, error::close, io::Close, time::Moment, wire::Priority};
 
 use super::engine::{Engine, Outbox};
 use crate::{
-    hub::{Ending, Mail, Publication, TopicRead},
+    hub::{Ending, LEVELS, Mail, Publication, Run, TopicRead},
     metrics::Deliveries,
 };
+
+/// Above this many bytes for this client alone, the inbox keeps what it has.
+const DIRECT_ROOM: usize = 32 * 1024;
 
 /// Publications fetched from one topic before the next has its turn.
 const FETCH: usize = 64;
@@ -27,6 +30,12 @@ impl<O: Outbox> Engine<O> {
         self.flush_said();
     }
 
+    /// The same with what this connection was not told of yet: it is the last chance, or somebody asks.
+    pub(crate) fn catch_up(&mut self, now: Moment) {
+        self.link.take_behind(&mut self.backlog);
+        self.fill(now);
+    }
+
     /// Takes what the application queued, as far as there is room.
     fn take_mail(&mut self, now: Moment) {
         if self.peer.must_hold_messages() {
@@ -35,19 +44,37 @@ impl<O: Outbox> Engine<O> {
             }
             return;
         }
-        while self.is_open() && self.outbox.direct_bytes() <= self.pause_mark() {
-            if self.pacer.is_some() && self.link.has_messages() && self.allowed(now) == 0 {
+        // All at once, like what is refused here: who does not read the answers is not read either.
+        for refused in self.link.take_refused() {
+            self.peer.tell_error(refused.code, &refused.message, refused.id.as_deref(), now);
+            self.drain(now);
+        }
+        if let Some(dropped) = self.link.take_dropped() {
+            self.tell_dropped(dropped, now);
+        }
+        // Little is taken at a time: what is still in the inbox can be overtaken by what is more urgent.
+        while self.is_open() && self.outbox.direct_bytes() <= DIRECT_ROOM {
+            let most = if self.link.has_messages() { self.allowed(now) } else { usize::MAX };
+            if most == 0 {
                 return;
             }
-            match self.link.next_mail() {
+            let (peer, mut held) = (&mut self.peer, false);
+            let mail = self.link.next_mail(&mut self.mail, |sizes, urgent| {
+                let count = peer.next_frame(sizes, urgent, now).min(most);
+                held = count == 0;
+                count
+            });
+            match mail {
+                // The peer wants to be woken for what it holds.
+                None if held => return self.drain(now),
                 None => return,
-                Some(Mail::Message(message)) => {
-                    self.send_mail(&message, now);
-                    self.spend(1, now);
-                }
+                Some(Mail::Messages) => self.send_mail(now),
+                Some(Mail::States(states)) => self.take_states(states),
                 Some(Mail::End(ending)) => {
+                    self.give_up_states();
+                    self.link.take_behind(&mut self.backlog);
                     self.pull(now);
-                    if !self.backlog.is_empty() {
+                    if !self.backlog.is_empty() || !self.states.is_empty() {
                         return;
                     }
                     self.end(ending, now);
@@ -56,18 +83,24 @@ impl<O: Outbox> Engine<O> {
         }
     }
 
-    fn send_mail(&mut self, message: &Outgoing, now: Moment) {
+    /// Sends what was taken out of the inbox.
+    fn send_mail(&mut self, now: Moment) {
         let metrics = self.server.metrics();
-        match self.peer.send(message, now) {
-            Ok(_) => self.said.note(&message.kind, message.priority, |kind, priority, count| {
-                metrics.sent(metrics.kind(kind), priority, count);
-            }),
-            Err(error) => {
+        let mut failed = self.peer.send_together(&self.mail, now).into_iter().peekable();
+        for (index, message) in self.mail.iter().enumerate() {
+            if let Some((_, error)) = failed.next_if(|(of, _)| *of == index) {
                 self.server.counters().sends_refused.one();
                 metrics.dropped(message.priority, 1);
                 tracing::warn!(connection = self.link.id(), %error, "message not sent");
+            } else {
+                self.said.note(&message.kind, message.priority, |kind, priority, count| {
+                    metrics.sent(metrics.kind(kind), priority, count);
+                });
             }
         }
+        let count = self.mail.len();
+        self.mail.clear();
+        self.spend(count, now);
         self.sends_mail = true;
         self.drain(now);
         self.sends_mail = false;
@@ -85,7 +118,7 @@ impl<O: Outbox> Engine<O> {
     }
 
     /// How many messages may go out now. If none, notes when the next one may.
-    fn allowed(&mut self, now: Moment) -> usize {
+    pub(super) fn allowed(&mut self, now: Moment) -> usize {
         let Some(pacer) = &mut self.pacer else { return usize::MAX };
         let count = pacer.available(now);
         if count == 0 {
@@ -94,7 +127,7 @@ impl<O: Outbox> Engine<O> {
         count as usize
     }
 
-    fn spend(&mut self, count: usize, now: Moment) {
+    pub(super) fn spend(&mut self, count: usize, now: Moment) {
         if let Some(pacer) = &mut self.pacer {
             pacer.take_many(u32::try_from(count).unwrap_or(u32::MAX), now);
         }
@@ -105,14 +138,8 @@ impl<O: Outbox> Engine<O> {
         if self.peer.must_hold_messages() {
             return;
         }
-        let mut delivered = 0;
-        for snapshot in std::mem::take(&mut self.snapshots) {
-            delivered += self.push(&snapshot, now);
-            // It may be old; it did not wait.
-            let (kind, priority, _) = snapshot.measure();
-            self.server.metrics().sent(kind, priority, 1);
-        }
         let mut tally = Deliveries::default();
+        let mut delivered = self.push_states(now);
         self.link.take_ready(&mut self.backlog);
         while self.is_open() && self.outbox.has_room() {
             if self.backlog.is_empty() {
@@ -123,6 +150,16 @@ impl<O: Outbox> Engine<O> {
                 break;
             }
             let Some(slot) = self.backlog.pop_front() else { break };
+            if self.waits.park(slot) {
+                continue;
+            }
+            if let Some((run, more)) = self.take_run(slot) {
+                delivered += self.push_run(&run, &mut tally);
+                if more {
+                    self.backlog.push_back(slot);
+                }
+                continue;
+            }
             let Some(read) = self.link.fetch(slot, most, &mut self.fetched) else { continue };
             self.spend(self.fetched.len(), now);
             if read.fetched.more {
@@ -143,14 +180,46 @@ impl<O: Outbox> Engine<O> {
             self.fetched = fetched;
         }
         tally.flush(self.server.metrics());
-        self.server.counters().messages_delivered.add(delivered);
+        let is_held_up = !self.outbox.has_room() || self.paced_until.is_some();
+        self.link.set_stalled(!self.backlog.is_empty() && is_held_up);
+        if delivered > 0 {
+            self.link.note_flush(now);
+            self.server.counters().messages_delivered.add(delivered);
+        }
+    }
+
+    /// Many frames in a row at once. What is sealed is sealed one by one, and what is paced is counted out.
+    fn take_run(&self, slot: u32) -> Option<(Run, bool)> {
+        let delivery = self.peer.delivery();
+        if delivery.encrypted || self.pacer.is_some() { None } else { self.link.fetch_run(slot, delivery) }
+    }
+
+    /// Queues frames in a row. Answers how many they are.
+    fn push_run(&mut self, run: &Run, tally: &mut Deliveries) -> usize {
+        let (metrics, at) = (self.server.metrics(), self.server.clock().nanos());
+        for publication in run.publications() {
+            self.trace(publication);
+            let (kind, priority, since) = publication.measure();
+            tally.note(kind, priority, at.saturating_sub(since), metrics);
+        }
+        self.outbox.push_run(run);
+        self.peer.note_delivered(run.count() as u64, run.bytes().len() as u64);
+        run.count()
+    }
+
+    /// Tells the client what was dropped from its inbox.
+    fn tell_dropped(&mut self, dropped: [u64; 5], now: Moment) {
+        let dropped: Vec<(Priority, u64)> = LEVELS.into_iter().zip(dropped).filter(|(_, count)| *count > 0).collect();
+        tracing::debug!(connection = self.link.id(), ?dropped, "messages dropped from a full queue");
+        self.peer.tell_dropped(&dropped, now);
+        self.drain(now);
     }
 
     fn tell_lost(&mut self, read: &TopicRead, now: Moment) {
         let (topic, count) = (&*read.topic, read.fetched.lost);
         self.server.counters().messages_lost.add(usize::try_from(count).unwrap_or(usize::MAX));
         tracing::warn!(connection = self.link.id(), topic, count, "messages lost for a slow reader");
-        if self.server.config().history_messages > 0 {
+        if read.recoverable {
             let from = read.fetched.from;
             let range = LostRange { epoch: read.epoch.to_string(), from, to: Some(from + count - 1) };
             self.peer.tell_lost_range(topic, &range, now);
@@ -160,16 +229,20 @@ impl<O: Outbox> Engine<O> {
         self.drain(now);
     }
 
-    /// Queues one publication. Answers how many were queued.
-    fn push(&mut self, publication: &Arc<Publication>, now: Moment) -> usize {
-        if !self.is_open() {
-            return 0;
-        }
+    fn trace(&self, publication: &Publication) {
         if tracing::enabled!(tracing::Level::TRACE)
             && let Some(trace_id) = publication.trace_id()
         {
             tracing::trace!(connection = self.link.id(), topic = %publication.topic(), trace_id, "deliver");
         }
+    }
+
+    /// Queues one publication. Answers how many were queued.
+    pub(super) fn push(&mut self, publication: &Arc<Publication>, now: Moment) -> usize {
+        if !self.is_open() {
+            return 0;
+        }
+        self.trace(publication);
         let delivery = self.peer.delivery();
         let frame = publication.frame(delivery);
         if delivery.encrypted {
@@ -184,6 +257,7 @@ impl<O: Outbox> Engine<O> {
         } else {
             self.outbox.push_shared(frame);
         }
+        self.peer.note_delivered(1, frame.bytes().len() as u64);
         1
     }
 }

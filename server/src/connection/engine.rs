@@ -1,8 +1,14 @@
 //! One connection without its socket: between [`Peer`], the topics and the application.
 
-use std::{collections::VecDeque, net::IpAddr, sync::Arc};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use wse_client_core::{
+    client::Outgoing,
     delivery::TokenBucket,
     error::{Code, close},
     io::{Close, Frame},
@@ -11,12 +17,17 @@ use wse_client_core::{
     wire::{Message, Priority},
 };
 
-use super::{frames::Violation, session::Session};
+use super::{
+    frames::Violation,
+    session::Session,
+    states::State,
+    waits::{Question, Waits},
+};
 use crate::{
     clock,
     config::rate,
     handler::ConnectionHandle,
-    hub::{Framed, Link, Publication},
+    hub::{Framed, Link, Publication, Run},
     listen::Place,
     metrics::{KindRun, Opening},
     server::Server,
@@ -25,11 +36,19 @@ use crate::{
 /// What a message is counted as whose type cannot be told without opening it.
 const UNKNOWN: &str = "control";
 
+/// The type of a frame that holds several messages.
+const BATCH_KIND: &str = "batch";
+
 /// The type of every request about topics.
 const SUBSCRIPTION: &str = "subscription_update";
 
-/// A batch list larger than this is not kept for the next read.
-const KEPT_BATCH: usize = 256;
+/// A list of messages larger than this is not kept for the next read.
+const KEPT_BATCH: usize = 2048;
+
+thread_local! {
+    /// The list that connections of this thread fill in turn, from the first frame of a read to its hand-over.
+    static BATCH: Cell<Vec<Message>> = const { Cell::new(Vec::new()) };
+}
 
 /// Where the frames of a connection go: the queue of whatever carries them to the client.
 pub(crate) trait Outbox {
@@ -39,6 +58,8 @@ pub(crate) trait Outbox {
     fn push_sealed(&mut self, frame: &Frame);
     /// Adds a topic message that other connections share.
     fn push_shared(&mut self, frame: &Framed);
+    /// Adds topic messages in a row that other connections share.
+    fn push_run(&mut self, run: &Run);
     /// Whether topic messages may be added.
     fn has_room(&self) -> bool;
     /// Bytes held for this connection alone.
@@ -67,10 +88,16 @@ pub(crate) struct Engine<O> {
     pub(super) outbox: O,
     /// Subscriptions with publications that are not fetched yet.
     pub(super) backlog: VecDeque<u32>,
-    /// State for topics just joined; goes out before live messages.
-    pub(super) snapshots: Vec<Arc<Publication>>,
+    /// State of topics; goes out before live messages.
+    pub(super) states: VecDeque<State>,
+    /// Subscriptions whose state the application was asked for.
+    pub(super) waits: Waits,
+    /// Questions of the client for states that the application has not answered yet.
+    pub(super) asked: BTreeMap<u64, Question>,
     pub(super) fetched: Vec<Arc<Publication>>,
-    handle: ConnectionHandle,
+    /// Messages on their way from the inbox to the peer; empty between calls.
+    pub(super) mail: Vec<Outgoing>,
+    pub(super) handle: ConnectionHandle,
     /// Bounds how fast messages go out; `None`: no bound.
     pub(super) pacer: Option<TokenBucket>,
     /// When the pacer lets the next message go, if one waits for it.
@@ -80,8 +107,6 @@ pub(crate) struct Engine<O> {
     reads_paused: bool,
     /// What the link knows of [`Outbox::direct_bytes`].
     unsent: usize,
-    /// More is queued for this connection alone than it may hold.
-    overflow: bool,
     /// How the connection ends, once that is known: nothing is added behind it.
     closing: Option<Close>,
     batch: Vec<Message>,
@@ -105,8 +130,8 @@ impl<O: Outbox> Engine<O> {
             Admission::Denied { .. } => Default::default(),
         };
         let admitted = matches!(admission, Admission::Granted(_));
-        let (limit, total) = (server.config().max_queue_bytes, Arc::clone(server.queue_bytes()));
-        let link = Arc::new(Link::new(server.next_number(), id.clone(), identity, limit, total));
+        let (inbox, total) = (server.config().inbox(), Arc::clone(server.queue_bytes()));
+        let link = Arc::new(Link::new(server.next_number(), id.clone(), identity, inbox, total));
         let handle = ConnectionHandle::new(Arc::clone(&link), server.clone());
         let peer = Peer::new(server.peer_config(), params, admission, id, clock::derived_seed(), now, clock::wall());
         let user = &*link.identity().user_id;
@@ -120,15 +145,17 @@ impl<O: Outbox> Engine<O> {
             link,
             outbox,
             backlog: VecDeque::new(),
-            snapshots: Vec::new(),
+            states: VecDeque::new(),
+            waits: Waits::default(),
+            asked: BTreeMap::new(),
             fetched: Vec::new(),
+            mail: Vec::new(),
             handle,
             pacer,
             paced_until: None,
             timer: None,
             reads_paused: false,
             unsent: 0,
-            overflow: false,
             closing: None,
             batch: Vec::new(),
             heard: KindRun::default(),
@@ -168,13 +195,15 @@ impl<O: Outbox> Engine<O> {
         counters.frames_received.add(frames);
         let metrics = self.server.metrics();
         self.heard.flush(|kind, _, count| metrics.received(metrics.kind(kind), count));
-        if self.batch.is_empty() {
+        let mut batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() {
             return;
         }
-        counters.messages_handled.add(self.batch.len());
-        self.server.handler().on_messages(&self.handle, &mut self.batch);
-        self.batch.clear();
-        self.batch.shrink_to(KEPT_BATCH);
+        counters.messages_handled.add(batch.len());
+        self.server.handler().on_messages(&self.handle, &mut batch);
+        batch.clear();
+        batch.shrink_to(KEPT_BATCH);
+        BATCH.set(batch);
     }
 
     /// The client is there: a ping or a pong of the carrier arrived.
@@ -212,7 +241,6 @@ impl<O: Outbox> Engine<O> {
     pub(crate) fn give_up_on_slow_reader(&mut self, now: Moment) {
         self.server.counters().slow_consumers.one();
         tracing::warn!(connection = self.link.id(), user = %self.link.identity().user_id, "slow consumer, closing");
-        self.overflow = false;
         self.outbox.abandon();
         self.peer.close(Close::new(close::TRY_LATER, Code::SlowConsumer.as_str()), now);
         self.drain(now);
@@ -284,9 +312,14 @@ impl<O: Outbox> Engine<O> {
                 Output::Send(frame) => {
                     self.note_said(&Opening::of(&frame));
                     self.outbox.push_direct(&frame);
-                    self.overflow |= self.outbox.direct_bytes() > self.server.config().max_queue_bytes;
+                    if self.outbox.direct_bytes() > self.server.config().max_queue_bytes && self.is_open() {
+                        // At once: what one frame asks for can be a multiple of what may wait.
+                        self.give_up_on_slow_reader(now);
+                    }
                 }
                 Output::Close(close) => drop(self.closing.get_or_insert(close)),
+                // The bulk of all that comes: one move less.
+                Output::Emit(Event::Message(message)) => self.take_message(message),
                 Output::Emit(event) => self.on_event(event, now),
                 Output::Wait(at) => {
                     self.timer = at;
@@ -294,9 +327,14 @@ impl<O: Outbox> Engine<O> {
                 }
             }
         }
-        if self.overflow && self.is_open() {
-            self.give_up_on_slow_reader(now);
+    }
+
+    fn take_message(&mut self, message: Message) {
+        self.note_heard(message.kind());
+        if self.batch.capacity() == 0 {
+            self.batch = BATCH.take();
         }
+        self.batch.push(message);
     }
 
     fn note_heard(&mut self, kind: &str) {
@@ -307,9 +345,9 @@ impl<O: Outbox> Engine<O> {
 
     /// Counts a message of the server's own: those of the application are counted where their type is known.
     fn note_said(&mut self, opening: &Opening) {
-        let is_own = opening.is_control() || (opening.is_sealed() && !self.sends_mail);
-        if is_own {
-            let kind = opening.kind().unwrap_or(UNKNOWN);
+        let kind = opening.kind().unwrap_or(UNKNOWN);
+        let is_mail = self.sends_mail && (opening.is_sealed() || kind == BATCH_KIND);
+        if !is_mail && (opening.is_control() || opening.is_sealed()) {
             let metrics = self.server.metrics();
             self.said.note(kind, Priority::Critical, |kind, priority, count| {
                 metrics.sent(metrics.kind(kind), priority, count);
@@ -325,10 +363,7 @@ impl<O: Outbox> Engine<O> {
 
     fn on_event(&mut self, event: Event, now: Moment) {
         match event {
-            Event::Message(message) => {
-                self.note_heard(message.kind());
-                self.batch.push(message);
-            }
+            Event::Message(message) => self.take_message(message),
             Event::Publish(message) => {
                 self.note_heard(message.kind());
                 self.publish(&message, now);
@@ -347,6 +382,10 @@ impl<O: Outbox> Engine<O> {
                 self.note_heard(SUBSCRIPTION);
                 self.unsubscribe(request, now);
             }
+            Event::Question(question) => self.answer(&question, now),
+            Event::QueueSize(messages) => self.link.set_inbox_size(messages),
+            Event::Presence(question) => self.tell_presence(&question, now),
+            Event::Sync(question) => self.sync(question, now),
             Event::Rejected(error) => {
                 let counters = self.server.counters();
                 if error.code == Code::RateLimited {

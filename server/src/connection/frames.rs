@@ -64,6 +64,8 @@ struct Fragments {
 pub(crate) struct FrameReader {
     max_message: usize,
     pending: BytesMut,
+    /// What came behind an incomplete `pending`, not copied yet.
+    following: BytesMut,
     /// Whether `pending` is a view of a buffer that belongs to someone else.
     borrowed: bool,
     fragments: Option<Fragments>,
@@ -82,7 +84,7 @@ struct Header {
 impl FrameReader {
     /// A reader that refuses messages over `max_message` bytes.
     pub(crate) fn new(max_message: usize) -> Self {
-        Self { max_message, pending: BytesMut::new(), borrowed: false, fragments: None }
+        Self { max_message, pending: BytesMut::new(), following: BytesMut::new(), borrowed: false, fragments: None }
     }
 
     /// Takes the bytes of one read. Call [`FrameReader::next`] until it answers `None` afterwards.
@@ -90,8 +92,10 @@ impl FrameReader {
         if self.pending.is_empty() {
             self.pending = chunk;
             self.borrowed = true;
+        } else if self.following.is_empty() {
+            self.following = chunk;
         } else {
-            self.pending.extend_from_slice(&chunk);
+            self.following.extend_from_slice(&chunk);
         }
     }
 
@@ -101,15 +105,15 @@ impl FrameReader {
     /// [`Violation`]: nothing more can be read from this client.
     pub(crate) fn next(&mut self) -> Result<Option<Item>, Violation> {
         loop {
-            let Some(header) = self.header()? else {
+            let header = self.header()?;
+            let total = header.map_or(self.pending.len() + 1, |header| header.header_len + header.payload_len);
+            let Some(header) = header.filter(|_| self.pending.len() >= total) else {
+                if self.refill(total) {
+                    continue;
+                }
                 self.detach();
                 return Ok(None);
             };
-            let total = header.header_len + header.payload_len;
-            if self.pending.len() < total {
-                self.detach();
-                return Ok(None);
-            }
             unmask(&mut self.pending[header.header_len..total], header.mask);
             let mut frame = self.pending.split_to(total);
             self.borrowed = true;
@@ -120,8 +124,26 @@ impl FrameReader {
         }
     }
 
+    /// Goes on with what came behind `pending`: all of it where nothing is pending, else no more than the frame lacks, so
+    /// that only the frame that two reads share is copied. False when nothing came.
+    fn refill(&mut self, total: usize) -> bool {
+        if self.following.is_empty() {
+            return false;
+        }
+        if self.pending.is_empty() {
+            self.pending = std::mem::take(&mut self.following);
+            self.borrowed = true;
+        } else {
+            let missing = (total - self.pending.len()).min(self.following.len());
+            self.pending.extend_from_slice(&self.following.split_to(missing));
+        }
+        true
+    }
+
     /// Copies the incomplete rest out of the shared read buffer, so that an idle connection does not hold it.
     fn detach(&mut self) {
+        // Even empty it may hold on to the buffer.
+        self.following = BytesMut::new();
         if self.borrowed {
             self.pending = if self.pending.is_empty() { BytesMut::new() } else { BytesMut::from(&self.pending[..]) };
             self.borrowed = false;

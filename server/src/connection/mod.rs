@@ -3,6 +3,8 @@
 //! ```text
 //! engine.rs    between Peer, topics and application; knows no socket
 //! requests.rs  what the client asks of the topics
+//! states.rs    the states of topics, on their way to the client
+//! waits.rs     topics whose messages wait for their state
 //! deliver.rs   what application and topics have for the client
 //! session.rs   what must be undone when a connection ends
 //!
@@ -22,7 +24,9 @@ pub(crate) mod frames;
 mod requests;
 mod session;
 mod socket;
+mod states;
 mod stream;
+mod waits;
 mod writer;
 
 pub use attached::{Attached, Carried};

@@ -1,13 +1,26 @@
 //! What a client asks of the topics.
 
-use std::{collections::BTreeSet, sync::Arc};
-
-use wse_client_core::{
-    client::SubscriptionAction, error::Code, server::SubscriptionRequest, time::Moment, wire::Message,
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
-use super::engine::{Engine, Outbox};
-use crate::handler::forwarded;
+use wse_client_core::{
+    client::{PresenceReport, SubscriptionAction},
+    error::Code,
+    server::{Figures, PresenceQuestion, Question, QuestionKind, SubscriptionRequest},
+    time::Moment,
+    wire::Message,
+};
+
+use super::{
+    engine::{Engine, Outbox},
+    states::State,
+};
+use crate::{
+    handler::forwarded,
+    presence::{MAX_PRESENCE_PAGE, PresencePage, PresenceQuery},
+};
 
 impl<O: Outbox> Engine<O> {
     pub(super) fn publish(&mut self, message: &Message, now: Moment) {
@@ -17,50 +30,86 @@ impl<O: Outbox> Engine<O> {
         }
     }
 
+    /// What the server knows of this connection, and of itself as a whole.
+    pub(super) fn answer(&mut self, question: &Question, now: Moment) {
+        let server = match question.kind {
+            QuestionKind::Metrics => self.server.figures(),
+            QuestionKind::Debug => BTreeMap::new(),
+        };
+        let figures = Figures { subscriptions: self.link.requested(), queue: self.link.inbox_figures(), server };
+        self.peer.answer_question(question, &figures, now);
+    }
+
     pub(super) fn subscribe(&mut self, mut request: SubscriptionRequest, now: Moment) {
         let mut refused: Vec<(String, Code)> = Vec::new();
         let mut fresh: BTreeSet<Arc<str>> = BTreeSet::new();
         for name in &request.topics {
-            match self.server.hub().subscribe(&self.link, name, now) {
+            if request.presence.contains_key(name) && !self.server.hub().has_room_for_presence() {
+                refused.push((name.clone(), Code::ServerFull));
+                continue;
+            }
+            match self.server.hub().subscribe(&self.link, name, request.group.as_deref(), now) {
                 Ok(joined) => fresh.extend(joined),
                 Err(code) => refused.push((name.clone(), code)),
             }
         }
-        self.resume(&mut request, fresh);
+        // A name that is refused may be subscribed to from before: nobody comes to be seen there by what is refused.
+        request.presence.retain(|name, _| !refused.iter().any(|(refused, _)| refused == name));
+        for (name, told) in std::mem::take(&mut request.presence) {
+            if let Some(total) = self.server.hub().join(&self.link, &name, told, now) {
+                request.present.insert(name, total);
+            }
+        }
+        self.resume(&mut request, fresh, now);
         let active = self.link.requested();
         self.peer.answer_subscription(SubscriptionAction::Subscribe, request, refused, &active, now);
     }
 
     /// The client found a gap: its subscriptions stay as they are.
     pub(super) fn recover(&mut self, mut request: SubscriptionRequest, now: Moment) {
-        self.resume(&mut request, BTreeSet::new());
+        self.resume(&mut request, BTreeSet::new(), now);
         let active = self.link.requested();
         self.peer.answer_subscription(SubscriptionAction::Subscribe, request, Vec::new(), &active, now);
     }
 
     /// Brings the client up to date: what it missed in the topics that it knows, the state of those it joined just now.
-    fn resume(&mut self, request: &mut SubscriptionRequest, fresh: BTreeSet<Arc<str>>) {
+    fn resume(&mut self, request: &mut SubscriptionRequest, fresh: BTreeSet<Arc<str>>, now: Moment) {
         let mut topics: BTreeSet<String> = fresh.iter().map(|name| name.to_string()).collect();
         if request.recover {
             topics.extend(request.topics.iter().cloned());
             topics.extend(request.positions.keys().cloned());
         }
+        let mut asked: BTreeSet<Arc<str>> = BTreeSet::new();
         for name in topics {
             let position = request.positions.get(&name).filter(|_| request.recover);
-            let Some(resumed) = self.server.hub().resume(&self.link, &name, position) else { continue };
-            if position.is_some() || fresh.contains(name.as_str()) {
-                self.snapshots.extend(resumed.snapshots);
+            let Some(resumed) = self.server.hub().resume(&self.link, &name, position, now) else { continue };
+            if resumed.wants_state && (position.is_some() || fresh.contains(name.as_str())) {
+                if self.is_known_outside(&name) {
+                    asked.insert(name.as_str().into());
+                } else {
+                    self.states.extend(resumed.snapshots.into_iter().map(State::Snapshot));
+                }
             }
             if let Some(recovery) = resumed.recovery.filter(|_| request.recover) {
                 request.recovery.insert(name, recovery);
             }
         }
+        self.await_states(&asked);
+    }
+
+    pub(super) fn tell_presence(&mut self, question: &PresenceQuestion, now: Moment) {
+        let limit = question.limit.map_or(MAX_PRESENCE_PAGE, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let query = PresenceQuery { after: question.after.clone(), limit };
+        let PresencePage { topic, total, members, .. } = self.server.hub().presence(&question.topic, &query);
+        self.peer.answer_presence(&PresenceReport { topic, total, members }, question.id.as_deref(), now);
     }
 
     pub(super) fn unsubscribe(&mut self, request: SubscriptionRequest, now: Moment) {
         for name in &request.topics {
-            self.server.hub().unsubscribe(&self.link, name);
+            let orphans = self.server.hub().unsubscribe(&self.link, name, now);
+            self.server.counters().messages_lost.add(orphans);
         }
+        self.forget_states();
         let active = self.link.requested();
         self.peer.answer_subscription(SubscriptionAction::Unsubscribe, request, Vec::new(), &active, now);
     }

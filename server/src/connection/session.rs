@@ -43,7 +43,8 @@ impl Drop for Session {
         }
         tracing::debug!(connection = self.link.id(), code = self.close.code, unsent, "websocket closed");
         if self.admitted {
-            server.hub().remove(&self.link);
+            let orphans = server.hub().remove(&self.link, server.now());
+            server.counters().messages_lost.add(orphans);
             server.counters().connections_closed.one();
             server.metrics().disconnected(&self.close);
             server.handler().on_disconnect(&self.handle, &self.close);

@@ -1,6 +1,13 @@
 //! Drives one connection over a socket: RFC 6455 frames in, many frames in one write out.
 
-use std::{cell::RefCell, io, pin::Pin, time::Duration};
+use std::{
+    cell::RefCell,
+    future::{Future as _, poll_fn},
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{io::Interest, time::Sleep};
@@ -59,7 +66,8 @@ enum State {
 pub(crate) async fn run(server: Server, stream: Stream, leftover: Bytes, applicant: Applicant) {
     let frames = FrameReader::new(server.limits().max_frame);
     let engine = Engine::new(server, applicant, Writer::default());
-    Socket { engine, frames, state: State::Open, blocked_since: None }.run(stream, leftover).await;
+    // Boxed, because a future keeps what it is given and what it works with apart: it would be there twice.
+    Box::new(Socket { engine, frames, state: State::Open, blocked_since: None }).run(stream, leftover).await;
 }
 
 struct Socket {
@@ -71,12 +79,15 @@ struct Socket {
 }
 
 impl Socket {
-    async fn run(mut self, mut stream: Stream, leftover: Bytes) {
+    async fn run(mut self: Box<Self>, mut stream: Stream, leftover: Bytes) {
         let now = self.engine.now();
         if leftover.is_empty() {
+            // Even empty it holds on to the buffer that the request was read into.
+            drop(leftover);
             self.note_close(now);
         } else {
-            self.on_bytes(BytesMut::from(leftover), now);
+            self.on_bytes(BytesMut::from(&leftover[..]), now);
+            drop(leftover);
         }
         // TLS may have decrypted more than the request, of which the socket would not tell.
         self.read(&mut stream);
@@ -84,6 +95,10 @@ impl Socket {
         let mut armed: Option<Moment> = None;
         loop {
             let now = self.engine.now();
+            if armed.is_some_and(|at| at <= now) {
+                armed = None;
+                self.on_timer();
+            }
             let more = self.write(&mut stream, now);
             if self.state == State::Over || self.engine.link().is_aborted() {
                 return;
@@ -97,19 +112,37 @@ impl Socket {
             }
             self.arm(timer.as_mut(), &mut armed);
             let interest = self.interest(&stream);
-            tokio::select! {
-                () = self.engine.link().wake().wait() => {}
-                ready = stream.ready(interest) => match ready {
-                    Ok(ready) if ready.is_readable() || ready.is_read_closed() => self.read(&mut stream),
-                    Ok(_) => {}
-                    Err(_) => self.socket_gone(),
-                },
-                () = &mut timer => {
-                    armed = None;
-                    self.on_timer();
-                }
+            match poll_fn(|cx| self.poll(cx, &stream, interest, timer.as_mut())).await {
+                Ok(true) => self.read(&mut stream),
+                Ok(false) => {}
+                Err(_) => self.socket_gone(),
             }
         }
+    }
+
+    /// Waits for whatever comes first: something to read (then `true`), room to write, a wake, the timer. Reading
+    /// comes first and starves nobody, because each turn looks at everything else too.
+    fn poll(
+        &self,
+        cx: &mut Context<'_>,
+        stream: &Stream,
+        interest: Interest,
+        timer: Pin<&mut Sleep>,
+    ) -> Poll<io::Result<bool>> {
+        if interest.is_readable()
+            && let Poll::Ready(result) = stream.poll_read_ready(cx)
+        {
+            return Poll::Ready(result.map(|()| true));
+        }
+        if interest.is_writable()
+            && let Poll::Ready(result) = stream.poll_write_ready(cx)
+        {
+            return Poll::Ready(result.map(|()| false));
+        }
+        if self.engine.link().wake().poll(cx).is_ready() || timer.poll(cx).is_ready() {
+            return Poll::Ready(Ok(false));
+        }
+        Poll::Pending
     }
 
     /// One read, and everything in it.

@@ -1,11 +1,14 @@
-//! The bytes of one WebSocket connection, with or without TLS. Nothing here waits but [`Stream::ready`].
+//! The bytes of one WebSocket connection, with or without TLS. Nothing here waits but what is said to.
 
-use std::io::{self, BufRead as _, IoSlice, Read, Write};
+use std::{
+    io::{self, BufRead as _, IoSlice, Read, Write},
+    task::{Context, Poll},
+};
 
 use bytes::BytesMut;
 use rustls::ServerConnection;
 use tokio::{
-    io::{AsyncWriteExt as _, Interest, Ready},
+    io::AsyncWriteExt as _,
     net::TcpStream,
 };
 
@@ -36,9 +39,14 @@ impl Stream {
         }
     }
 
-    /// Waits until the socket can do one of these.
-    pub(crate) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        self.tcp().ready(interest).await
+    /// Waits until there may be something to read.
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tcp().poll_read_ready(cx)
+    }
+
+    /// Waits until there may be room to write.
+    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tcp().poll_write_ready(cx)
     }
 
     /// Reads what is there to the end of `buffer`; 0: the other side has ended.
@@ -52,7 +60,11 @@ impl Stream {
     /// Takes as much as it can hold.
     pub(crate) fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::Plain(tcp) => tcp.try_write_vectored(slices),
+            Self::Plain(tcp) => match slices {
+                // One buffer has a system call of its own, which is cheaper.
+                [one] => tcp.try_write(one),
+                _ => tcp.try_write_vectored(slices),
+            },
             Self::Tls(secured) => secured.try_write(slices),
         }
     }

@@ -9,10 +9,13 @@ use bytes::Bytes;
 use wse_client_core::io::Frame;
 
 use super::{Stream, engine::Outbox, frames::framed_message};
-use crate::hub::Framed;
+use crate::hub::{Framed, Run};
 
 /// Most frames in one vectored write.
 const MAX_SLICES: usize = 256;
+
+/// Frames in a write of a connection that keeps up.
+const FEW_SLICES: usize = 8;
 
 /// Above this many bytes no more is fetched from the topics: what waits, waits in the shared rings.
 const ROOM: usize = 64 * 1024;
@@ -68,15 +71,12 @@ impl Writer {
     /// As the socket answers, `WouldBlock` included.
     pub(crate) fn write_to(&mut self, stream: &mut Stream) -> io::Result<usize> {
         self.place_pongs();
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let mut count = 0;
-        let mut skip = self.written;
-        for (slice, segment) in slices.iter_mut().zip(&self.queue) {
-            *slice = IoSlice::new(&segment.bytes[skip..]);
-            skip = 0;
-            count += 1;
-        }
-        let written = stream.try_write(&slices[..count])?;
+        let written = match self.queue.len() {
+            1 => self.write_slices::<1>(stream)?,
+            // Clearing room for the most would take longer than filling room for a few.
+            2..=FEW_SLICES => self.write_slices::<FEW_SLICES>(stream)?,
+            _ => self.write_slices::<MAX_SLICES>(stream)?,
+        };
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -84,10 +84,23 @@ impl Writer {
         Ok(written)
     }
 
+    fn write_slices<const N: usize>(&self, stream: &mut Stream) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); N];
+        let mut skip = self.written;
+        for (slice, segment) in slices.iter_mut().zip(&self.queue) {
+            *slice = IoSlice::new(&segment.bytes[skip..]);
+            skip = 0;
+        }
+        stream.try_write(&slices[..self.queue.len().min(N)])
+    }
+
     fn place_pongs(&mut self) {
-        let first = usize::from(self.written > 0);
-        for (index, bytes) in self.pongs.drain(..).enumerate() {
-            self.queue.insert(first + index, Segment { bytes, direct: true });
+        let begun = if self.written > 0 && !self.pongs.is_empty() { self.queue.pop_front() } else { None };
+        for bytes in self.pongs.drain(..).rev() {
+            self.queue.push_front(Segment { bytes, direct: true });
+        }
+        if let Some(begun) = begun {
+            self.queue.push_front(begun);
         }
     }
 
@@ -120,6 +133,10 @@ impl Outbox for Writer {
 
     fn push_shared(&mut self, frame: &Framed) {
         self.push(frame.bytes().clone(), false);
+    }
+
+    fn push_run(&mut self, run: &Run) {
+        self.push(run.bytes(), false);
     }
 
     fn has_room(&self) -> bool {

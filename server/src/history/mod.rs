@@ -10,7 +10,7 @@ use std::{fmt::Debug, sync::Arc};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use wse_client_core::{delivery::Position, error::Code};
+use wse_client_core::{delivery::Position, error::Code, time::Moment};
 
 use crate::hub::Publication;
 
@@ -29,6 +29,7 @@ pub(crate) trait History: Debug + Send + Sync + 'static {
         topic: &'a str,
         after: Option<&'a Position>,
         limit: usize,
+        now: Moment,
     ) -> BoxFuture<'a, Result<Option<Stretch>, Code>>;
 }
 

@@ -3,13 +3,10 @@
 use std::future::ready;
 
 use futures_util::{FutureExt, future::BoxFuture};
-use wse_client_core::{delivery::Position, error::Code};
+use wse_client_core::{delivery::Position, error::Code, time::Moment};
 
 use super::Hub;
-use crate::{
-    history::{History, MAX_HISTORY_PAGE, Stretch},
-    sync::read,
-};
+use crate::history::{History, MAX_HISTORY_PAGE, Stretch};
 
 impl History for Hub {
     fn read<'a>(
@@ -17,9 +14,9 @@ impl History for Hub {
         topic: &'a str,
         after: Option<&'a Position>,
         limit: usize,
+        now: Moment,
     ) -> BoxFuture<'a, Result<Option<Stretch>, Code>> {
-        let topic = read(&self.registry).topics.get(topic).cloned();
-        let stretch = topic.and_then(|topic| topic.stretch(after, limit.min(MAX_HISTORY_PAGE)));
+        let stretch = self.known(topic).and_then(|topic| topic.stretch(after, limit.min(MAX_HISTORY_PAGE), Some(now)));
         ready(Ok(stretch)).boxed()
     }
 }

@@ -1,24 +1,43 @@
 //! The half of a connection that others may touch: what to wake it for, and what it is subscribed to.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use wse_client_core::{client::Outgoing, delivery::Position, io::Close, server::Identity, topic};
+use wse_client_core::{
+    client::Outgoing,
+    delivery::{Position, PriorityQueue, QueueLimits},
+    error::Code,
+    io::Close,
+    server::{Delivery, Identity, QueueFigures},
+    time::Moment,
+    topic,
+    wire::Priority,
+};
 
 use super::{
+    block::Run,
     publication::Publication,
     ring::Fetched,
     topic::{Resumed, Subscriber, Topic},
     wake::Wake,
 };
-use crate::{handler::SendRefused, memory::QueueBytes, sync::lock};
+use crate::{
+    handler::{Queued, SendRefused},
+    memory::QueueBytes,
+    snapshots::States,
+    sync::lock,
+};
+
+/// Levels from the least to the most urgent.
+pub(crate) const LEVELS: [Priority; 5] =
+    [Priority::Background, Priority::Low, Priority::Normal, Priority::High, Priority::Critical];
 
 /// What one message in the inbox counts beside its payload.
 const MESSAGE_OVERHEAD: usize = 256;
@@ -33,7 +52,6 @@ pub(crate) struct Link {
     ready: Mutex<Vec<u32>>,
     subscriptions: Mutex<Subscriptions>,
     inbox: Mutex<Inbox>,
-    inbox_limit: usize,
     /// What all queues hold together.
     total: Arc<QueueBytes>,
     /// Bytes that the connection's socket has not taken.
@@ -41,18 +59,55 @@ pub(crate) struct Link {
     evicted: AtomicBool,
     /// Whether the inbox is worth a look.
     mail: AtomicBool,
+    /// When topic messages were last written, in milliseconds of the server's clock.
+    flushed: AtomicU64,
     abort: AtomicBool,
+    /// Whether it shares messages with others.
+    is_member: AtomicBool,
+    /// Whether there is no room for more messages at the moment.
+    stalled: AtomicBool,
+}
+
+/// Why a message of the client was refused behind its connection's back.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// The stable code.
+    pub(crate) code: Code,
+    /// For people.
+    pub(crate) message: String,
+    /// The id of the client's message.
+    pub(crate) id: Option<String>,
 }
 
 /// What the application wants sent to this connection alone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inbox {
-    messages: VecDeque<Outgoing>,
-    bytes: usize,
-    /// Messages by priority.
-    counts: [u32; 5],
+    /// As many as messages at most; they go out first.
+    refused: VecDeque<Refused>,
+    messages: PriorityQueue<Outgoing>,
+    states: VecDeque<States>,
+    /// Dropped since the client was told, by level.
+    dropped: [u64; 5],
     ending: Option<Ending>,
     over: bool,
+}
+
+impl Inbox {
+    fn new(limits: QueueLimits) -> Self {
+        Self {
+            refused: VecDeque::new(),
+            messages: PriorityQueue::new(limits),
+            states: VecDeque::new(),
+            dropped: [0; 5],
+            ending: None,
+            over: false,
+        }
+    }
+
+    /// Messages of each level that wait.
+    fn waiting(&self) -> [u32; 5] {
+        LEVELS.map(|level| u32::try_from(self.messages.counters(level).waiting()).unwrap_or(u32::MAX))
+    }
 }
 
 /// What waits for one connection alone.
@@ -81,8 +136,10 @@ pub(crate) enum Ending {
 /// What others want of a connection.
 #[derive(Debug)]
 pub(crate) enum Mail {
-    /// Send this.
-    Message(Outgoing),
+    /// Send what was taken out, together where that is possible.
+    Messages,
+    /// Send these states of topics.
+    States(States),
     /// End once all messages are written. Comes last, and again at each look.
     End(Ending),
 }
@@ -90,16 +147,38 @@ pub(crate) enum Mail {
 /// Topics by name, by slot, and as the client asked for them.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    requested: BTreeSet<String>,
-    attached: HashMap<Arc<str>, u32>,
-    slots: Vec<Option<Attachment>>,
+    /// With the queue group that the client wants to be in.
+    requested: BTreeMap<String, Option<String>>,
+    attached: HashMap<Arc<str>, Attachment>,
+    slots: Vec<Option<Reader>>,
     free: Vec<u32>,
 }
 
+/// How the connection is part of one topic.
 #[derive(Debug)]
 struct Attachment {
+    /// Where its messages are read.
+    slot: u32,
+    /// Where it is read who comes and goes.
+    notices: Option<u32>,
+    /// Whether the user is seen in it by this connection.
+    present: bool,
+}
+
+/// A place in one ring, or a share of it.
+#[derive(Debug)]
+struct Reader {
     topic: Arc<Topic>,
     subscriber: Arc<Subscriber>,
+}
+
+/// What remains to be done about topics that a connection has left.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Topics that its user was seen in.
+    pub(super) present: Vec<Arc<Topic>>,
+    /// Messages that were given to it alone, and that nobody else gets in its place.
+    pub(super) orphans: usize,
 }
 
 /// What was read from one topic.
@@ -111,10 +190,18 @@ pub(crate) struct TopicRead {
     pub(crate) epoch: Arc<str>,
     /// Losses, and whether there is more.
     pub(crate) fetched: Fetched,
+    /// Whether its messages have positions.
+    pub(crate) recoverable: bool,
 }
 
 impl Link {
-    pub(crate) fn new(number: u64, id: String, identity: Identity, inbox_limit: usize, total: Arc<QueueBytes>) -> Self {
+    pub(crate) fn new(
+        number: u64,
+        id: String,
+        identity: Identity,
+        inbox: QueueLimits,
+        total: Arc<QueueBytes>,
+    ) -> Self {
         Self {
             number,
             id,
@@ -122,13 +209,15 @@ impl Link {
             wake: Wake::default(),
             ready: Mutex::default(),
             subscriptions: Mutex::default(),
-            inbox: Mutex::default(),
-            inbox_limit,
+            inbox: Mutex::new(Inbox::new(inbox)),
             total,
             unsent: AtomicUsize::new(0),
             evicted: AtomicBool::new(false),
             mail: AtomicBool::new(false),
+            flushed: AtomicU64::new(0),
             abort: AtomicBool::new(false),
+            is_member: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
         }
     }
 
@@ -146,6 +235,11 @@ impl Link {
         &self.identity
     }
 
+    /// Whether a topic may be read: a wide pattern gives no right to a denied one.
+    pub(super) fn may_read(&self, topic: &str) -> bool {
+        self.identity.subscribe.allows(topic)
+    }
+
     pub(crate) const fn wake(&self) -> &Wake {
         &self.wake
     }
@@ -161,43 +255,110 @@ impl Link {
         out.extend(lock(&self.ready).drain(..));
     }
 
+    /// Adds the subscriptions that have something to read and were not told so yet.
+    pub(crate) fn take_behind(&self, out: &mut VecDeque<u32>) {
+        let subscriptions = lock(&self.subscriptions);
+        let behind = |reader: &Reader| reader.topic.is_behind(&reader.subscriber);
+        let slots = subscriptions.slots.iter().enumerate();
+        let slots = slots.filter(|(_, slot)| slot.as_ref().is_some_and(behind)).map(|(slot, _)| slot as u32);
+        let fresh: Vec<u32> = slots.filter(|slot| !out.contains(slot)).collect();
+        out.extend(fresh);
+    }
+
+    /// Topic messages are being written.
+    pub(crate) fn note_flush(&self, now: Moment) {
+        self.flushed.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// When topic messages were last written.
+    pub(super) fn flushed(&self) -> Moment {
+        Moment::from_millis(self.flushed.load(Ordering::Relaxed))
+    }
+
+    /// Reads frames in a row of one subscription, if there are any. Also tells whether there is more to read.
+    pub(crate) fn fetch_run(&self, slot: u32, delivery: Delivery) -> Option<(Run, bool)> {
+        let subscriptions = lock(&self.subscriptions);
+        let Reader { topic, subscriber } = subscriptions.slots.get(slot as usize)?.as_ref()?;
+        topic.fetch_run(subscriber, delivery)
+    }
+
     /// Reads at most `max` publications of one subscription. `None` when it is gone.
     pub(crate) fn fetch(&self, slot: u32, max: usize, out: &mut Vec<Arc<Publication>>) -> Option<TopicRead> {
         let subscriptions = lock(&self.subscriptions);
-        let attachment = subscriptions.slots.get(slot as usize)?.as_ref()?;
-        let fetched = attachment.topic.fetch(&attachment.subscriber, max, out);
-        let topic = &attachment.topic;
-        Some(TopicRead { topic: Arc::clone(topic.name()), epoch: Arc::clone(topic.epoch()), fetched })
+        let Reader { topic, subscriber } = subscriptions.slots.get(slot as usize)?.as_ref()?;
+        let fetched = topic.fetch(subscriber, max, out);
+        let recoverable = fetched.lost > 0 && subscriber.share().is_none() && topic.keeps_history();
+        Some(TopicRead { topic: Arc::clone(topic.name()), epoch: Arc::clone(topic.epoch()), fetched, recoverable })
+    }
+
+    /// Whether there is no room for more messages at the moment.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether there is room for more messages. Messages that it shares with others go to them while there is none.
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        let changed = self.stalled.load(Ordering::Relaxed) != stalled;
+        if changed {
+            self.stalled.store(stalled, Ordering::Relaxed);
+        }
+        if !changed || !self.is_member.load(Ordering::Relaxed) {
+            return;
+        }
+        for Reader { topic, subscriber } in lock(&self.subscriptions).slots.iter().flatten() {
+            match subscriber.share() {
+                Some(_) if stalled => topic.pass_on(subscriber),
+                Some(_) => subscriber.announce(),
+                None => {}
+            }
+        }
     }
 
     /// Topics and patterns as the client asked for them, sorted.
     pub(crate) fn requested(&self) -> Vec<String> {
-        lock(&self.subscriptions).requested.iter().cloned().collect()
+        lock(&self.subscriptions).requested.keys().cloned().collect()
     }
 
     pub(super) fn subscriptions(&self) -> std::sync::MutexGuard<'_, Subscriptions> {
         lock(&self.subscriptions)
     }
 
-    /// Queues a message for this connection.
-    pub(crate) fn send(&self, message: Outgoing) -> Result<(), SendRefused> {
-        let cost = cost(&message);
-        {
+    /// Queues a message for this connection, and gives what had to go for it.
+    pub(crate) fn send(&self, message: Outgoing) -> Result<Queued, SendRefused> {
+        let (priority, cost) = (message.priority, cost(&message));
+        let displaced = {
             let mut inbox = lock(&self.inbox);
             if inbox.over || inbox.ending.is_some() {
                 return Err(SendRefused::Closed);
             }
-            if inbox.bytes + cost > self.inbox_limit {
-                return Err(SendRefused::QueueFull { limit: self.inbox_limit });
+            let before = inbox.messages.bytes();
+            let displaced = inbox.messages.push(message, priority, cost).map_err(|refused| {
+                let QueueLimits { max_items, max_bytes } = refused.limits;
+                SendRefused::QueueFull { messages: max_items, bytes: max_bytes }
+            })?;
+            for (level, _) in &displaced {
+                inbox.dropped[*level as usize] += 1;
             }
-            inbox.bytes += cost;
-            inbox.counts[message.priority as usize] += 1;
-            self.total.settle(0, cost);
-            inbox.messages.push_back(message);
+            self.total.settle(before, inbox.messages.bytes());
+            self.mail.store(true, Ordering::Release);
+            displaced
+        };
+        self.wake.wake();
+        Ok(Queued { displaced: displaced.into_iter().map(|(_, message)| message).collect() })
+    }
+
+    /// Queues word of a refusal. False when there is no room for it.
+    pub(crate) fn tell_refused(&self, refused: Refused) -> bool {
+        {
+            let mut inbox = lock(&self.inbox);
+            if inbox.over || inbox.ending.is_some() || inbox.refused.len() >= inbox.messages.limits().max_items {
+                return false;
+            }
+            inbox.refused.push_back(refused);
             self.mail.store(true, Ordering::Release);
         }
         self.wake.wake();
-        Ok(())
+        true
     }
 
     /// Whether messages wait in the inbox.
@@ -205,21 +366,96 @@ impl Link {
         self.mail.load(Ordering::Acquire) && !lock(&self.inbox).messages.is_empty()
     }
 
-    /// The next thing in the inbox.
-    pub(crate) fn next_mail(&self) -> Option<Mail> {
+    /// States of topics have come.
+    pub(crate) fn put_states(&self, states: States) {
+        {
+            let mut inbox = lock(&self.inbox);
+            if inbox.over {
+                return;
+            }
+            inbox.states.push_back(states);
+            self.mail.store(true, Ordering::Release);
+        }
+        self.wake.wake();
+    }
+
+    /// Where the messages of a topic are read.
+    pub(crate) fn slot_of(&self, topic: &str) -> Option<u32> {
+        lock(&self.subscriptions).attached.get(topic).map(|attachment| attachment.slot)
+    }
+
+    /// Topics whose messages are read, those that patterns met included.
+    pub(crate) fn topics(&self) -> Vec<Arc<str>> {
+        lock(&self.subscriptions).attached.keys().cloned().collect()
+    }
+
+    /// What the client is to be told of first.
+    pub(crate) fn take_refused(&self) -> VecDeque<Refused> {
+        if !self.mail.load(Ordering::Acquire) {
+            return VecDeque::new();
+        }
+        std::mem::take(&mut lock(&self.inbox).refused)
+    }
+
+    /// What was dropped from the inbox since the last call, if anything was.
+    pub(crate) fn take_dropped(&self) -> Option<[u64; 5]> {
+        if !self.mail.load(Ordering::Acquire) {
+            return None;
+        }
+        let dropped = std::mem::take(&mut lock(&self.inbox).dropped);
+        (dropped != [0; 5]).then_some(dropped)
+    }
+
+    /// Most messages in the inbox from here on.
+    pub(crate) fn set_inbox_size(&self, messages: usize) {
+        let mut inbox = lock(&self.inbox);
+        let limits = QueueLimits { max_items: messages, ..inbox.messages.limits() };
+        inbox.messages.set_limits(limits);
+    }
+
+    /// What waits in the inbox, and what became of what was in it.
+    pub(crate) fn inbox_figures(&self) -> QueueFigures {
+        let inbox = lock(&self.inbox);
+        QueueFigures {
+            messages: inbox.messages.len(),
+            bytes: inbox.messages.bytes(),
+            capacity: inbox.messages.limits().max_items,
+            levels: LEVELS.map(|level| inbox.messages.counters(level)),
+        }
+    }
+
+    /// The next thing in the inbox; messages are moved to the end of `out`. `count` is told the sizes of those that wait
+    /// and whether the first must not be held, and says how many of them go; none: `None`.
+    pub(crate) fn next_mail(
+        &self,
+        out: &mut Vec<Outgoing>,
+        count: impl FnOnce(&mut dyn Iterator<Item = usize>, bool) -> usize,
+    ) -> Option<Mail> {
         if !self.mail.load(Ordering::Acquire) {
             return None;
         }
         let mut inbox = lock(&self.inbox);
-        if let Some(message) = inbox.messages.pop_front() {
-            inbox.bytes -= cost(&message);
-            inbox.counts[message.priority as usize] -= 1;
-            self.total.settle(cost(&message), 0);
-            return Some(Mail::Message(message));
+        if let Some(first) = inbox.messages.front_priority() {
+            let urgent = first >= Priority::High || inbox.ending.is_some();
+            let count = count(&mut inbox.messages.sizes(), urgent);
+            let before = inbox.messages.bytes();
+            out.extend((0..count).map_while(|_| inbox.messages.pop()));
+            self.total.settle(before, inbox.messages.bytes());
+            if count > 0 {
+                return Some(Mail::Messages);
+            }
+        }
+        // Messages that are held for company do not hold up topics.
+        if let Some(states) = inbox.states.pop_front() {
+            return Some(Mail::States(states));
+        }
+        if !inbox.messages.is_empty() {
+            return None;
         }
         let ending = inbox.ending.clone();
-        // It stays in the inbox until the connection is over.
-        self.mail.store(ending.is_some(), Ordering::Release);
+        // It stays in the inbox until the connection is over. What is told first may have come since it was looked for.
+        let untold = !inbox.refused.is_empty() || inbox.dropped != [0; 5];
+        self.mail.store(ending.is_some() || untold, Ordering::Release);
         ending.map(Mail::End)
     }
 
@@ -246,7 +482,10 @@ impl Link {
     /// What waits in the inbox.
     pub(crate) fn waiting(&self) -> Waiting {
         let inbox = lock(&self.inbox);
-        Waiting { messages: inbox.counts, share: inbox.bytes as f64 / self.inbox_limit.max(1) as f64 }
+        let limits = inbox.messages.limits();
+        let items = inbox.messages.len() as f64 / limits.max_items.max(1) as f64;
+        let bytes = inbox.messages.bytes() as f64 / limits.max_bytes.max(1) as f64;
+        Waiting { messages: inbox.waiting(), share: items.max(bytes) }
     }
 
     /// Number of topics and patterns that the client asked for.
@@ -258,9 +497,14 @@ impl Link {
     pub(crate) fn end(&self) -> [u32; 5] {
         let mut inbox = lock(&self.inbox);
         inbox.over = true;
-        self.total.settle(std::mem::take(&mut inbox.bytes), 0);
-        inbox.messages = VecDeque::new();
-        std::mem::take(&mut inbox.counts)
+        inbox.states.clear();
+        let mut counts = inbox.waiting();
+        // Word of refusals is as urgent as can be.
+        counts[Priority::Critical as usize] += inbox.refused.len() as u32;
+        inbox.refused.clear();
+        self.total.settle(inbox.messages.bytes(), 0);
+        inbox.messages = PriorityQueue::new(inbox.messages.limits());
+        counts
     }
 
     /// Notes how much the socket has not taken yet.
@@ -271,7 +515,7 @@ impl Link {
 
     /// Bytes that wait for this connection alone.
     pub(crate) fn queued(&self) -> usize {
-        lock(&self.inbox).bytes + self.unsent.load(Ordering::Relaxed)
+        lock(&self.inbox).messages.bytes() + self.unsent.load(Ordering::Relaxed)
     }
 
     /// Asks the connection to give up all that waits for it, and to end: its memory is needed.
@@ -306,9 +550,9 @@ fn cost(message: &Outgoing) -> usize {
 }
 
 impl Subscriptions {
-    /// Notes what the client asked for. False when it had asked before.
-    pub(super) fn request(&mut self, name: &str) -> bool {
-        self.requested.insert(name.to_owned())
+    /// Notes what the client asked for.
+    pub(super) fn request(&mut self, name: &str, group: Option<&str>) {
+        self.requested.insert(name.to_owned(), group.map(str::to_owned));
     }
 
     /// Forgets what the client asked for.
@@ -317,7 +561,7 @@ impl Subscriptions {
     }
 
     pub(super) fn is_requested(&self, name: &str) -> bool {
-        self.requested.contains(name)
+        self.requested.contains_key(name)
     }
 
     pub(super) fn request_count(&self) -> usize {
@@ -326,62 +570,132 @@ impl Subscriptions {
 
     /// Patterns among the requests.
     pub(super) fn patterns(&self) -> impl Iterator<Item = &String> {
-        self.requested.iter().filter(|name| topic::is_pattern(name))
+        self.requested.keys().filter(|name| topic::is_pattern(name))
     }
 
-    /// Attaches to a topic. False when another request did so before.
-    pub(super) fn attach(&mut self, link: &Arc<Link>, topic: &Arc<Topic>) -> bool {
+    /// Attaches to a topic for a request that was noted. False when another request did so before.
+    pub(super) fn attach(&mut self, link: &Arc<Link>, topic: &Arc<Topic>, request: &str) -> bool {
         if self.attached.contains_key(topic.name()) {
             return false;
         }
+        let group = self.requested.get(request).cloned().flatten();
+        let slot = self.read_from(link, topic, group.as_deref());
+        self.attached.insert(Arc::clone(topic.name()), Attachment { slot, notices: None, present: false });
+        self.attach_notices(link, topic);
+        true
+    }
+
+    /// Attaches to where it is told who comes to a topic and goes. Once is enough.
+    pub(super) fn attach_notices(&mut self, link: &Arc<Link>, topic: &Arc<Topic>) {
+        let Some(notices) = topic.notices() else { return };
+        if self.attached.get(topic.name()).is_none_or(|attachment| attachment.notices.is_some()) {
+            return;
+        }
+        let slot = self.read_from(link, notices, None);
+        if let Some(attachment) = self.attached.get_mut(topic.name()) {
+            attachment.notices = Some(slot);
+        }
+    }
+
+    fn read_from(&mut self, link: &Arc<Link>, topic: &Arc<Topic>, group: Option<&str>) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             (self.slots.len() - 1) as u32
         });
-        let subscriber = topic.attach(link, slot);
-        self.slots[slot as usize] = Some(Attachment { topic: Arc::clone(topic), subscriber });
-        self.attached.insert(Arc::clone(topic.name()), slot);
-        true
+        if group.is_some() {
+            link.is_member.store(true, Ordering::Relaxed);
+        }
+        let subscriber = topic.attach(link, slot, group);
+        self.slots[slot as usize] = Some(Reader { topic: Arc::clone(topic), subscriber });
+        slot
     }
 
-    /// Moves to what was missed since `position`, see [`Topic::resume`]. `None` when not attached to the topic.
-    pub(super) fn resume(&self, topic: &str, position: Option<&Position>) -> Option<Resumed> {
-        let attachment = self.slots.get(*self.attached.get(topic)? as usize)?.as_ref()?;
-        Some(attachment.topic.resume(&attachment.subscriber, position))
+    /// Notes that the user is seen in a topic. Whether it was not before, by this connection; `None` when it does not read
+    /// the topic.
+    pub(super) fn be_present(&mut self, topic: &str) -> Option<bool> {
+        let attachment = self.attached.get_mut(topic)?;
+        Some(!std::mem::replace(&mut attachment.present, true))
     }
 
-    /// Detaches from the topics of `name` (a topic or a pattern) that no other request covers.
-    pub(super) fn detach_uncovered(&mut self, name: &str, identity: &Identity) {
+    /// Moves to what was missed since `position`, see [`Topic::resume`]. `None` when not attached to the topic, and for a
+    /// member of a group: what others got in its place is not missed.
+    pub(super) fn resume(&self, topic: &str, position: Option<&Position>, now: Moment) -> Option<Resumed> {
+        let slot = self.attached.get(topic)?.slot;
+        let Reader { topic, subscriber } = self.slots.get(slot as usize)?.as_ref()?;
+        subscriber.share().is_none().then(|| topic.resume(subscriber, position, now))
+    }
+
+    /// Detaches from the topics of `name` (a topic or a pattern) that no other request covers. In those that others cover,
+    /// but none alone or in the group in which they are read, the first of these decides anew.
+    pub(super) fn detach_uncovered(&mut self, link: &Arc<Link>, name: &str) -> Left {
         let gone: Vec<Arc<str>> = if topic::is_pattern(name) {
             self.attached.keys().filter(|topic| topic::matches(name, topic)).cloned().collect()
         } else {
             self.attached.get_key_value(name).map(|(topic, _)| Arc::clone(topic)).into_iter().collect()
         };
+        let mut left = Left::default();
         for topic in gone {
-            if !self.covers(&topic, identity) {
-                self.detach(&topic);
+            let covering: Vec<Option<&str>> = self.covering(&topic, &link.identity).collect();
+            let Some(first) = covering.first() else {
+                self.detach(&topic, &mut left);
+                continue;
+            };
+            if !covering.contains(&self.group_in(&topic)) {
+                let group = first.map(str::to_owned);
+                self.attach_anew(link, &topic, group.as_deref(), &mut left);
             }
         }
+        left
     }
 
     /// Detaches from everything.
-    pub(super) fn clear(&mut self) {
-        for attachment in std::mem::take(&mut self.slots).into_iter().flatten() {
-            attachment.topic.detach(&attachment.subscriber);
-        }
+    pub(super) fn clear(&mut self) -> Left {
+        let mut left = Left::default();
+        let attached: Vec<Arc<str>> = self.attached.keys().cloned().collect();
+        attached.iter().for_each(|topic| self.detach(topic, &mut left));
         *self = Self::default();
+        left
     }
 
-    fn covers(&self, topic: &str, identity: &Identity) -> bool {
-        self.requested.contains(topic)
-            || (identity.subscribe.allows(topic) && self.patterns().any(|pattern| topic::matches(pattern, topic)))
+    /// Groups of the requests that cover a topic: of the one for it alone, then of patterns. `None` for no group.
+    fn covering<'a>(&'a self, topic: &'a str, identity: &Identity) -> impl Iterator<Item = Option<&'a str>> {
+        let allowed = identity.subscribe.allows(topic);
+        let matches = move |name: &str| allowed && topic::is_pattern(name) && topic::matches(name, topic);
+        let patterns = self.requested.iter().filter(move |(name, _)| matches(name));
+        let alone = self.requested.get(topic).into_iter();
+        alone.chain(patterns.map(|(_, group)| group)).map(Option::as_deref)
     }
 
-    fn detach(&mut self, topic: &str) {
-        let Some(slot) = self.attached.remove(topic) else { return };
-        if let Some(attachment) = self.slots[slot as usize].take() {
-            attachment.topic.detach(&attachment.subscriber);
-        }
+    /// The group in which a topic is read.
+    fn group_in(&self, topic: &str) -> Option<&str> {
+        let slot = self.attached.get(topic)?.slot;
+        let share = self.slots.get(slot as usize)?.as_ref()?.subscriber.share()?;
+        Some(&share.group)
+    }
+
+    /// Gives up the place in a topic for one in another group, or alone. Who is seen there is so all the time.
+    fn attach_anew(&mut self, link: &Arc<Link>, topic: &str, group: Option<&str>, left: &mut Left) {
+        let Some(slot) = self.attached.get(topic).map(|attachment| attachment.slot) else { return };
+        let Some(Reader { topic, subscriber }) = self.slots.get_mut(slot as usize).and_then(Option::take) else {
+            return;
+        };
+        left.orphans += topic.detach(&subscriber);
         self.free.push(slot);
+        let slot = self.read_from(link, &topic, group);
+        if let Some(attachment) = self.attached.get_mut(topic.name()) {
+            attachment.slot = slot;
+        }
+    }
+
+    fn detach(&mut self, topic: &str, left: &mut Left) {
+        let Some(attachment) = self.attached.remove(topic) else { return };
+        for slot in std::iter::once(attachment.slot).chain(attachment.notices) {
+            let Some(Reader { topic, subscriber }) = self.slots[slot as usize].take() else { continue };
+            left.orphans += topic.detach(&subscriber);
+            self.free.push(slot);
+            if attachment.present && slot == attachment.slot {
+                left.present.push(topic);
+            }
+        }
     }
 }

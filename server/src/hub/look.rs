@@ -40,6 +40,6 @@ impl Hub {
     /// Patterns that connections asked for, with the number of connections.
     pub(crate) fn patterns(&self, most: usize) -> BTreeMap<String, usize> {
         let registry = read(&self.registry);
-        registry.patterns.iter().take(most).map(|(pattern, links)| (pattern.clone(), links.len())).collect()
+        registry.patterns.iter().take(most).map(|(pattern, links)| (pattern.to_owned(), links.len())).collect()
     }
 }

@@ -1,80 +1,148 @@
 //! Who listens to what. A publication goes to its topic's ring; subscribers read it from there.
 //!
-//! Locks are taken in the order registry, subscriptions of a connection, state of a topic, and none is held
-//! across an await.
+//! Locks are taken in the order victims of the budget, registry, subscriptions of a connection, state of a topic, its
+//! members, state of its notices, and none is held across an await. Who holds the registry only tries the victims. All
+//! others are held for a moment, and nothing is taken under them.
 
+mod block;
+mod budget;
+mod group;
 mod history;
 mod link;
 mod look;
+mod names;
+mod presence;
 mod publication;
+mod pump;
 mod ring;
 mod topic;
 mod wake;
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{
-        Arc, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::HashMap,
+    sync::{Arc, RwLock},
+    time::Duration,
 };
 
-use wse_client_core::{
-    delivery::Position,
-    error::Code,
-    time::Moment,
-    topic::{is_pattern, matches},
-};
+use wse_client_core::{delivery::Position, error::Code, time::Moment, topic::is_pattern};
 
-pub(crate) use link::{Ending, Link, Mail, TopicRead, Waiting};
+pub(crate) use block::Run;
+pub(crate) use link::{Ending, LEVELS, Link, Mail, Refused, TopicRead, Waiting};
 pub(crate) use look::TopicState;
+pub(crate) use presence::PresenceBounds;
 pub(crate) use publication::{Framed, Publication};
 pub(crate) use ring::{HistoryBounds, RingBounds};
 pub(crate) use topic::Resumed;
 
 use crate::{
+    clock::Clock,
     presence::{PresencePage, PresenceQuery},
     sync::{read, write},
 };
+use budget::Budget;
+use link::Left;
+use names::{Names, Patterns};
+use presence::Attendance;
+use pump::Pumps;
+use serde_json::Value;
 use topic::Topic;
+
+/// Pause between two searches for topics that could make room for others.
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
 
 /// Topics, patterns and their subscribers.
 #[derive(Debug)]
 pub(crate) struct Hub {
     registry: RwLock<Registry>,
     bounds: HubBounds,
-    /// As of the last sweep.
-    held: AtomicUsize,
+    budget: Arc<Budget>,
+    attendance: Attendance,
+    pumps: Pumps,
 }
 
 /// Bounds on what a hub holds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct HubBounds {
     /// Of each topic's ring.
     pub(crate) ring: RingBounds,
-    /// Most bytes that all histories hold together; above it all that is read is let go.
+    /// Most bytes that all topics hold together, see [`Budget`].
     pub(crate) history_bytes: usize,
     /// Most topics in all.
     pub(crate) topics: usize,
     /// Most topics and patterns that one connection may ask for.
     pub(crate) topics_per_connection: usize,
+    /// Who may be seen where.
+    pub(crate) presence: PresenceBounds,
 }
 
 #[derive(Debug, Default)]
 struct Registry {
     topics: HashMap<Arc<str>, Arc<Topic>>,
-    /// Connections by number, for each pattern. Looked through only when a topic appears.
-    patterns: BTreeMap<String, HashMap<u64, Arc<Link>>>,
+    names: Names,
+    /// When unused topics were last let go to make room.
+    room_sought: Option<Moment>,
+    /// Connections by number, for each pattern. Asked only when a topic appears.
+    patterns: Patterns<HashMap<u64, Arc<Link>>>,
 }
 
 impl Hub {
     pub(crate) fn new(bounds: HubBounds) -> Self {
-        Self { registry: RwLock::default(), bounds, held: AtomicUsize::new(0) }
+        let budget = Arc::new(Budget::new(bounds.history_bytes));
+        let attendance = Attendance::new(bounds.presence.clone());
+        Self { registry: RwLock::default(), bounds, budget, attendance, pumps: Pumps::default() }
+    }
+
+    /// A topic that is there, without a hold on the others.
+    fn known(&self, name: &str) -> Option<Arc<Topic>> {
+        read(&self.registry).topics.get(name).cloned()
+    }
+
+    /// The same for a publication: from here on the topic is not forgotten before that has come.
+    fn known_and_used(&self, name: &str, now: Moment) -> Option<Arc<Topic>> {
+        read(&self.registry).topics.get(name).inspect(|topic| topic.use_at(now)).cloned()
     }
 
     /// Who is in a topic.
-    pub(crate) fn presence(&self, topic: &str, _query: &PresenceQuery) -> PresencePage {
-        PresencePage { topic: topic.to_owned(), ..PresencePage::default() }
+    pub(crate) fn presence(&self, topic: &str, query: &PresenceQuery) -> PresencePage {
+        match self.known(topic) {
+            Some(known) => known.members().page(topic, query),
+            None => PresencePage { topic: topic.to_owned(), ..PresencePage::default() },
+        }
+    }
+
+    /// The last snapshot of each type that was published to a topic.
+    pub(crate) fn snapshots(&self, topic: &str) -> Vec<Arc<Publication>> {
+        self.known(topic).map(|topic| topic.snapshots()).unwrap_or_default()
+    }
+
+    /// Topics in which users are seen, and users, once for each topic.
+    pub(crate) fn presence_totals(&self) -> (usize, usize) {
+        self.attendance.totals()
+    }
+
+    /// Whether one more user can be seen somewhere.
+    pub(crate) fn has_room_for_presence(&self) -> bool {
+        self.attendance.has_room()
+    }
+
+    /// Makes a connection's user seen in a topic that it reads, with what it tells about itself. Answers how many users
+    /// are seen there; `None` where none can be.
+    pub(crate) fn join(&self, link: &Arc<Link>, name: &str, told: Value, now: Moment) -> Option<u64> {
+        let topic = self.known(name)?;
+        if !self.attendance.covers(name) {
+            return None;
+        }
+        if topic.make_notices(self.bounds.ring, now) {
+            topic.links().iter().for_each(|link| link.subscriptions().attach_notices(link, &topic));
+        }
+        let another = link.subscriptions().be_present(name)?;
+        Some(self.attendance.join(&topic, &link.identity().user_id, told, another, now))
+    }
+
+    /// The same with tasks that tell connections what is new, to each at most once in `flush_interval` while it is
+    /// busy. To be called before there are topics, on a tokio runtime.
+    pub(crate) fn pumped(self, clock: Clock, flush_interval: Duration) -> Self {
+        Self { pumps: Pumps::start(clock, flush_interval), ..self }
     }
 
     /// Number of topics that are remembered.
@@ -82,30 +150,44 @@ impl Hub {
         read(&self.registry).topics.len()
     }
 
-    /// Bytes that all topics held when they were last looked at.
-    pub(crate) fn held_bytes(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-
     /// Hands a publication to its subscribers. Answers how many connections will get it.
     ///
     /// # Errors
     /// [`Code::TooManyTopics`] when the topic is new and there is no room for it.
     pub(crate) fn deliver(&self, publication: Arc<Publication>, now: Moment) -> Result<usize, Code> {
-        let known = read(&self.registry).topics.get(publication.topic()).cloned();
-        let topic = match known {
+        let topic = match self.known_and_used(publication.topic(), now) {
             Some(topic) => topic,
             None => self.topic(&mut write(&self.registry), publication.topic(), now)?,
         };
-        Ok(topic.append(publication, now))
+        let reached = topic.append(publication, now, &self.pumps);
+        if self.budget.is_over() {
+            self.budget.make_room(&topic, || read(&self.registry).topics.values().cloned().collect());
+        }
+        Ok(reached)
     }
 
-    /// Subscribes a connection to a topic or pattern. Answers the topics that it reads from now on and did not before;
+    /// Bytes that all topics hold together.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.budget.held()
+    }
+
+    /// Publications and snapshots that were let go for want of memory.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.budget.evicted()
+    }
+
+    /// Subscribes a connection to a topic or pattern, alone or as one of a queue group. Answers the topics that it reads from now on and did not before;
     /// [`Hub::resume`] tells their state.
     ///
     /// # Errors
     /// [`Code::TooManyTopics`].
-    pub(crate) fn subscribe(&self, link: &Arc<Link>, name: &str, now: Moment) -> Result<Vec<Arc<str>>, Code> {
+    pub(crate) fn subscribe(
+        &self,
+        link: &Arc<Link>,
+        name: &str,
+        group: Option<&str>,
+        now: Moment,
+    ) -> Result<Vec<Arc<str>>, Code> {
         let mut registry = write(&self.registry);
         {
             let subscriptions = link.subscriptions();
@@ -119,60 +201,71 @@ impl Hub {
         if !is_pattern(name) {
             let topic = self.topic(&mut registry, &Arc::from(name), now)?;
             let mut subscriptions = link.subscriptions();
-            subscriptions.request(name);
-            let fresh = subscriptions.attach(link, &topic);
+            subscriptions.request(name, group);
+            let fresh = subscriptions.attach(link, &topic, name);
             return Ok(fresh.then(|| Arc::clone(topic.name())).into_iter().collect());
         }
-        registry.patterns.entry(name.to_owned()).or_default().insert(link.number(), Arc::clone(link));
+        registry.patterns.entry(name).insert(link.number(), Arc::clone(link));
         let mut subscriptions = link.subscriptions();
-        subscriptions.request(name);
-        let met = registry.topics.values().filter(|topic| meets(name, topic.name(), link));
-        let fresh = met.filter(|topic| subscriptions.attach(link, topic));
-        Ok(fresh.map(|topic| Arc::clone(topic.name())).collect())
+        subscriptions.request(name, group);
+        let (mut fresh, _) = registry.names.of_pattern(name);
+        fresh.retain(|topic| {
+            let topic = registry.topics.get(topic).filter(|topic| link.may_read(topic.name()));
+            topic.is_some_and(|topic| subscriptions.attach(link, topic, name))
+        });
+        Ok(fresh)
     }
 
     /// Moves a connection to what it missed of a topic since `position`. `None` when it does not read the topic.
-    pub(crate) fn resume(&self, link: &Link, topic: &str, position: Option<&Position>) -> Option<Resumed> {
-        link.subscriptions().resume(topic, position)
+    pub(crate) fn resume(&self, link: &Link, topic: &str, position: Option<&Position>, now: Moment) -> Option<Resumed> {
+        link.subscriptions().resume(topic, position, now)
     }
 
-    /// Ends a subscription. Topics that another subscription of the connection covers stay.
-    pub(crate) fn unsubscribe(&self, link: &Arc<Link>, name: &str) {
-        let mut registry = write(&self.registry);
-        registry.forget_pattern(name, link);
-        let mut subscriptions = link.subscriptions();
-        subscriptions.withdraw(name);
-        subscriptions.detach_uncovered(name, link.identity());
+    /// Ends a subscription. Topics that another subscription of the connection covers stay. Answers how many messages of
+    /// its groups nobody gets.
+    pub(crate) fn unsubscribe(&self, link: &Arc<Link>, name: &str, now: Moment) -> usize {
+        let left = {
+            let mut registry = write(&self.registry);
+            registry.forget_pattern(name, link);
+            let mut subscriptions = link.subscriptions();
+            subscriptions.withdraw(name);
+            subscriptions.detach_uncovered(link, name)
+        };
+        self.after_leaving(link, left, false, now)
     }
 
-    /// Ends all subscriptions of a connection.
-    pub(crate) fn remove(&self, link: &Arc<Link>) {
-        let mut registry = write(&self.registry);
-        let mut subscriptions = link.subscriptions();
-        for pattern in subscriptions.patterns() {
-            registry.forget_pattern(pattern, link);
+    /// Ends all subscriptions of a connection that is over. Answers how many messages of its groups nobody gets.
+    pub(crate) fn remove(&self, link: &Arc<Link>, now: Moment) -> usize {
+        let left = {
+            let mut registry = write(&self.registry);
+            let mut subscriptions = link.subscriptions();
+            for pattern in subscriptions.patterns() {
+                registry.forget_pattern(pattern, link);
+            }
+            subscriptions.clear()
+        };
+        self.after_leaving(link, left, true, now)
+    }
+
+    fn after_leaving(&self, link: &Link, left: Left, broken: bool, now: Moment) -> usize {
+        for topic in left.present {
+            self.attendance.leave(&topic, &link.identity().user_id, broken, now);
         }
-        subscriptions.clear();
+        left.orphans
     }
 
     /// Housekeeping: lets go of publications that everyone has read, and of topics that nobody uses.
     pub(crate) fn sweep(&self, now: Moment) {
         let topics: Vec<Arc<Topic>> = read(&self.registry).topics.values().cloned().collect();
+        self.attendance.sweep(now);
         let mut forgotten = false;
-        let mut held = 0;
         for topic in &topics {
-            held += topic.trim(now, false);
+            topic.trim(now);
             forgotten |= topic.is_forgotten(now, false);
         }
-        self.held.store(held, Ordering::Relaxed);
-        if held > self.bounds.history_bytes {
-            tracing::warn!(held, limit = self.bounds.history_bytes, "histories are over their budget and are let go");
-            for topic in &topics {
-                topic.trim(now, true);
-            }
-        }
         if forgotten {
-            write(&self.registry).topics.retain(|_, topic| !topic.is_forgotten(now, false));
+            self.budget.forget_victims();
+            write(&self.registry).forget_topics(now, false);
         }
     }
 
@@ -182,23 +275,42 @@ impl Hub {
             return Ok(Arc::clone(topic));
         }
         if registry.topics.len() >= self.bounds.topics {
-            registry.topics.retain(|_, topic| !topic.is_forgotten(now, true));
+            // Each topic that does not fit would look at all others otherwise.
+            if registry.room_sought.is_none_or(|at| now.since(at) >= ROOM_AGAIN) {
+                registry.room_sought = Some(now);
+                registry.forget_topics(now, true);
+                self.budget.forget_victims();
+            }
             if registry.topics.len() >= self.bounds.topics {
                 return Err(Code::TooManyTopics);
             }
         }
-        let topic = Arc::new(Topic::new(Arc::clone(name), self.bounds.ring, now));
-        for (pattern, links) in &registry.patterns {
-            for link in links.values().filter(|link| meets(pattern, name, link)) {
-                link.subscriptions().attach(link, &topic);
+        let topic =
+            Arc::new(Topic::new(Arc::clone(name), self.bounds.ring, Arc::clone(&self.budget), now, self.pumps.count()));
+        registry.patterns.of_topic(name, |pattern, links| {
+            for link in links.values().filter(|link| link.may_read(name)) {
+                link.subscriptions().attach(link, &topic, pattern);
             }
-        }
+        });
+        registry.names.insert(name);
         registry.topics.insert(Arc::clone(name), Arc::clone(&topic));
         Ok(topic)
     }
 }
 
 impl Registry {
+    /// Forgets topics that nobody would miss.
+    fn forget_topics(&mut self, now: Moment, room_needed: bool) {
+        let Self { topics, names, .. } = self;
+        topics.retain(|name, topic| {
+            let forgotten = topic.is_forgotten(now, room_needed);
+            if forgotten {
+                names.remove(name);
+            }
+            !forgotten
+        });
+    }
+
     fn forget_pattern(&mut self, pattern: &str, link: &Link) {
         if let Some(links) = self.patterns.get_mut(pattern) {
             links.remove(&link.number());
@@ -209,16 +321,15 @@ impl Registry {
     }
 }
 
-/// Whether a pattern reaches a topic for this connection: a wide pattern gives no right to a denied topic.
-fn meets(pattern: &str, topic: &str, link: &Link) -> bool {
-    matches(pattern, topic) && link.identity().subscribe.allows(topic)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use wse_client_core::{client::Outgoing, server::Identity, topic::Acl, wire::Payload};
+    use wse_client_core::{
+        client::Outgoing,
+        delivery::QueueLimits,
+        server::Identity,
+        topic::Acl,
+        wire::{Payload, Priority},
+    };
 
     use super::*;
 
@@ -231,13 +342,19 @@ mod tests {
     fn hub_with_history(count: usize) -> Hub {
         let history = HistoryBounds { count, age: Duration::from_secs(300) };
         let ring = RingBounds { count: 8, bytes: 1 << 20, history };
-        Hub::new(HubBounds { ring, history_bytes: 1 << 20, topics: 4, topics_per_connection: 3 })
+        Hub::new(HubBounds {
+            ring,
+            history_bytes: 1 << 20,
+            topics: 4,
+            topics_per_connection: 3,
+            presence: PresenceBounds::default(),
+        })
     }
 
     fn link(number: u64, deny: &[&str]) -> Arc<Link> {
         let subscribe = Acl { allow: Vec::new(), deny: deny.iter().map(|&text| text.into()).collect() };
         let identity = Identity { subscribe, ..Identity::default() };
-        Arc::new(Link::new(number, number.to_string(), identity, 1000, Arc::default()))
+        Arc::new(Link::new(number, number.to_string(), identity, QueueLimits::default(), Arc::default()))
     }
 
     fn publish(hub: &Hub, topic: &str, kind: &str) -> usize {
@@ -261,15 +378,15 @@ mod tests {
     fn several_subscriptions_that_match_deliver_once() {
         let (hub, link) = (hub(), link(1, &[]));
         for name in ["a.b", "a.*", "*"] {
-            hub.subscribe(&link, name, NOW).expect("allowed");
+            hub.subscribe(&link, name, None, NOW).expect("allowed");
         }
         assert_eq!(publish(&hub, "a.b", "one"), 1);
         assert_eq!(received(&link), ["one"]);
-        hub.unsubscribe(&link, "a.b");
-        hub.unsubscribe(&link, "a.*");
+        hub.unsubscribe(&link, "a.b", NOW);
+        hub.unsubscribe(&link, "a.*", NOW);
         assert_eq!(publish(&hub, "a.b", "two"), 1);
         assert_eq!(received(&link), ["two"]);
-        hub.unsubscribe(&link, "*");
+        hub.unsubscribe(&link, "*", NOW);
         assert_eq!(publish(&hub, "a.b", "three"), 0);
         assert_eq!(received(&link), Vec::<String>::new());
     }
@@ -277,7 +394,7 @@ mod tests {
     #[test]
     fn a_pattern_meets_topics_that_come_later_but_not_denied_ones() {
         let (hub, link) = (hub(), link(1, &["*.secret"]));
-        hub.subscribe(&link, "a.*", NOW).expect("allowed");
+        hub.subscribe(&link, "a.*", None, NOW).expect("allowed");
         assert_eq!(publish(&hub, "a.new", "first"), 1);
         assert_eq!(publish(&hub, "a.secret", "hidden"), 0);
         assert_eq!(publish(&hub, "b", "other"), 0);
@@ -292,36 +409,119 @@ mod tests {
         }
         for name in ["host", "h*"] {
             let link = link(1, &[]);
-            let fresh = hub.subscribe(&link, name, NOW).expect("allowed");
-            let snapshots = hub.resume(&link, &fresh[0], None).expect("subscribed").snapshots;
+            let fresh = hub.subscribe(&link, name, None, NOW).expect("allowed");
+            let snapshots = hub.resume(&link, &fresh[0], None, NOW).expect("subscribed").snapshots;
             let kinds: Vec<_> = snapshots.iter().map(|publication| publication.kind()).collect();
             assert_eq!(kinds, ["mem_snapshot", "cpu_snapshot"]);
-            assert!(hub.subscribe(&link, name, NOW).expect("allowed").is_empty(), "only the first time");
+            assert!(hub.subscribe(&link, name, None, NOW).expect("allowed").is_empty(), "only the first time");
         }
     }
 
     #[test]
     fn numbers_of_topics_are_bounded_and_unused_ones_forgotten() {
         let (hub, link) = (hub(), link(1, &[]));
-        hub.subscribe(&link, "kept", NOW).expect("there is room");
+        hub.subscribe(&link, "kept", None, NOW).expect("there is room");
         for topic in ["b", "c", "d"] {
             publish(&hub, topic, "k");
         }
-        assert_eq!(hub.subscribe(&link, "e", NOW).expect_err("full"), Code::TooManyTopics);
+        assert_eq!(hub.subscribe(&link, "e", None, NOW).expect_err("full"), Code::TooManyTopics);
         let later = NOW + Duration::from_secs(61);
         hub.sweep(later);
         assert_eq!(hub.topic_count(), 1);
-        hub.subscribe(&link, "e", later).expect("there is room again");
-        hub.subscribe(&link, "f*", later).expect("the third");
-        assert_eq!(hub.subscribe(&link, "g", later).expect_err("over the limit"), Code::TooManyTopics);
+        hub.subscribe(&link, "e", None, later).expect("there is room again");
+        hub.subscribe(&link, "f*", None, later).expect("the third");
+        assert_eq!(hub.subscribe(&link, "g", None, later).expect_err("over the limit"), Code::TooManyTopics);
+    }
+
+    #[test]
+    fn a_topic_with_a_publication_on_its_way_is_not_forgotten() {
+        let hub = hub();
+        publish(&hub, "a", "k");
+        publish(&hub, "b", "k");
+        let later = NOW + Duration::from_secs(61);
+        let topic = hub.known_and_used("a", later).expect("published to");
+        hub.sweep(later);
+        assert!(Arc::ptr_eq(&hub.known("a").expect("in use"), &topic));
+        assert_eq!(hub.topic_count(), 1);
+    }
+
+    #[test]
+    fn who_joins_a_group_takes_over_from_a_member_that_does_not_read() {
+        let hub = hub();
+        let (stalled, other) = (link(1, &[]), link(2, &[]));
+        hub.subscribe(&stalled, "a", Some("g"), NOW).expect("allowed");
+        publish(&hub, "a", "one");
+        stalled.set_stalled(true);
+        hub.subscribe(&other, "a", Some("g"), NOW).expect("allowed");
+        assert_eq!(received(&other), ["one"]);
+    }
+
+    #[test]
+    fn when_the_member_that_was_to_take_over_leaves_another_one_does() {
+        let hub = hub();
+        let links = [link(1, &[]), link(2, &[]), link(3, &[])];
+        for link in &links {
+            hub.subscribe(link, "a", Some("g"), NOW).expect("allowed");
+        }
+        let [stalled, woken, other] = links;
+        publish(&hub, "a", "one");
+        stalled.set_stalled(true);
+        assert_eq!(hub.remove(&woken, NOW), 0);
+        assert_eq!(received(&other), ["one"]);
+    }
+
+    #[test]
+    fn what_was_dropped_while_the_inbox_was_emptied_is_told_all_the_same() {
+        let limits = QueueLimits { max_items: 1, max_bytes: usize::MAX };
+        let link = Link::new(1, "c".into(), Identity::default(), limits, Arc::default());
+        let message = |priority| Outgoing { priority, ..Outgoing::new("k", Payload::EMPTY) };
+        link.send(message(Priority::Low)).expect("room");
+        assert_eq!(link.take_dropped(), None);
+        assert_eq!(link.send(message(Priority::High)).expect("urgent").displaced.len(), 1);
+        let mut out = Vec::new();
+        while link.next_mail(&mut out, |sizes, _| sizes.count()).is_some() {}
+        assert_eq!(out.len(), 1);
+        assert_eq!(link.take_dropped(), Some([0, 1, 0, 0, 0]));
+    }
+
+    #[test]
+    fn a_group_ends_with_the_subscription_that_joined_it() {
+        let hub = hub();
+        let (mover, member) = (link(1, &[]), link(2, &[]));
+        hub.subscribe(&mover, "t.a", Some("g"), NOW).expect("allowed");
+        hub.subscribe(&member, "t.a", Some("g"), NOW).expect("allowed");
+        hub.subscribe(&mover, "t.*", None, NOW).expect("allowed");
+        publish(&hub, "t.a", "one");
+        assert_eq!(hub.unsubscribe(&mover, "t.a", NOW), 0);
+        assert_eq!(received(&member), ["one"], "of the two, the one that is still a member");
+        assert_eq!(publish(&hub, "t.a", "two"), 2);
+        assert_eq!(publish(&hub, "t.a", "three"), 2);
+        assert_eq!(received(&mover), ["two", "three"]);
+        hub.subscribe(&mover, "t.a", Some("g"), NOW).expect("allowed");
+        hub.unsubscribe(&mover, "t.*", NOW);
+        assert_eq!(publish(&hub, "t.a", "four"), 1, "both are members");
+    }
+
+    #[test]
+    fn a_place_in_a_group_stays_while_a_subscription_with_that_group_covers_the_topic() {
+        let (hub, link) = (hub(), link(1, &[]));
+        hub.subscribe(&link, "t.a", Some("g"), NOW).expect("allowed");
+        hub.subscribe(&link, "*", None, NOW).expect("allowed");
+        hub.subscribe(&link, "t.*", Some("g"), NOW).expect("allowed");
+        publish(&hub, "t.a", "one");
+        assert_eq!(hub.unsubscribe(&link, "t.a", NOW), 0, "nothing that waits for it is lost");
+        assert_eq!(received(&link), ["one"]);
+        assert_eq!(hub.unsubscribe(&link, "*", NOW), 0);
+        publish(&hub, "t.a", "two");
+        assert_eq!(received(&link), ["two"]);
     }
 
     #[test]
     fn a_removed_connection_leaves_nothing_behind() {
         let (hub, link) = (hub(), link(1, &[]));
-        hub.subscribe(&link, "a", NOW).expect("allowed");
-        hub.subscribe(&link, "*", NOW).expect("allowed");
-        hub.remove(&link);
+        hub.subscribe(&link, "a", None, NOW).expect("allowed");
+        hub.subscribe(&link, "*", None, NOW).expect("allowed");
+        hub.remove(&link, NOW);
         assert_eq!(publish(&hub, "a", "k"), 0);
         assert!(read(&hub.registry).patterns.is_empty());
         assert_eq!(Arc::strong_count(&link), 1);
@@ -330,7 +530,7 @@ mod tests {
     #[test]
     fn many_publications_wake_once() {
         let (hub, link) = (hub(), link(1, &[]));
-        hub.subscribe(&link, "a", NOW).expect("allowed");
+        hub.subscribe(&link, "a", None, NOW).expect("allowed");
         for _ in 0..5 {
             publish(&hub, "a", "k");
         }
@@ -352,39 +552,119 @@ mod tests {
         }
         hub.sweep(NOW);
         let link = link(1, &[]);
-        hub.subscribe(&link, "a", NOW).expect("allowed");
+        hub.subscribe(&link, "a", None, NOW).expect("allowed");
         let recovery =
-            hub.resume(&link, "a", Some(&at(&hub, "a", 3))).expect("subscribed").recovery.expect("a history");
+            hub.resume(&link, "a", Some(&at(&hub, "a", 3)), NOW).expect("subscribed").recovery.expect("a history");
         assert_eq!((recovery.offset, recovery.recovered, recovery.count), (Some(5), Some(true), Some(2)));
         assert_eq!(received(&link), ["k4", "k5"]);
         let recovery =
-            hub.resume(&link, "a", Some(&at(&hub, "a", 0))).expect("subscribed").recovery.expect("a history");
+            hub.resume(&link, "a", Some(&at(&hub, "a", 0)), NOW).expect("subscribed").recovery.expect("a history");
         assert_eq!((recovery.offset, recovery.recovered, recovery.count), (Some(5), Some(false), Some(4)));
         assert_eq!(received(&link), ["k2", "k3", "k4", "k5"]);
         let other = Position { epoch: "other".into(), offset: Some(9) };
-        let recovery = hub.resume(&link, "a", Some(&other)).expect("subscribed").recovery.expect("a history");
+        let recovery = hub.resume(&link, "a", Some(&other), NOW).expect("subscribed").recovery.expect("a history");
         assert_eq!((recovery.recovered, recovery.count), (Some(false), Some(4)));
-        assert!(hub.resume(&link, "b", None).is_none(), "not subscribed");
+        assert!(hub.resume(&link, "b", None, NOW).is_none(), "not subscribed");
     }
 
     #[test]
     fn without_a_history_there_are_no_positions() {
         let (hub, link) = (hub(), link(1, &[]));
-        hub.subscribe(&link, "a", NOW).expect("allowed");
-        assert_eq!(hub.resume(&link, "a", None).expect("subscribed").recovery, None);
+        hub.subscribe(&link, "a", None, NOW).expect("allowed");
+        assert_eq!(hub.resume(&link, "a", None, NOW).expect("subscribed").recovery, None);
+    }
+
+    /// Room for six publications without payload in all topics together.
+    fn hub_with_budget(cost: usize) -> Hub {
+        let history = HistoryBounds { count: 100, age: Duration::from_secs(300) };
+        let ring = RingBounds { count: 100, bytes: 1 << 20, history };
+        Hub::new(HubBounds {
+            ring,
+            history_bytes: 6 * cost,
+            topics: 9,
+            topics_per_connection: 3,
+            presence: PresenceBounds::default(),
+        })
+    }
+
+    fn cost_of_one() -> usize {
+        Publication::new("a", Outgoing::new("k", Payload::EMPTY), String::new(), String::new(), None).cost()
+    }
+
+    fn publish_at(hub: &Hub, topic: &str, millis: u64) {
+        let message = Outgoing::new("k", Payload::EMPTY);
+        let publication = Publication::new(topic, message, String::new(), String::new(), None);
+        hub.deliver(Arc::new(publication), Moment::from_millis(millis)).expect("there is room");
+    }
+
+    fn offsets_held(hub: &Hub, topic: &str) -> std::ops::Range<u64> {
+        let stretch = read(&hub.registry).topics[topic].stretch(None, 100, None).expect("a history");
+        stretch.base..stretch.head
     }
 
     #[test]
-    fn a_history_over_its_budget_is_let_go() {
-        let history = HistoryBounds { count: 4, age: Duration::from_secs(300) };
-        let ring = RingBounds { count: 8, bytes: 1 << 20, history };
-        let hub = Hub::new(HubBounds { ring, history_bytes: 1, topics: 4, topics_per_connection: 3 });
-        publish(&hub, "a", "k");
-        hub.sweep(NOW);
-        let link = link(1, &[]);
-        hub.subscribe(&link, "a", NOW).expect("allowed");
-        let beginning = Position { offset: None, ..at(&hub, "a", 0) };
-        let recovery = hub.resume(&link, "a", Some(&beginning)).expect("subscribed").recovery.expect("a history");
-        assert_eq!((recovery.recovered, recovery.count), (Some(false), Some(0)));
+    fn over_the_budget_the_topic_that_was_used_longest_ago_gives_up_its_oldest_first() {
+        let hub = hub_with_budget(cost_of_one());
+        for millis in 0..3 {
+            publish_at(&hub, "a", millis);
+        }
+        for millis in 3..6 {
+            publish_at(&hub, "b", millis);
+        }
+        assert_eq!((hub.evicted(), hub.held_bytes()), (0, 6 * cost_of_one()));
+        publish_at(&hub, "c", 6);
+        assert_eq!(offsets_held(&hub, "a"), 2..3, "room for a while is made at once");
+        assert_eq!((offsets_held(&hub, "b"), offsets_held(&hub, "c")), (0..3, 0..1));
+        read(&hub.registry).topics["a"].stretch(None, 1, Some(Moment::from_millis(7))).expect("a history");
+        publish_at(&hub, "c", 8);
+        publish_at(&hub, "c", 9);
+        assert_eq!((offsets_held(&hub, "a"), offsets_held(&hub, "b")), (2..3, 2..3), "reading counts as use");
+        assert!(hub.held_bytes() <= 6 * cost_of_one());
+    }
+
+    #[test]
+    fn the_newest_publication_stays_even_if_nobody_has_to_read_it_and_it_is_larger_than_the_budget() {
+        let hub = hub_with_budget(cost_of_one());
+        publish_at(&hub, "b", 0);
+        publish_at(&hub, "a", 1);
+        let payload = Payload::from_json(format!("\"{}\"", "x".repeat(6 * cost_of_one()))).expect("JSON");
+        let large = Publication::new("a", Outgoing::new("k", payload), String::new(), String::new(), None);
+        hub.deliver(Arc::new(large), Moment::from_millis(2)).expect("there is room");
+        assert_eq!((offsets_held(&hub, "a"), offsets_held(&hub, "b")), (1..2, 1..1));
+        publish_at(&hub, "b", 3);
+        assert_eq!((offsets_held(&hub, "a"), offsets_held(&hub, "b")), (2..2, 1..2));
+    }
+
+    #[test]
+    fn what_nobody_has_read_goes_last_and_readers_are_told() {
+        let (hub, link) = (hub_with_budget(cost_of_one()), link(1, &[]));
+        hub.subscribe(&link, "slow", None, NOW).expect("allowed");
+        for millis in 0..3 {
+            publish_at(&hub, "slow", millis);
+        }
+        for millis in 3..20 {
+            publish_at(&hub, "x", millis);
+        }
+        assert_eq!(offsets_held(&hub, "slow").start, 0, "there was something else to let go");
+        for millis in 20..24 {
+            publish_at(&hub, "slow", millis);
+        }
+        assert!(hub.held_bytes() <= 6 * cost_of_one());
+        assert_eq!(offsets_held(&hub, "x"), 17..17);
+        let mut read = Vec::new();
+        let fetched = link.fetch(0, 100, &mut read).expect("subscribed").fetched;
+        assert_eq!((fetched.lost, fetched.lost + read.len() as u64), (2, 7));
+        publish_at(&hub, "slow", 30);
+        drop(hub);
+    }
+
+    #[test]
+    fn a_forgotten_topic_gives_its_memory_back() {
+        let hub = hub_with_budget(cost_of_one());
+        publish(&hub, "a", "k_snapshot");
+        assert!(hub.held_bytes() > cost_of_one(), "the snapshot counts too");
+        hub.sweep(NOW + Duration::from_secs(7200));
+        hub.sweep(NOW + Duration::from_secs(7200));
+        assert_eq!((hub.topic_count(), hub.held_bytes()), (0, 0));
     }
 }

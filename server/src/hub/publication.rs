@@ -31,6 +31,11 @@ impl Framed {
         &self.bytes
     }
 
+    /// Whether it goes out as a text message.
+    pub(crate) const fn is_text(&self) -> bool {
+        self.is_text
+    }
+
     /// The payload alone, for connections that seal it.
     pub(crate) fn payload(&self) -> &[u8] {
         &self.bytes[self.header_len..]
@@ -174,10 +179,13 @@ impl Publication {
         matches!(self.category, Category::Snapshot)
     }
 
-    /// What it counts in a ring: the payload, one encoding of it, and the rest of the entry.
+    /// What a publication counts beside its bytes.
+    pub(crate) const FIXED_COST: usize = 512;
+
+    /// What it counts in a ring: the payload, one encoding of it by itself and one in a block, and the rest of the
+    /// entry.
     pub(crate) fn cost(&self) -> usize {
-        const FIXED: usize = 512;
-        FIXED + 2 * (self.payload.bytes().len() + self.topic.len() + self.kind.len())
+        Self::FIXED_COST + 3 * (self.payload.bytes().len() + self.topic.len() + self.kind.len())
     }
 
     /// The frame in the form that a connection wants.

@@ -4,7 +4,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use wse_client_core::time::Moment;
 
-use super::publication::Publication;
+use super::{
+    block::{BLOCK, Block},
+    publication::Publication,
+};
 
 /// Bounds of one topic's ring. What does not fit pushes out the oldest.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +37,11 @@ pub(crate) struct Ring {
     /// Position of the oldest entry.
     base: u64,
     bytes: usize,
+    /// The blocks of what is held, one behind the other; `None` where there is none, as with one of which something was
+    /// let go: it would keep that in memory, which nobody counts any more.
+    blocks: VecDeque<Option<Arc<Block>>>,
+    /// Position of the first of them.
+    first_block: u64,
 }
 
 /// What a reader got.
@@ -52,7 +60,11 @@ pub(crate) struct Fetched {
 impl Ring {
     /// An empty ring.
     pub(crate) const fn new(bounds: RingBounds) -> Self {
-        Self { bounds, entries: VecDeque::new(), base: 0, bytes: 0 }
+        Self { bounds, entries: VecDeque::new(), base: 0, bytes: 0, blocks: VecDeque::new(), first_block: 0 }
+    }
+
+    pub(crate) const fn bounds(&self) -> RingBounds {
+        self.bounds
     }
 
     /// The position after the newest publication.
@@ -89,6 +101,21 @@ impl Ring {
         {
             self.pop();
         }
+        if self.head().is_multiple_of(BLOCK) {
+            let start = self.entries.len().saturating_sub(BLOCK as usize);
+            let block = Block::new(self.entries.range(start..).map(|(_, publication)| publication));
+            self.blocks.push_back(block.map(Arc::new));
+        }
+    }
+
+    /// The block that holds `position`, if it is complete, and where in it the position is.
+    pub(crate) fn block(&self, position: u64) -> Option<(&Arc<Block>, usize)> {
+        if position < self.base {
+            return None;
+        }
+        let index = (position - self.first_block) / BLOCK;
+        let block = self.blocks.get(usize::try_from(index).ok()?)?.as_ref()?;
+        Some((block, (position % BLOCK) as usize))
     }
 
     /// Lets go of what every reader has read and the history need not keep.
@@ -103,12 +130,14 @@ impl Ring {
         self.shrink();
     }
 
-    /// Lets go of all that every reader has read: memory is short.
-    pub(crate) fn forget(&mut self, slowest: u64) {
-        while self.base < slowest && !self.entries.is_empty() {
+    /// Lets go of the oldest below `end` until `bytes` are free. Answers how many publications went.
+    pub(crate) fn release(&mut self, end: u64, bytes: usize) -> u64 {
+        let (base, wanted) = (self.base, self.bytes.saturating_sub(bytes));
+        while self.base < end && self.bytes > wanted && !self.entries.is_empty() {
             self.pop();
         }
         self.shrink();
+        self.base - base
     }
 
     fn shrink(&mut self) {
@@ -133,6 +162,15 @@ impl Ring {
         if let Some((_, publication)) = self.entries.pop_front() {
             self.bytes -= publication.cost();
             self.base += 1;
+        }
+        while self.first_block + BLOCK <= self.base {
+            self.blocks.pop_front();
+            self.first_block += BLOCK;
+        }
+        if self.first_block < self.base
+            && let Some(first) = self.blocks.front_mut()
+        {
+            *first = None;
         }
     }
 }
@@ -201,6 +239,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_let_go_is_kept_by_no_block() {
+        let mut ring = Ring::new(RingBounds { count: 1000, bytes: usize::MAX, history: NONE });
+        let publications: Vec<_> = (0..3 * BLOCK as usize).map(publication).collect();
+        publications.iter().for_each(|publication| ring.push(Arc::clone(publication), NOW));
+        let let_go = || publications.iter().filter(|publication| Arc::strong_count(publication) == 1).count();
+        assert!(ring.block(BLOCK + 1).is_some());
+        ring.trim(BLOCK + 1, NOW);
+        assert_eq!(let_go(), BLOCK as usize + 1);
+        assert!(ring.block(BLOCK + 1).is_none());
+        assert_eq!(ring.block(2 * BLOCK + 5).map(|(_, skip)| skip), Some(5));
+        ring.trim(2 * BLOCK, NOW);
+        assert!(ring.block(2 * BLOCK).is_some());
+    }
+
+    #[test]
     fn a_history_is_kept_within_count_and_age() {
         let history = HistoryBounds { count: 3, age: Duration::from_secs(10) };
         let mut ring = Ring::new(RingBounds { count: 100, bytes: usize::MAX, history });
@@ -212,7 +265,7 @@ mod tests {
         ring.trim(5, NOW + Duration::from_secs(11));
         assert!(ring.is_empty());
         ring.push(publication(5), NOW);
-        ring.forget(6);
+        ring.release(6, usize::MAX);
         assert!(ring.is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     sync::atomic::{AtomicBool, Ordering},
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use futures_util::task::AtomicWaker;
@@ -25,14 +25,16 @@ impl Wake {
 
     /// Waits for a call of [`Wake::wake`] since the last wait.
     pub(crate) async fn wait(&self) {
-        poll_fn(|cx| {
-            if self.raised.swap(false, Ordering::AcqRel) {
-                return Poll::Ready(());
-            }
-            self.task.register(cx.waker());
-            // A wake between the first look and the registration would be lost without a second look.
-            if self.raised.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    /// Ready once for calls of [`Wake::wake`] since it was ready before.
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.raised.swap(false, Ordering::AcqRel) {
+            return Poll::Ready(());
+        }
+        self.task.register(cx.waker());
+        // A wake between the first look and the registration would be lost without a second look.
+        if self.raised.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
     }
 }

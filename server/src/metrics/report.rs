@@ -2,8 +2,8 @@
 
 use wse_client_core::error::Code;
 
-use super::{Metrics, PRIORITIES, REASONS, text::Text};
-use crate::{bus::MemoryBus, counters::Counter, hub::Waiting, server::Server};
+use super::{Metrics, PRIORITIES, REASONS, Shard, text::Text};
+use crate::{bus::MemoryBus, counters::Counter, hub::{LEVELS, Waiting}, server::Server};
 
 /// The label of what is said about all connections together; there is no series for a single one.
 const ALL: &str = "all";
@@ -80,8 +80,8 @@ fn queues(server: &Server, metrics: &Metrics, text: &mut Text) {
     }
     let mut dropped = text.counters("ws_queue_dropped_total", "Messages to single connections that they did not get.");
     for (index, priority) in PRIORITIES.iter().enumerate() {
-        let count = metrics.sum(|shard| shard.dropped[index].read());
-        dropped.sample(&[("connection", ALL), ("priority", priority)], count);
+        let of = |shard: &Shard| shard.dropped[index].read() + shard.counters.queue_dropped(LEVELS[index]).read();
+        dropped.sample(&[("connection", ALL), ("priority", priority)], metrics.sum(of));
     }
     text.gauge("ws_queue_backpressure", "How full the fullest queue of a connection is, 0 to 1.", fullest);
 }

@@ -84,8 +84,8 @@ pub static SETTINGS: &[Setting] = &[
         "api_key",
         "KEY",
         server.api_key,
-        "Key for POST /wse/publish; make it 16 random bytes or more. Without it that works only on an open server on \
-         loopback."
+        "Key for the HTTP API; make it 16 random bytes or more. Without it publishing works only on an open server on \
+         loopback, and tokens are not given out."
     ),
     setting!(
         Secret,
@@ -93,6 +93,27 @@ pub static SETTINGS: &[Setting] = &[
         "KEY",
         server.signing_key,
         "Key of signed messages, 32 bytes or more: what clients that know it publish is checked."
+    ),
+    setting!(
+        Value,
+        "verification",
+        "WHAT",
+        server.verification,
+        "What is done about signatures of clients, with a signing_key: off, if_present (a wrong one is refused), or required."
+    ),
+    setting!(
+        List,
+        "signed_types",
+        "TYPES",
+        server.signed_types,
+        "Types of messages to single clients that are signed, with a signing_key."
+    ),
+    setting!(
+        Secret,
+        "token_key",
+        "KEY",
+        server.token_key,
+        "Key of session and channel tokens, 32 bytes or more, which only servers know; without it there are no such tokens."
     ),
     setting!(
         Flag,
@@ -227,6 +248,27 @@ pub static SETTINGS: &[Setting] = &[
     ),
     setting!(
         Value,
+        "queue_messages",
+        "N",
+        server.queue_messages,
+        "Most messages that wait for one connection alone; above it, less urgent ones make room or the newest is refused."
+    ),
+    setting!(
+        Value,
+        "batch_size",
+        "N",
+        server.batch_size,
+        "Most messages to one client in one frame, for clients that can read that."
+    ),
+    setting!(
+        Value,
+        "batch_timeout",
+        "TIME",
+        server.batch_timeout,
+        "How long a message to one client waits for others to share its frame; 0 joins only those that wait anyway."
+    ),
+    setting!(
+        Value,
         "ring_messages",
         "N",
         server.ring_messages,
@@ -238,6 +280,13 @@ pub static SETTINGS: &[Setting] = &[
         "BYTES",
         server.ring_bytes as Bytes,
         "Most bytes that a topic holds for subscribers that are behind."
+    ),
+    setting!(
+        Value,
+        "flush_interval",
+        "TIME",
+        server.flush_interval,
+        "Least time between two writes of topic messages to one busy connection; 0 writes each at once."
     ),
     setting!(
         Value,
@@ -258,9 +307,51 @@ pub static SETTINGS: &[Setting] = &[
         "history_bytes",
         "BYTES",
         server.history_bytes as Bytes,
-        "Most bytes that all histories may hold together."
+        "Most bytes that all topics may hold together; above it histories that were used longest ago go first."
+    ),
+    setting!(
+        List,
+        "presence_topics",
+        "TOPICS",
+        server.presence_topics,
+        "Topics (patterns, too) in which users can be seen by others, if they ask for it; none with an empty list."
+    ),
+    setting!(
+        Value,
+        "presence_linger",
+        "TIME",
+        server.presence_linger,
+        "How long a user is still seen in a topic after its last connection broke."
+    ),
+    setting!(
+        Value,
+        "presence_bytes",
+        "BYTES",
+        server.presence_bytes as Bytes,
+        "Most bytes that users who are seen take together; more are refused."
     ),
     setting!(Value, "ping_interval", "TIME", server.ping_interval, "Time between pings of the server."),
+    setting!(
+        Flag,
+        "heartbeat",
+        "BOOL",
+        server.heartbeat,
+        "Whether a heartbeat message goes out with each ping."
+    ),
+    setting!(
+        Value,
+        "health_interval",
+        "TIME",
+        server.health_interval,
+        "Time between looks at the network of each client, which is told when it has become bad or well again."
+    ),
+    setting!(
+        Value,
+        "metrics_interval",
+        "TIME",
+        server.metrics_interval,
+        "Time over which the rates of each connection are measured, in whole pings."
+    ),
     setting!(
         Value,
         "idle_timeout",

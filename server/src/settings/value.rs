@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use wse_client_core::security::Secret;
+use wse_client_core::security::{Secret, Verification};
 
 use super::LogFormat;
 
@@ -98,6 +98,25 @@ impl Form<LogFormat> for Plain {
         Some(quoted(match value {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
+        }))
+    }
+}
+
+impl Form<Verification> for Plain {
+    fn parse(text: &str) -> Result<Verification, String> {
+        match text.trim() {
+            "off" => Ok(Verification::Off),
+            "if_present" => Ok(Verification::IfPresent),
+            "required" => Ok(Verification::Required),
+            _ => Err("must be off, if_present or required".into()),
+        }
+    }
+
+    fn show(value: &Verification) -> Option<String> {
+        Some(quoted(match value {
+            Verification::Off => "off",
+            Verification::IfPresent => "if_present",
+            Verification::Required => "required",
         }))
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod line;
+
 use std::{net::SocketAddr, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
@@ -55,7 +57,7 @@ impl Running {
         Self::serve(Server::builder(config).handler(handler).bind().await.expect("binds"))
     }
 
-    fn serve(server: Server) -> Self {
+    pub(crate) fn serve(server: Server) -> Self {
         let serving = tokio::spawn({
             let server = server.clone();
             async move { server.serve().await.expect("serves") }
@@ -150,7 +152,7 @@ impl Client {
         }
     }
 
-    /// The next message, pings of the server left out.
+    /// The next message, pings and heartbeats of the server left out.
     pub(crate) async fn message(&mut self) -> Message {
         match self.try_message().await {
             Ok(message) => message,
@@ -162,7 +164,7 @@ impl Client {
         loop {
             let frame = self.frame().await?;
             let message = wire::decode(&frame, &Limits::default(), None).expect("decodable");
-            if message.kind() != "PING" {
+            if !matches!(message.kind(), "PING" | "heartbeat") {
                 return Ok(message);
             }
         }

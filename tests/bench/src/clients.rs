@@ -17,9 +17,10 @@ use tokio::{
 
 use crate::{
     process::Host,
-    raw::{Reader, client_frame, connect, subscribe},
+    raw::{Reader, connect, subscribe},
     report::{Report, Row},
 };
+use wse_bench::wire::client_frame;
 
 /// Publications ahead of the receiver: less than a topic's ring holds.
 const WINDOW: u64 = 3000;
@@ -34,7 +35,7 @@ struct Outcome {
 
 /// Python: `async for event in client`, each payload touched.
 pub(crate) async fn python(report: &mut Report, interpreter: &Path, count: u64) -> Result<()> {
-    let host = Host::start(None).await?;
+    let host = Host::ours(&[]).await?;
     let url = format!("ws://{}/wse", host.addr);
     let mut command = Command::new(interpreter);
     command.arg(clients_folder().join("receive.py")).args([&url, "bench:python", &count.to_string(), "bench:ack"]);
@@ -48,7 +49,7 @@ pub(crate) async fn browser(report: &mut Report, package: &Path, count: u64) -> 
     let site = std::env::temp_dir().join(format!("wse-bench-site-{}", std::process::id()));
     copy_folder(&package.join("dist"), &site.join("dist"))?;
     std::fs::copy(clients_folder().join("receive.html"), site.join("receive.html"))?;
-    let host = Host::start(Some(&site)).await?;
+    let host = Host::ours(&["--site", &site.to_string_lossy()]).await?;
     let page = format!("http://{}/receive.html?topic=bench:browser&ack=bench:ack&count={count}", host.addr);
     let mut command = Command::new("node");
     command.arg(clients_folder().join("receive.mjs")).arg(std::path::absolute(package)?).arg(page);

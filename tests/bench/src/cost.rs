@@ -44,6 +44,13 @@ pub(crate) fn measure(report: &mut Report, rounds: usize, counter: Option<&Path>
     }
     compare(&mut costs);
     print(&costs);
+    println!(
+        "core: one row is the work on one frame, `in bytes` its length; ns are of the best round, other work can only add"
+    );
+    println!(
+        "core: `of serde` compares with parsing the same text into a serde_json::Value: below 1 is less work than that"
+    );
+    println!("core: instructions are those of this build, whatever the machine does; times are of this machine");
     if counter.is_none() {
         println!("core: instructions NOT COUNTED, for lack of valgrind or of --cost");
     }

@@ -1,24 +1,54 @@
-//! Server to clients: how many deliveries a CPU second of the server makes.
+//! Server to clients: what a delivery costs.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use tokio::{io::AsyncWriteExt as _, task::JoinHandle, time::timeout};
-
-use crate::{
-    process::Host,
-    raw::{Reader, client_frame, connect, subscribe},
-    report::{Row, percentiles},
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout},
 };
+use wse_bench::published::{now_us, stamp_of};
+
+use crate::{compare::Measured, process::Host, raw, report::percentiles};
 
 /// Publications that may be on their way: less than a topic's ring holds, so nothing can fall out of it.
 const WINDOW: u64 = 2000;
+
+/// Publications in one command to the server.
+const CHUNK: u64 = 250;
+
+/// Fan-out as it is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work {
+    pub(crate) subscribers: usize,
+    /// Publications.
+    pub(crate) total: u64,
+    /// Bytes of each.
+    pub(crate) size: usize,
+    /// Publications a second; `None`: as fast as the slowest subscriber reads.
+    pub(crate) rate: Option<u64>,
+    /// Query of the subscribers' requests.
+    pub(crate) query: &'static str,
+    /// What subscribers can find in a frame.
+    pub(crate) form: Form,
+}
+
+/// How deliveries look to a load generator that does not decode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Number and time stand in it.
+    Plain,
+    /// They are only counted: compressed, or msgpack.
+    Counted,
+    /// They are only counted, and sealed for each subscriber.
+    Sealed,
+}
 
 struct Subscriber {
     received: Arc<AtomicU64>,
@@ -34,58 +64,55 @@ struct Tally {
     latencies_ms: Vec<f64>,
 }
 
-/// One publisher, `subscribers` readers, `total` messages: flat out, or `rate` a second.
-pub(crate) async fn run(host: &Host, subscribers: usize, total: u64, rate: Option<u64>) -> Result<Row> {
-    static RUNS: AtomicU64 = AtomicU64::new(0);
-    let topic = format!("bench:{}", RUNS.fetch_add(1, Ordering::Relaxed));
-    let start = Instant::now();
+/// The server publishes, as its own program would; subscribers keep the ledger.
+pub(crate) async fn run(host: &mut Host, work: Work) -> Result<Measured> {
     let mut readers = Vec::new();
-    for _ in 0..subscribers {
-        readers.push(subscriber(host, &topic, total, start).await?);
+    for _ in 0..work.subscribers {
+        readers.push(subscriber(host, work).await?);
     }
-    let (reader, mut publisher) = connect(host.addr).await?;
-    let drain = tokio::spawn(drain(reader));
     let cpu_before = host.cpu_seconds()?;
-    match rate {
-        Some(rate) => publish_paced(&mut publisher, &topic, total, rate, start).await?,
-        None => publish_flat_out(&mut publisher, &topic, total, start, &readers).await?,
+    match work.rate {
+        Some(rate) => publish_paced(host, work, rate).await?,
+        None => publish_flat_out(host, work, &readers).await?,
     }
     let mut sum = Tally::default();
     for reader in readers {
-        let tally = timeout(Duration::from_secs(60), reader.task).await.context("deliveries are missing")???;
+        let tally = reader.task.await??;
         sum.received += tally.received;
         sum.wrong += tally.wrong;
         sum.latencies_ms.extend(tally.latencies_ms);
     }
-    let cpu = host.cpu_seconds()? - cpu_before;
-    drain.abort();
-    let way = rate.map_or("flat out".to_owned(), |rate| format!("{rate} a second"));
-    let work = format!("fan-out to {subscribers} subscribers, {way}");
-    let expected = total * subscribers as u64;
-    let latency_ms = rate.and_then(|_| percentiles(sum.latencies_ms));
-    Ok(Row { latency_ms, ..Row::new(work, total, expected, sum.received, sum.wrong, cpu) })
+    let expected = work.total * work.subscribers as u64;
+    Ok(Measured {
+        consumed: work.total,
+        handed: sum.received,
+        lost: expected.saturating_sub(sum.received),
+        wrong: sum.wrong,
+        cpu_seconds: host.cpu_seconds()? - cpu_before,
+        latency_ms: work.rate.and_then(|_| percentiles(sum.latencies_ms)),
+        ..Measured::default()
+    })
 }
 
-async fn subscriber(host: &Host, topic: &str, total: u64, start: Instant) -> Result<Subscriber> {
-    let (mut reader, mut writer) = connect(host.addr).await?;
-    subscribe(&mut reader, &mut writer, topic).await?;
+async fn subscriber(host: &Host, work: Work) -> Result<Subscriber> {
+    let (mut reader, mut writer) = raw::ready(host, work.query).await?;
+    if work.form == Form::Sealed {
+        raw::agree(&mut reader, &mut writer).await?;
+    } else {
+        raw::subscribe(&mut reader, &mut writer, "bench").await?;
+    }
     let received = Arc::new(AtomicU64::new(0));
     let progress = Arc::clone(&received);
     let task = tokio::spawn(async move {
         let _open = writer;
         let mut tally = Tally::default();
-        while tally.received < total {
-            let read = reader.read_frames(|frame| {
-                if let Some((number, sent_us)) = stamp_of(frame) {
-                    tally.wrong += u64::from(number != tally.received);
-                    tally.received += 1;
-                    if number % 16 == 0 {
-                        let age = start.elapsed().as_micros() as f64 - sent_us as f64;
-                        tally.latencies_ms.push(age / 1000.0);
-                    }
-                }
-            });
-            timeout(Duration::from_secs(30), read).await.context("no delivery for 30 s")??;
+        while tally.received < work.total {
+            let read = reader.read_frames(|frame| tally.take(frame, work.form));
+            // What is missing then is lost; the ledger says so.
+            match timeout(Duration::from_secs(10), read).await {
+                Ok(result) => result?,
+                Err(_) => break,
+            }
             progress.store(tally.received, Ordering::Release);
         }
         Ok(tally)
@@ -93,87 +120,45 @@ async fn subscriber(host: &Host, topic: &str, total: u64, start: Instant) -> Res
     Ok(Subscriber { received, task })
 }
 
-/// Reads and forgets: a socket that nobody reads would stop its publisher.
-async fn drain(mut reader: Reader) -> Result<()> {
-    loop {
-        reader.read_frames(|_| {}).await?;
+impl Tally {
+    fn take(&mut self, frame: &[u8], form: Form) {
+        if form != Form::Plain {
+            self.received += u64::from(!frame.starts_with(b"WSE"));
+            return;
+        }
+        let Some((number, sent_us)) = stamp_of(frame) else { return };
+        self.wrong += u64::from(number != self.received);
+        self.received += 1;
+        if number % 16 == 0 {
+            self.latencies_ms.push(now_us().saturating_sub(sent_us) as f64 / 1000.0);
+        }
     }
 }
 
-async fn publish_flat_out(
-    publisher: &mut tokio::net::tcp::OwnedWriteHalf,
-    topic: &str,
-    total: u64,
-    start: Instant,
-    readers: &[Subscriber],
-) -> Result<()> {
+async fn publish_flat_out(host: &mut Host, work: Work, readers: &[Subscriber]) -> Result<()> {
     let mut next = 0;
     let mut last_progress = Instant::now();
-    while next < total {
+    while next < work.total {
         let slowest = readers.iter().map(|reader| reader.received.load(Ordering::Acquire)).min().unwrap_or(next);
-        let room = (slowest + WINDOW).saturating_sub(next).min(256).min(total - next);
-        if room == 0 {
-            ensure!(last_progress.elapsed() < Duration::from_secs(30), "subscribers stopped at {slowest} of {total}");
+        let room = (slowest + WINDOW).saturating_sub(next).min(CHUNK).min(work.total - next);
+        if room < CHUNK.min(work.total - next) {
+            ensure!(last_progress.elapsed() < Duration::from_secs(30), "subscribers stopped at {slowest}");
             tokio::time::sleep(Duration::from_micros(200)).await;
             continue;
         }
-        let mut batch = Vec::new();
-        for number in next..next + room {
-            batch.extend(publication(topic, number, start));
-        }
-        publisher.write_all(&batch).await?;
+        host.publish(next, room, work.size).await?;
         next += room;
         last_progress = Instant::now();
     }
     Ok(())
 }
 
-async fn publish_paced(
-    publisher: &mut tokio::net::tcp::OwnedWriteHalf,
-    topic: &str,
-    total: u64,
-    rate: u64,
-    start: Instant,
-) -> Result<()> {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(rate)?);
-    for number in 0..total {
-        ticks.tick().await;
-        publisher.write_all(&publication(topic, number, start)).await?;
+async fn publish_paced(host: &mut Host, work: Work, rate: u64) -> Result<()> {
+    let start = Instant::now();
+    let pause = Duration::from_secs(1) / u32::try_from(rate).context("rate")?;
+    for number in 0..work.total {
+        tokio::time::sleep_until(start + pause * u32::try_from(number)?).await;
+        host.publish(number, 1, work.size).await?;
     }
     Ok(())
-}
-
-/// Number and time of sending stand in the payload at fixed widths, so that readers find them at once.
-fn publication(topic: &str, number: u64, start: Instant) -> Vec<u8> {
-    let sent_us = start.elapsed().as_micros();
-    let text = format!(
-        r#"U{{"t":"trade","p":{{"n":{number:010},"at":{sent_us:012},"note":"xxxxxxxxxxxxxxxxxxxxxxxx"}},"tp":"{topic}","v":1}}"#
-    );
-    // JSON numbers have no leading zeros: blanks take their place.
-    let text = blank_leading_zeros(&text);
-    client_frame(true, text.as_bytes())
-}
-
-fn blank_leading_zeros(text: &str) -> String {
-    let mut out: Vec<u8> = text.bytes().collect();
-    for name in ["\"n\":", "\"at\":"] {
-        let from = text.find(name).map_or(0, |at| at + name.len());
-        let mut at = from;
-        while out.get(at) == Some(&b'0') && out.get(at + 1).is_some_and(u8::is_ascii_digit) {
-            out[at] = b' ';
-            at += 1;
-        }
-    }
-    String::from_utf8(out).unwrap_or_default()
-}
-
-fn stamp_of(frame: &[u8]) -> Option<(u64, u64)> {
-    let at = frame.windows(4).position(|window| window == b"\"n\":")? + 4;
-    let number = digits(frame.get(at..at + 10)?)?;
-    let at = at + 10 + ",\"at\":".len();
-    Some((number, digits(frame.get(at..at + 12)?)?))
-}
-
-fn digits(text: &[u8]) -> Option<u64> {
-    std::str::from_utf8(text).ok()?.trim().parse().ok()
 }

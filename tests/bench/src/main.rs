@@ -7,13 +7,16 @@
 
 mod callgrind;
 mod clients;
+mod compare;
 mod cost;
 mod fanout;
 mod idle;
 mod inbound;
+mod ping;
 mod process;
 mod raw;
 mod report;
+mod targets;
 mod wasm;
 
 use std::path::PathBuf;
@@ -21,7 +24,6 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::Parser;
 
-use process::Host;
 use report::{Report, Row};
 
 /// Measures the server and its clients, and writes results.json.
@@ -43,9 +45,18 @@ struct Args {
     /// `wse-bench-cost`, to be counted by valgrind; without it there are times of the core and no instructions.
     #[arg(long)]
     cost: Option<PathBuf>,
-    /// Only the part of this name: `core`. Default: everything.
-    #[arg(long, value_parser = ["core"])]
+    /// The Python interpreter that has `wse-server==2.5.1` installed; without it nothing is compared with that.
+    #[arg(long)]
+    published: Option<PathBuf>,
+    /// Interleaved rounds of each comparison of servers.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Only the part of this name: `core` or `servers`. Default: everything.
+    #[arg(long, value_parser = ["core", "servers"])]
     only: Option<String>,
+    /// Of the comparisons of servers, only those whose name contains this.
+    #[arg(long)]
+    work: Option<String>,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -55,28 +66,21 @@ async fn main() -> Result<()> {
         date: command_output("date", &["-u", "+%Y-%m-%d"]),
         machine: machine(),
         rows: Vec::new(),
+        servers: Vec::new(),
+        targets: Vec::new(),
         wasm: None,
-        idle_kib_per_connection: None,
         core: Vec::new(),
     };
     println!("{} on {}", report.date, report.machine);
-    cost::measure(&mut report, if args.quick { 20 } else { 200 }, args.cost.as_deref())?;
-    if args.only.is_some() {
-        report.write(&args.out)?;
-        println!("written to {}", args.out.display());
-        return Ok(());
+    let part = |name| args.only.as_deref().is_none_or(|only| only == name);
+    if part("core") {
+        cost::measure(&mut report, if args.quick { 20 } else { 200 }, args.cost.as_deref())?;
     }
-    server_rows(&mut report, if args.quick { 10 } else { 1 }).await?;
-    match &args.python {
-        Some(python) => clients::python(&mut report, python, if args.quick { 20_000 } else { 200_000 }).await?,
-        None => println!("python: left out, no --python was given"),
+    if part("servers") {
+        servers(&mut report, &args).await?;
     }
-    match &args.npm_package {
-        Some(package) => {
-            wasm::measure(&mut report, package)?;
-            clients::browser(&mut report, package, if args.quick { 10_000 } else { 100_000 }).await?;
-        }
-        None => println!("wasm and browser: left out, no --npm-package was given"),
+    if part("clients") {
+        receivers(&mut report, &args).await?;
     }
     report.write(&args.out)?;
     println!("written to {}", args.out.display());
@@ -85,25 +89,31 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-async fn server_rows(report: &mut Report, divisor: u64) -> Result<()> {
-    let mut host = Host::start(None).await?;
-    for (connections, total, size, flood) in
-        [(8, 2_000_000, 175, true), (8, 400_000, 1024, true), (200, 400_000, 175, false)]
-    {
-        push(report, inbound::run(&mut host, connections, total / divisor, size, flood).await?);
+async fn servers(report: &mut Report, args: &Args) -> Result<()> {
+    if args.published.is_none() {
+        println!("published server: left out, no --published was given");
     }
-    for (subscribers, total, rate) in [(100, 100_000, None), (1000, 10_000, None), (100, 2_500, Some(500))] {
-        push(report, fanout::run(&host, subscribers, total / divisor, rate).await?);
-    }
-    let idle = idle::run(&host, 2000).await?;
-    println!("{:<58} {idle:.1} KiB resident each", "2000 idle connections");
-    report.idle_kib_per_connection = Some(idle);
+    let divisor = if args.quick { 10 } else { 1 };
+    let outcomes = targets::measure(args.rounds, divisor, args.work.as_deref(), args.published.as_deref()).await?;
+    report.targets = targets::table(&outcomes);
+    report.servers = outcomes;
+    targets::print(&report.targets);
     Ok(())
 }
 
-fn push(report: &mut Report, row: Row) {
-    row.print();
-    report.rows.push(row);
+async fn receivers(report: &mut Report, args: &Args) -> Result<()> {
+    match &args.python {
+        Some(python) => clients::python(report, python, if args.quick { 20_000 } else { 200_000 }).await?,
+        None => println!("python: left out, no --python was given"),
+    }
+    match &args.npm_package {
+        Some(package) => {
+            wasm::measure(report, package)?;
+            clients::browser(report, package, if args.quick { 10_000 } else { 100_000 }).await?;
+        }
+        None => println!("wasm and browser: left out, no --npm-package was given"),
+    }
+    Ok(())
 }
 
 fn machine() -> String {

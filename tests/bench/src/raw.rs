@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{
@@ -13,8 +13,11 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
 };
+use wse_bench::wire::{self, client_frame};
 
-const READ_SIZE: usize = 256 * 1024;
+use crate::process::Host;
+
+const READ_SIZE: usize = 64 * 1024;
 
 /// The reading half of a connection.
 pub(crate) struct Reader {
@@ -24,13 +27,19 @@ pub(crate) struct Reader {
     end: usize,
 }
 
-/// Opens a connection and upgrades it.
+/// Opens a connection to an open server and upgrades it.
 pub(crate) async fn connect(addr: SocketAddr) -> Result<(Reader, OwnedWriteHalf)> {
+    open(addr, "", "").await
+}
+
+/// Opens a connection with a token and a query, as far as they are not empty, and upgrades it.
+pub(crate) async fn open(addr: SocketAddr, token: &str, query: &str) -> Result<(Reader, OwnedWriteHalf)> {
     let mut stream = TcpStream::connect(addr).await.context("connect")?;
     stream.set_nodelay(true)?;
+    let token = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
     let request = format!(
-        "GET /wse HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        "GET /wse?{query} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{token}\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     let mut buffer = vec![0; READ_SIZE];
@@ -90,22 +99,10 @@ impl Reader {
 
     fn next_header(&self) -> Result<Option<(usize, usize)>> {
         let bytes = &self.buffer[self.start..self.end];
-        let [first, second, rest @ ..] = bytes else { return Ok(None) };
-        if first & 0x0f == 8 {
-            bail!("the server closed the connection");
-        }
+        let Some(first) = bytes.first() else { return Ok(None) };
+        ensure!(first & 0x0f != 8, "the server closed the connection");
         ensure!(first & 0x80 != 0, "the server sent a fragment");
-        Ok(match second & 0x7f {
-            126 => match rest {
-                [a, b, ..] => Some((4, usize::from(u16::from_be_bytes([*a, *b])))),
-                _ => None,
-            },
-            127 => match rest.first_chunk::<8>() {
-                Some(length) => Some((10, usize::try_from(u64::from_be_bytes(*length))?)),
-                None => None,
-            },
-            short => Some((2, usize::from(short))),
-        })
+        Ok(wire::header(bytes))
     }
 
     async fn fill(&mut self) -> Result<()> {
@@ -124,31 +121,35 @@ impl Reader {
     }
 }
 
-/// One masked client frame.
-pub(crate) fn client_frame(text: bool, payload: &[u8]) -> Vec<u8> {
-    const MASK: [u8; 4] = [0x5a, 0x17, 0xc3, 0x88];
-    let mut frame = Vec::with_capacity(payload.len() + 14);
-    frame.push(if text { 0x81 } else { 0x82 });
-    match payload.len() {
-        length @ 0..126 => frame.push(0x80 | length as u8),
-        length @ 126..0x1_0000 => {
-            frame.push(0x80 | 126);
-            frame.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend((length as u64).to_be_bytes());
-        }
-    }
-    frame.extend(MASK);
-    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    frame
-}
-
 /// Subscribes a connection to one topic and waits for the answer.
 pub(crate) async fn subscribe(reader: &mut Reader, writer: &mut OwnedWriteHalf, topic: &str) -> Result<()> {
     let request =
         format!(r#"WSE{{"t":"subscription_update","p":{{"action":"subscribe","topics":["{topic}"]}},"v":1}}"#);
     writer.write_all(&client_frame(true, request.as_bytes())).await?;
     reader.wait_for("\"subscription_update\"").await
+}
+
+/// A connection that the server has said it is ready for; servers without tokens say nothing.
+pub(crate) async fn ready(host: &Host, query: &str) -> Result<(Reader, OwnedWriteHalf)> {
+    let (mut reader, writer) = open(host.addr, &host.token, query).await?;
+    if !host.token.is_empty() {
+        reader.wait_for("\"server_ready\"").await?;
+    }
+    Ok((reader, writer))
+}
+
+/// Asks for encryption, and waits until all that was said on the way is read. The other half of this key is the number
+/// one, and the topics stand in the URL, so that nothing has to be sealed or opened here.
+pub(crate) async fn agree(reader: &mut Reader, writer: &mut OwnedWriteHalf) -> Result<()> {
+    const KEY: &str = "BGsX0fLhLEJH+Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT+NC4v4af5uO5+tKfA+eFivOM1drMV7Oy7ZAaDe/UfU=";
+    const QUIET: std::time::Duration = std::time::Duration::from_millis(50);
+    let hello = format!(
+        r#"WSE{{"t":"client_hello","p":{{"client_version":"1","features":{{"encryption":true,"full_duplex":true}},"encryption_public_key":"{KEY}"}},"v":1}}"#
+    );
+    writer.write_all(&client_frame(true, hello.as_bytes())).await?;
+    reader.wait_for("\"server_hello\"").await?;
+    while let Ok(read) = tokio::time::timeout(QUIET, reader.read_frames(|_| {})).await {
+        read?;
+    }
+    Ok(())
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::{compare::Outcome, targets::Target};
+
 /// One measured piece of work.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
@@ -22,9 +24,6 @@ pub(crate) struct Row {
     pub(crate) cpu_seconds: f64,
     /// Messages received for each of those seconds.
     pub(crate) per_cpu_second: f64,
-    /// Latency in milliseconds, where it was measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) latency_ms: Option<Latency>,
 }
 
 /// Percentiles in milliseconds.
@@ -70,10 +69,17 @@ pub(crate) struct WasmSize {
 pub(crate) struct Report {
     pub(crate) date: String,
     pub(crate) machine: String,
+    /// What receiving costs clients.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) rows: Vec<Row>,
+    /// Servers next to each other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) servers: Vec<Outcome>,
+    /// What the server is meant to reach, and whether it did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) targets: Vec<Target>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) wasm: Option<WasmSize>,
-    pub(crate) idle_kib_per_connection: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) core: Vec<CoreCost>,
 }
@@ -82,7 +88,7 @@ impl Row {
     /// A row from its ledger and the CPU time of the measured process.
     pub(crate) fn new(work: impl Into<String>, sent: u64, expected: u64, received: u64, wrong: u64, cpu: f64) -> Self {
         let per_cpu_second = if cpu > 0.0 { received as f64 / cpu } else { 0.0 };
-        Self { work: work.into(), sent, expected, received, wrong, cpu_seconds: cpu, per_cpu_second, latency_ms: None }
+        Self { work: work.into(), sent, expected, received, wrong, cpu_seconds: cpu, per_cpu_second }
     }
 
     /// Whether everything that was sent came out once and in order.
@@ -98,9 +104,6 @@ impl Row {
             "{:<58} {:>10} of {:>10} received, {:>6.2} CPU s, {micros:>7.3} µs each, {:>10.0} per CPU second   ledger {ledger}",
             self.work, self.received, self.expected, self.cpu_seconds, self.per_cpu_second
         );
-        if let Some(latency) = &self.latency_ms {
-            println!("{:<58} latency p50 {:.2} ms, p99 {:.2} ms", "", latency.p50, latency.p99);
-        }
     }
 }
 

@@ -14,8 +14,10 @@ pub(crate) struct Place {
     pub(crate) server: PathBuf,
     /// A Python with our wheel, `WSE_E2E_PYTHON`.
     pub(crate) python: PathBuf,
-    /// A Python with the published client, `WSE_E2E_FOREIGN_CLIENT`.
+    /// A Python with the published client 2.5.1, `WSE_E2E_FOREIGN_CLIENT`.
     pub(crate) foreign_client: PathBuf,
+    /// A Python with the published client 1.3.9, `WSE_E2E_FOREIGN_CLIENT_1`.
+    pub(crate) foreign_client_1: PathBuf,
     /// A Python with the published server, `WSE_E2E_FOREIGN_SERVER`; it needs Python 3.12.
     pub(crate) foreign_server: Option<PathBuf>,
     /// A Chromium, `WSE_CHROMIUM`.
@@ -32,6 +34,7 @@ impl Place {
             server: program("WSE_SERVER_BIN")?,
             python: program("WSE_E2E_PYTHON")?,
             foreign_client: program("WSE_E2E_FOREIGN_CLIENT")?,
+            foreign_client_1: program("WSE_E2E_FOREIGN_CLIENT_1")?,
             foreign_server: env::var_os("WSE_E2E_FOREIGN_SERVER").map(PathBuf::from),
             chromium: program("WSE_CHROMIUM")?,
         };

@@ -74,6 +74,9 @@ pub(crate) struct Line {
     pub(crate) refuses_question: bool,
     /// A direction has carried a sealed frame.
     pub(crate) sealed: [bool; 2],
+    /// The server has read a sealed frame: only then it refuses plaintext of a published client, which says some between
+    /// its hello and the answer.
+    pub(crate) read_sealed: bool,
     /// Nonces of both directions, which share one key.
     pub(crate) nonces: BTreeSet<Vec<u8>>,
     /// The last frames that went to the client.
@@ -178,7 +181,12 @@ impl World {
     pub(crate) fn reach_peer(&mut self, id: LineId, frame: Frame) {
         match self.lines.get_mut(&id) {
             Some(line) if !line.open => line.broken[UP] = true,
-            _ => self.peer_input(id, server::Input::Frame(frame)),
+            line => {
+                if let Some(line) = line {
+                    line.read_sealed |= frame.bytes().starts_with(b"E:");
+                }
+                self.peer_input(id, server::Input::Frame(frame));
+            }
         }
     }
 
@@ -275,6 +283,7 @@ impl Line {
             skips: None,
             refuses_question: false,
             sealed: [false; 2],
+            read_sealed: false,
             nonces: BTreeSet::new(),
             recent: Vec::new(),
         }

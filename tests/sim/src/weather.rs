@@ -101,7 +101,9 @@ impl World {
         if let Some(line) = self.lines.get_mut(&id) {
             line.spoilt = [true; 2];
         }
-        if self.dice.chance(50) {
+        let line = &self.lines[&id];
+        let refuses = line.read_sealed || !self.plan.dialects[line.host].is_published();
+        if self.dice.chance(50) || !refuses {
             self.reach_tab(id.0, id.1, Delivery::Frame(frame));
         } else {
             self.reach_peer(id, frame);
@@ -307,6 +309,22 @@ impl World {
             bus.delay = Duration::ZERO;
         }
         self.wake_everyone();
+        if self.dice.chance(50) {
+            self.leave_a_gap();
+        }
+    }
+
+    /// The last thing that goes wrong: no new connection will help with it.
+    fn leave_a_gap(&mut self) {
+        let Some(id) = self.some_line() else { return };
+        let Some(line) = self.lines.get_mut(&id).filter(|line| !line.tainted && line.dead == [false; 2]) else {
+            return;
+        };
+        let Some(name) = RECOVERABLE.iter().copied().find(|name| line.listens(name)) else { return };
+        line.skips = Some(name.to_owned());
+        line.refuses_question = true;
+        self.publish(name);
+        self.publish(name);
     }
 }
 

@@ -100,7 +100,6 @@ fn describe(what: &What) -> String {
         What::Network { hint } => format!("the host says: {hint}"),
         What::Woke => "woken".into(),
         What::Clock { wall } => format!("the civil clock shows {}", WallTime::from_unix_ms(*wall)),
-        What::OtherInput { name } => format!("input {name}"),
         What::Timer { name } => format!("timer {name}"),
         What::FetchToken { renew, .. } => format!("ask for a {}token", if *renew { "fresh " } else { "" }),
         What::Open { socket, url, .. } => format!("dial {url} as socket {socket}"),

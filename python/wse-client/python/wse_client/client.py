@@ -137,6 +137,15 @@ class AsyncWSEClient:
         """How and why: the connection, the network and the endpoints at this moment."""
         return _diagnostics(self._core.diagnostics())
 
+    def set_token(self, token: str | None) -> None:
+        """Replaces the token for the next attempt; ``None`` sends none. A client that waits or failed for its token tries
+        at once, and can be iterated again; one whose :meth:`connect` raised uses the token when that is called again.
+
+        With a token function, the token counts for one attempt; afterwards the function is asked again. After
+        :meth:`close` nothing happens.
+        """
+        self._core.set_token(token)
+
     def network_hint(self, hint: Literal["offline", "online", "address_changed", "sleep", "wake"]) -> None:
         """Tells the client what the program knows about the network or the machine.
 
@@ -153,7 +162,7 @@ class AsyncWSEClient:
 
         Raises:
             WSERequestError: A name that cannot be a topic, or more tokens than topics are allowed.
-            WSEConnectionError: Before ``connect()``, or after ``close()``.
+            WSEConnectionError: Before ``connect()``. After ``close()`` nothing happens.
         """
         self._core.set_channel_token(topic, token)
 
@@ -266,7 +275,8 @@ class AsyncWSEClient:
                 ``encryption_request``, ``metrics_request``, ``debug_request``, ``sync_request``, ``presence_request``
                 or ``batch_message`` (PROTOCOL.md §11); or a type of the server's application, which must then answer
                 with the question's id as ``correlation_id``.
-            payload: As for :meth:`send`. Default ``{}``.
+            payload: As for :meth:`send`, but always written as JSON (PROTOCOL.md §11.1): ``bytes`` as hex, also with
+                ``encoding="msgpack"``. Default ``{}``.
 
         Raises:
             TypeError, ValueError: The payload has no form in JSON; the text says where.

@@ -116,7 +116,7 @@ class Metrics:
     messages_received: int
     """Application messages handed to the application, answers to requests included."""
     messages_accepted: int
-    """Application messages that ``send()`` took."""
+    """Application messages that ``send()`` took, or that were left by an earlier run."""
     messages_sent: int
     """Application messages written to a connection."""
     messages_queued: int
@@ -266,7 +266,7 @@ class Diagnostics:
     jitter_ms: float | None
     """Mean difference between one round trip and the next. ``None`` with fewer than two."""
     packet_loss: float
-    """Share of pings without an answer."""
+    """Share of pings without an answer, in percent."""
     round_trip_time_ms: float | None
     """Mean round trip. ``None`` without samples."""
     suggestions: tuple[Suggestion, ...]
@@ -293,6 +293,8 @@ class Diagnostics:
     """Most topics and patterns."""
     topic_positions: int
     """Topics whose position is known, so that what is missed can be asked for."""
+    topic_positions_forgotten: int
+    """Positions that were forgotten to make room: what is missed there afterwards goes unnoticed."""
     endpoints: tuple[EndpointMetrics, ...]
     """Each endpoint, in the order of the configuration."""
     last_disconnect: DisconnectMetrics | None

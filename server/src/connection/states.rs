@@ -1,0 +1,145 @@
+//! The state of topics on its way to the client: before the messages that follow it.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use wse_client_core::{client::SnapshotReport, error::Code, server::SyncQuestion, time::Moment};
+
+use super::{
+    engine::{Engine, Outbox},
+    waits::Question,
+};
+use crate::{
+    hub::Publication,
+    snapshots::{self, Asked, States},
+};
+
+/// Questions of one client that the application has not answered yet.
+const MAX_ASKED: usize = 4;
+
+/// One step on the way.
+pub(super) enum State {
+    /// A message of a topic.
+    Snapshot(Arc<Publication>),
+    /// All that was asked for is written, or could not be had.
+    Complete(SnapshotReport, Option<String>),
+}
+
+impl<O: Outbox> Engine<O> {
+    /// Whether the application knows the state of a topic.
+    pub(super) fn is_known_outside(&self, topic: &str) -> bool {
+        // Asking makes no work: a future that nobody polls does nothing.
+        self.server.snapshots().is_some_and(|provider| provider.snapshot(&self.handle, topic).is_some())
+    }
+
+    /// Asks the application for the state of topics just joined; their messages wait until it is there.
+    pub(super) fn await_states(&mut self, topics: &BTreeSet<Arc<str>>) {
+        for topic in topics {
+            if let Some(slot) = self.link.slot_of(topic) {
+                self.waits.add(slot, topic);
+            }
+        }
+        self.ask_next();
+    }
+
+    /// Topics were left: nothing waits for their states, and what is read in their place waits for its own.
+    pub(super) fn forget_states(&mut self) {
+        let link = &self.link;
+        self.waits.retain(|topic, slot| link.slot_of(topic) == Some(slot));
+        self.ask_next();
+    }
+
+    /// The connection is about to end: what waits for states goes out without.
+    pub(super) fn give_up_states(&mut self) {
+        let failed = self.waits.end_all(&mut self.backlog);
+        if !failed.is_empty() {
+            self.server.counters().snapshots_failed.add(failed.len());
+            self.states.push_back(complete(Vec::new(), &failed, 0, None));
+        }
+    }
+
+    fn ask_next(&mut self) {
+        while let Some((slot, number, topic)) = self.waits.next() {
+            let question = self.ask(number, vec![topic], None);
+            self.waits.went_out(slot, number, question);
+        }
+    }
+
+    fn ask(&self, number: u64, topics: Vec<Arc<str>>, question: Option<Asked>) -> Question {
+        let (handle, link) = (self.handle.clone(), Arc::clone(&self.link));
+        Question::of(&self.server.runtime().spawn(async move {
+            let topics = snapshots::states(&handle, topics).await;
+            link.put_states(States { number, topics, question });
+        }))
+    }
+
+    /// The client asks for the state of topics.
+    pub(super) fn sync(&mut self, question: SyncQuestion, now: Moment) {
+        if self.asked.len() >= MAX_ASKED {
+            let text = format!("{MAX_ASKED} questions for states are being answered already");
+            return self.peer.tell_error(Code::RateLimited, &text, question.id.as_deref(), now);
+        }
+        let topics: BTreeSet<Arc<str>> = match question.topics.is_empty() {
+            _ if !question.snapshots => BTreeSet::new(),
+            true => self.link.topics().into_iter().collect(),
+            false => question.topics.iter().map(|name| name.as_str().into()).collect(),
+        };
+        let number = self.waits.number();
+        let asked = Asked { id: question.id, refused: question.refused.len() };
+        let question = self.ask(number, topics.into_iter().collect(), Some(asked));
+        self.asked.insert(number, question);
+    }
+
+    /// States have come: they go out next, and the messages behind them.
+    pub(super) fn take_states(&mut self, states: States) {
+        if states.question.is_some() {
+            self.asked.remove(&states.number);
+        } else if self.waits.end(states.number, &mut self.backlog) {
+            self.ask_next();
+        } else {
+            return;
+        }
+        let (mut sent, mut failed) = (Vec::new(), Vec::new());
+        for (topic, state) in states.topics {
+            match state {
+                None => failed.push(topic.to_string()),
+                Some(state) => {
+                    if !state.is_empty() {
+                        sent.push(topic.to_string());
+                    }
+                    self.states.extend(state.into_iter().map(State::Snapshot));
+                }
+            }
+        }
+        match states.question {
+            None if failed.is_empty() => {}
+            None => self.states.push_back(complete(sent, &failed, 0, None)),
+            Some(asked) => self.states.push_back(complete(sent, &failed, asked.refused, asked.id)),
+        }
+    }
+
+    /// Queues states, as far as there is room. Answers how many messages were queued.
+    pub(super) fn push_states(&mut self, now: Moment) -> usize {
+        let mut delivered = 0;
+        while self.is_open() && self.outbox.has_room() {
+            match self.states.pop_front() {
+                None => break,
+                Some(State::Snapshot(publication)) => delivered += self.push(&publication, now),
+                Some(State::Complete(report, id)) => {
+                    self.peer.answer_sync(report, id.as_deref(), now);
+                    self.drain(now);
+                }
+            }
+        }
+        delivered
+    }
+}
+
+/// What the client is told about states that it asked for, or that could not be had.
+fn complete(sent: Vec<String>, failed: &[String], refused: usize, id: Option<String>) -> State {
+    let mut message = format!("{} topics, {refused} refused", sent.len());
+    if !failed.is_empty() {
+        message += &format!(", no state of: {}", failed.join(" "));
+    }
+    let success = failed.is_empty() && refused == 0;
+    State::Complete(SnapshotReport { success, message, snapshots_sent: sent }, id)
+}

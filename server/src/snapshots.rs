@@ -1,0 +1,129 @@
+//! The state of topics, as the application knows it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, future::BoxFuture, stream};
+use wse_client_core::client::Outgoing;
+
+use crate::{clock, handler::ConnectionHandle, hub::Publication};
+
+/// Attempts to get one state.
+const TRIES: u32 = 3;
+
+/// Pause before the second attempt; it doubles.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long one attempt may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Topics of one client that are asked for at the same time.
+pub(crate) const AT_ONCE: usize = 16;
+
+/// What the state of a topic is, or why it could not be had. The text goes into the log, never to clients.
+pub type SnapshotResult = Result<Vec<Outgoing>, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A state on its way.
+pub type SnapshotFuture = BoxFuture<'static, SnapshotResult>;
+
+/// Knows the state of topics: what a client needs to make sense of the messages that follow.
+///
+/// It is asked when a client subscribes to a topic, or recovers less than it missed, and for `sync_request` (PROTOCOL.md
+/// §6.5). Messages of the topic wait until the state is written. A state that cannot be had is asked for three times, with
+/// pauses of 1 and 2 seconds, each for 10 seconds at most; then the client is told by `snapshot_complete` and goes on
+/// without. A connection that is closed does not wait for states, and nobody waits for those of topics that were left.
+///
+/// ```
+/// use wse_server::{ConnectionHandle, Outgoing, Payload, SnapshotFuture, SnapshotProvider};
+///
+/// struct Prices;
+///
+/// impl SnapshotProvider for Prices {
+///     fn snapshot(&self, _connection: &ConnectionHandle, topic: &str) -> Option<SnapshotFuture> {
+///         let symbol = topic.strip_prefix("prices:")?.to_owned();
+///         Some(Box::pin(async move {
+///             let payload = Payload::new(&serde_json::json!({ "symbol": symbol, "last": 17.25 }))?;
+///             Ok(vec![Outgoing::new("price_snapshot", payload)])
+///         }))
+///     }
+/// }
+/// # let _ = Prices;
+/// ```
+pub trait SnapshotProvider: Send + Sync + 'static {
+    /// The state of a topic that a client may read. `None`: it is not known here, and the client gets what the server
+    /// remembers, the last snapshots that were published. Messages are sent as those of the topic, whatever
+    /// [`Outgoing::topic`] says. Must not block.
+    fn snapshot(&self, connection: &ConnectionHandle, topic: &str) -> Option<SnapshotFuture>;
+}
+
+/// Messages that are the state of a topic; `None`: it could not be had.
+pub(crate) type TopicState = Option<Vec<Arc<Publication>>>;
+
+/// What became of the states of some topics.
+#[derive(Debug, Default)]
+pub(crate) struct States {
+    /// The number that the connection gave to the question.
+    pub(crate) number: u64,
+    /// The state of each topic.
+    pub(crate) topics: Vec<(Arc<str>, TopicState)>,
+    /// What a client that asked is to be told.
+    pub(crate) question: Option<Asked>,
+}
+
+/// A question for states.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Its id.
+    pub(crate) id: Option<String>,
+    /// How many topics were refused.
+    pub(crate) refused: usize,
+}
+
+/// Gets the states of topics from the application, those first that were asked first.
+pub(crate) async fn states(connection: &ConnectionHandle, topics: Vec<Arc<str>>) -> Vec<(Arc<str>, TopicState)> {
+    let asked = topics.into_iter().map(|topic| async move {
+        let state = state(connection, &topic).await;
+        (topic, state)
+    });
+    stream::iter(asked).buffered(AT_ONCE).collect().await
+}
+
+async fn state(connection: &ConnectionHandle, topic: &Arc<str>) -> TopicState {
+    let server = connection.server();
+    for attempt in 0..TRIES {
+        if attempt > 0 {
+            tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await;
+        }
+        let Some(asked) = server.snapshots().and_then(|provider| provider.snapshot(connection, topic)) else {
+            return Some(server.hub().snapshots(topic));
+        };
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(messages)) => {
+                return Some(messages.into_iter().filter_map(|m| publication(connection, topic, m)).collect());
+            }
+            Ok(Err(error)) => tracing::warn!(%topic, attempt, %error, "no snapshot"),
+            Err(_) => tracing::warn!(%topic, attempt, "no snapshot in time"),
+        }
+    }
+    server.counters().snapshots_failed.one();
+    None
+}
+
+/// A message of the application; one that cannot be sent is left out, and counted.
+fn publication(connection: &ConnectionHandle, topic: &Arc<str>, mut message: Outgoing) -> Option<Arc<Publication>> {
+    let server = connection.server();
+    message.topic = Some(topic.to_string());
+    if let Err(error) = message.check(server.limits()) {
+        tracing::warn!(%topic, %error, "snapshot not sent");
+        server.counters().sends_refused.one();
+        return None;
+    }
+    let wall = clock::wall();
+    let id = message.id.take().unwrap_or_else(|| clock::new_id(wall));
+    Some(Arc::new(Publication::new(topic, message, id, wall.to_string(), server.config().compression)))
+}
+
+impl fmt::Debug for dyn SnapshotProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SnapshotProvider")
+    }
+}
