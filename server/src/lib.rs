@@ -51,13 +51,14 @@ mod server;
 pub mod settings;
 mod sync;
 
+pub use api::HttpApi;
 pub use auth::{TokenClaims, TokenError, TokenKey, make_token};
 pub use config::{Config, SHORT_API_KEY};
 pub use connection::{Attached, Carried};
 pub use counters::Stats;
 pub use handler::{ConnectionHandle, Handler, PublishToUserTopic, SendRefused};
 pub use history::{HistoryMessage, HistoryPage, HistoryQuery, MAX_HISTORY_PAGE};
-pub use listen::CertificateError;
+pub use listen::{Caller, CertificateError, Handshake, UpgradeRefused};
 pub use presence::{MAX_PRESENCE_PAGE, PresencePage, PresenceQuery};
 pub use server::{PublishError, Published, Server, ServerBuilder, StartError};
 pub use wse_client_core::{

@@ -3,10 +3,10 @@
 use std::{
     collections::HashMap,
     fmt, io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
@@ -15,6 +15,7 @@ use std::{
 use http::HeaderMap;
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     sync::{Notify, watch},
     time::{Instant, MissedTickBehavior},
 };
@@ -30,7 +31,7 @@ use wse_client_core::{
 
 use crate::{
     api::Answers,
-    auth::Authenticator,
+    auth::{Authenticator, Hosts},
     bus::{Bus, MemoryBus},
     clock::{self, Clock},
     config::Config,
@@ -40,7 +41,7 @@ use crate::{
     handler::{Handler, PublishToUserTopic},
     history::{History, HistoryPage, HistoryQuery},
     hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds, Waiting},
-    listen::{self, CertificateError, Gate, NoPlace, Place, Tls},
+    listen::{self, Caller, CertificateError, Gate, NoPlace, Place, Tls},
     memory::{Pressure, QueueBytes},
     metrics::Metrics,
     presence::{PresencePage, PresenceQuery},
@@ -52,6 +53,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// Pause after a failure to accept that concerns the whole server.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The address of a server that has no port of its own.
+const NO_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A running, or about to run, server. Clones are the same server.
 ///
@@ -93,6 +97,7 @@ struct Inner {
     bus: Box<dyn Bus>,
     handler: Box<dyn Handler>,
     auth: Authenticator,
+    hosts: Hosts,
     metrics: Arc<Metrics>,
     answers: Answers,
     links: Mutex<HashMap<u64, Arc<Link>>>,
@@ -199,10 +204,44 @@ impl ServerBuilder {
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        let server = Server::new(config, auth, tls, self.handler, listener, addr);
+        let server = Server::new(config, auth, tls, self.handler, Some(listener), addr);
         #[cfg(feature = "echo")]
         server.inner.echo.store(self.echo, Ordering::Relaxed);
+        tokio::spawn(keep_house(Arc::downgrade(&server.inner)));
         Ok(server)
+    }
+
+    /// Checks the settings and makes a server without a port: an application serves HTTP itself, and hands over the
+    /// WebSockets ([`Server::upgrade`], [`Server::handshake`], [`Server::attach`]). Settings about address, port and TLS mean
+    /// nothing then. Who has no token comes in only with an identity that the application gives, or by
+    /// [`Config::allow_open`]: such a server does not know who can reach it.
+    ///
+    /// # Errors
+    /// [`StartError::Config`], and [`StartError::NoRuntime`] outside of a tokio runtime.
+    pub fn build(self) -> Result<Server, StartError> {
+        let config = self.config;
+        config.check().map_err(StartError::Config)?;
+        let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let mut auth = Authenticator::new(&config).map_err(StartError::Config)?;
+        if !config.allow_open {
+            auth = auth.without_guests();
+        }
+        let server = Server::new(config, auth, None, self.handler, None, NO_PORT);
+        #[cfg(feature = "echo")]
+        server.inner.echo.store(self.echo, Ordering::Relaxed);
+        runtime.spawn(keep_house(Arc::downgrade(&server.inner)));
+        Ok(server)
+    }
+}
+
+/// Does what is to be done once in a while, as long as there is a server.
+async fn keep_house(server: Weak<Inner>) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        sweep.tick().await;
+        let Some(inner) = server.upgrade() else { return };
+        Server { inner }.keep_house();
     }
 }
 
@@ -253,9 +292,10 @@ impl Server {
         auth: Authenticator,
         tls: Option<Tls>,
         handler: Box<dyn Handler>,
-        listener: TcpListener,
+        listener: Option<TcpListener>,
         addr: SocketAddr,
     ) -> Self {
+        let local = auth.is_open() && is_loopback(addr.ip());
         let bounds = HubBounds {
             ring: RingBounds {
                 count: config.ring_messages,
@@ -272,12 +312,13 @@ impl Server {
             peer_config: Arc::new(config.peer()),
             clock: Clock::start(),
             addr,
-            listener: Mutex::new(Some(listener)),
+            listener: Mutex::new(listener),
             bus: Box::new(MemoryBus::new(Arc::clone(&hub), Arc::clone(&metrics))),
             history: Arc::clone(&hub) as Arc<dyn History>,
             hub,
             handler,
             auth,
+            hosts: Hosts::new(&config.allowed_hosts, local, &config.host),
             metrics,
             answers: Answers::default(),
             links: Mutex::default(),
@@ -296,7 +337,7 @@ impl Server {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The address that was bound, with the real port.
+    /// The address that was bound, with the real port; 0.0.0.0:0 for a server without one, see [`ServerBuilder::build`].
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.addr
     }
@@ -304,19 +345,20 @@ impl Server {
     /// Accepts and serves until [`Server::shutdown`] is called. Connections go on in tasks of their own.
     ///
     /// # Errors
-    /// [`StartError::AlreadyServing`] at the second call. Failures to accept single connections are logged.
+    /// [`StartError::AlreadyServing`] at the second call, [`StartError::NoPort`] without a port. Failures to accept single
+    /// connections are logged.
     pub async fn serve(&self) -> Result<(), StartError> {
+        if self.inner.addr == NO_PORT {
+            return Err(StartError::NoPort);
+        }
         let Some(listener) = lock(&self.inner.listener).take() else {
             return if self.is_stopping() { Ok(()) } else { Err(StartError::AlreadyServing) };
         };
         let routes = crate::api::routes(self);
         let mut stopped = pin!(self.stopped());
-        let mut sweep = tokio::time::interval(SWEEP);
-        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut stopped => return Ok(()),
-                _ = sweep.tick() => self.keep_house(),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => listen::spawn(self, stream, peer, &routes),
                     Err(error) if is_about_one_client(&error) => tracing::debug!(%error, "client left early"),
@@ -342,8 +384,7 @@ impl Server {
     }
 
     /// Reads the files of [`Config::tls_certificate`] and [`Config::tls_key`] again, for connections that come from now on.
-    /// While [`Server::serve`] runs, it does so by itself about a second after a file has changed. Without TLS nothing
-    /// happens.
+    /// The server does so by itself about a second after a file has changed. Without TLS nothing happens.
     ///
     /// # Errors
     /// The file that cannot be used; the certificate stays as it was then.
@@ -361,7 +402,7 @@ impl Server {
     /// origin are looked for) and the query without `?`. Who may not come in is told so and closed by the connection
     /// that is given back, like one of the server's own.
     pub fn attach(&self, headers: &HeaderMap, query: &str, remote: Option<SocketAddr>) -> Attached {
-        let applicant = self.admit(headers, query, remote);
+        let applicant = self.admit_caller(headers, query, Caller { address: remote, identity: None });
         Attached::new(self.clone(), applicant)
     }
 
@@ -455,8 +496,7 @@ impl Server {
     }
 
     /// Reads the files of [`Config::jwt_keys`] anew, for tokens that come from now on; whoever is connected stays so.
-    /// Answers how many keys are valid. While [`Server::serve`] runs, it does so by itself about a second after a file
-    /// has changed.
+    /// Answers how many keys are valid. The server does so by itself about a second after a file has changed.
     ///
     /// # Errors
     /// The file that cannot be used; the keys stay as they were then.
@@ -491,7 +531,7 @@ impl Server {
 
     /// Whether everyone may connect, subscribe and publish: there is no key for tokens.
     pub fn is_open(&self) -> bool {
-        self.inner.config.is_open()
+        self.inner.auth.is_open()
     }
 
     /// Whether only programs on this machine can connect.
@@ -520,6 +560,11 @@ impl Server {
 
     pub(crate) fn auth(&self) -> &Authenticator {
         &self.inner.auth
+    }
+
+    /// By which names clients may call.
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.inner.hosts
     }
 
     pub(crate) fn gate(&self) -> &Gate {
@@ -607,10 +652,14 @@ impl Server {
     }
 
     /// Decides about a client, and counts refusals by cause.
-    pub(crate) fn admit(&self, headers: &HeaderMap, query: &str, remote: Option<SocketAddr>) -> Applicant {
+    pub(crate) fn admit_caller(&self, headers: &HeaderMap, query: &str, caller: Caller) -> Applicant {
+        let Caller { address: remote, identity } = caller;
         let (params, mut admission) = match UpgradeParams::parse(query) {
             Ok(params) => {
-                let admission = self.auth().admit(headers, params.token.as_ref());
+                let admission = match identity {
+                    Some(identity) => self.auth().admit_known(headers, identity),
+                    None => self.auth().admit(headers, params.token.as_ref()),
+                };
                 (params, admission)
             }
             Err(error) => {
@@ -793,6 +842,12 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// [`ServerBuilder::build`] was called outside of a tokio runtime.
+    #[error("a server needs a tokio runtime")]
+    NoRuntime,
+    /// [`Server::serve`] needs a server that was made by [`ServerBuilder::bind`].
+    #[error("this server has no port of its own")]
+    NoPort,
     /// [`Server::serve`] was called before.
     #[error("the server is serving already")]
     AlreadyServing,

@@ -1,6 +1,13 @@
 //! Drives one connection over a socket: RFC 6455 frames in, many frames in one write out.
 
-use std::{cell::RefCell, io, pin::Pin, time::Duration};
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio::{io::Interest, time::Sleep};
@@ -42,6 +49,19 @@ fn read_chunk(stream: &mut Stream) -> io::Result<BytesMut> {
         stream.try_read(buffer)?;
         Ok(buffer.split())
     })
+}
+
+/// Waits for something to read (then `true`), or for room to write.
+fn poll_ready(stream: &mut Stream, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<bool>> {
+    if interest.is_readable()
+        && let Poll::Ready(result) = stream.poll_read_ready(cx)
+    {
+        return Poll::Ready(result.map(|()| true));
+    }
+    if interest.is_writable() {
+        return stream.poll_write_ready(cx).map_ok(|()| false);
+    }
+    Poll::Pending
 }
 
 /// Where the socket stands.
@@ -99,9 +119,9 @@ impl Socket {
             let interest = self.interest(&stream);
             tokio::select! {
                 () = self.engine.link().wake().wait() => {}
-                ready = stream.ready(interest) => match ready {
-                    Ok(ready) if ready.is_readable() || ready.is_read_closed() => self.read(&mut stream),
-                    Ok(_) => {}
+                ready = poll_fn(|cx| poll_ready(&mut stream, cx, interest)) => match ready {
+                    Ok(true) => self.read(&mut stream),
+                    Ok(false) => {}
                     Err(_) => self.socket_gone(),
                 },
                 () = &mut timer => {
