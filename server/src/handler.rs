@@ -4,9 +4,10 @@ use std::{fmt, sync::Arc};
 
 use wse_client_core::{client::Outgoing, error::Code, io::Close, server::Identity, wire::Message};
 
-use crate::{hub::Link, server::Server};
+use crate::{async_handler::Work, hub::Link, server::Server};
 
-/// The application behind the server. Messages of clients that name no topic come here.
+/// The application behind the server. Messages of clients that name no topic come here. For code that waits for other
+/// things there is [`AsyncHandler`](crate::AsyncHandler).
 ///
 /// All methods are called on a worker thread of the runtime, never two at a time for one connection: they must
 /// not block. While `on_messages` runs, its connection is not read, so a slow handler slows its sender down and
@@ -157,8 +158,18 @@ impl ConnectionHandle {
         self.link.close(close);
     }
 
+    /// What the application still does for it.
+    pub(crate) fn work(&self) -> &Work {
+        self.link.work()
+    }
+
+    /// Has the connection look at everything again.
+    pub(crate) fn wake(&self) {
+        self.link.wake().wake();
+    }
+
     /// Tells the client that its message `id` was refused.
-    fn tell_refused(&self, code: Code, why: &str, id: Option<String>) {
+    pub(crate) fn tell_refused(&self, code: Code, why: &str, id: Option<String>) {
         let fields = serde_json::json!({ "code": code.as_str(), "message": why, "recoverable": true });
         let Ok(payload) = wse_client_core::wire::Payload::new(&fields) else { return };
         let message = Outgoing { correlation_id: id, ..Outgoing::new("error", payload) };

@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod async_handler;
 mod auth;
 mod bus;
 mod clock;
@@ -52,6 +53,7 @@ pub mod settings;
 mod sync;
 
 pub use api::HttpApi;
+pub use async_handler::{AsyncHandler, Refusal};
 pub use auth::{TokenClaims, TokenError, TokenKey, make_token};
 pub use config::{Config, SHORT_API_KEY};
 pub use connection::{Attached, Carried};

@@ -31,6 +31,7 @@ use wse_client_core::{
 
 use crate::{
     api::Answers,
+    async_handler::{AsyncHandler, Awaited},
     auth::{Authenticator, Hosts},
     bus::{Bus, MemoryBus},
     clock::{self, Clock},
@@ -96,6 +97,8 @@ struct Inner {
     history: Arc<dyn History>,
     bus: Box<dyn Bus>,
     handler: Box<dyn Handler>,
+    /// Where work for connections runs that their drivers do not wait for.
+    runtime: Handle,
     auth: Authenticator,
     hosts: Hosts,
     metrics: Arc<Metrics>,
@@ -171,6 +174,12 @@ impl ServerBuilder {
     pub fn handler(mut self, handler: impl Handler) -> Self {
         self.handler = Box::new(handler);
         self
+    }
+
+    /// The application behind the server, when it is asynchronous. Takes the place of [`ServerBuilder::handler`].
+    #[must_use]
+    pub fn async_handler(self, handler: impl AsyncHandler) -> Self {
+        self.handler(Awaited::new(handler))
     }
 
     /// Makes every connection a bare WebSocket that sends each message back as it came. For conformance tests of what is below
@@ -317,6 +326,7 @@ impl Server {
             history: Arc::clone(&hub) as Arc<dyn History>,
             hub,
             handler,
+            runtime: Handle::current(),
             auth,
             hosts: Hosts::new(&config.allowed_hosts, local, &config.host),
             metrics,
@@ -556,6 +566,10 @@ impl Server {
 
     pub(crate) fn handler(&self) -> &dyn Handler {
         &*self.inner.handler
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.inner.runtime
     }
 
     pub(crate) fn auth(&self) -> &Authenticator {

@@ -52,13 +52,13 @@ fn read_chunk(stream: &mut Stream) -> io::Result<BytesMut> {
 }
 
 /// Waits for something to read (then `true`), or for room to write.
-fn poll_ready(stream: &mut Stream, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<bool>> {
-    if interest.is_readable()
+fn poll_ready(stream: &mut Stream, cx: &mut Context<'_>, interest: Option<Interest>) -> Poll<io::Result<bool>> {
+    if interest.is_some_and(Interest::is_readable)
         && let Poll::Ready(result) = stream.poll_read_ready(cx)
     {
         return Poll::Ready(result.map(|()| true));
     }
-    if interest.is_writable() {
+    if interest.is_some_and(Interest::is_writable) {
         return stream.poll_write_ready(cx).map_ok(|()| false);
     }
     Poll::Pending
@@ -288,14 +288,16 @@ impl Socket {
         self.engine.server().config().write_timeout
     }
 
-    fn interest(&mut self, stream: &Stream) -> Interest {
-        // Readability tells of a broken socket too, so at least one of both is always asked for. After our close frame
-        // the rest is read and dropped, paused or not.
+    /// What to wait for. Readability tells of a broken socket too; without any interest the application is at work, which
+    /// wakes us, or a heartbeat finds out.
+    fn interest(&mut self, stream: &Stream) -> Option<Interest> {
+        // After our close frame the rest is read and dropped, paused or not.
         let paused = self.state == State::Open && self.engine.reads_paused();
         match (paused, self.engine.outbox().is_empty() && !stream.has_unsent()) {
-            (false, true) => Interest::READABLE,
-            (false, false) => Interest::READABLE | Interest::WRITABLE,
-            (true, _) => Interest::WRITABLE,
+            (false, true) => Some(Interest::READABLE),
+            (false, false) => Some(Interest::READABLE | Interest::WRITABLE),
+            (true, false) => Some(Interest::WRITABLE),
+            (true, true) => None,
         }
     }
 }

@@ -18,7 +18,7 @@ use super::{
     topic::{Resumed, Subscriber, Topic},
     wake::Wake,
 };
-use crate::{handler::SendRefused, memory::QueueBytes, sync::lock};
+use crate::{async_handler::Work, handler::SendRefused, memory::QueueBytes, sync::lock};
 
 /// What one message in the inbox counts beside its payload.
 const MESSAGE_OVERHEAD: usize = 256;
@@ -42,6 +42,7 @@ pub(crate) struct Link {
     /// Whether the inbox is worth a look.
     mail: AtomicBool,
     abort: AtomicBool,
+    work: Work,
 }
 
 /// What the application wants sent to this connection alone.
@@ -129,6 +130,7 @@ impl Link {
             evicted: AtomicBool::new(false),
             mail: AtomicBool::new(false),
             abort: AtomicBool::new(false),
+            work: Work::default(),
         }
     }
 
@@ -148,6 +150,11 @@ impl Link {
 
     pub(crate) const fn wake(&self) -> &Wake {
         &self.wake
+    }
+
+    /// What the application still does for it, if it takes its time.
+    pub(crate) const fn work(&self) -> &Work {
+        &self.work
     }
 
     /// A subscription has something to read.
