@@ -176,7 +176,9 @@ async fn a_narrow_pipe_carries_everything_in_order() {
     let server = Server::builder(open()).handler(Echo).build().expect("builds");
     // Narrower than a frame, so that every write and every read stops in between.
     let (near, far) = tokio::io::duplex(700);
-    tokio::spawn(server.handshake(&head(), Caller::default()).expect("in order").run(near));
+    let mut head = head();
+    head.uri = http::Uri::from_static("/wse?compression=false");
+    tokio::spawn(server.handshake(&head, Caller::default()).expect("in order").run(near));
     let role = tungstenite::protocol::Role::Client;
     let socket = tokio_tungstenite::WebSocketStream::from_raw_socket(far, role, None).await;
     let (mut sink, mut stream) = socket.split();
@@ -190,13 +192,10 @@ async fn a_narrow_pipe_carries_everything_in_order() {
     let receiving = async {
         let mut next = 0;
         while next < 300 {
-            let frame = stream.next().await.expect("open").expect("a message");
-            let tungstenite::Message::Text(text) = frame else { continue };
+            let bytes = stream.next().await.expect("open").expect("a message").into_data();
+            let text = String::from_utf8_lossy(&bytes);
             if text.contains(r#""t":"echo""#) {
-                assert!(
-                    text.contains(&format!("\"n\":{next},")) || text.contains(&format!("\"n\":{next}}}")),
-                    "{next}"
-                );
+                assert!(text.contains(&format!("\"n\":{next}}}")), "{next}: {text}");
                 next += 1;
             }
         }
@@ -244,7 +243,8 @@ async fn what_is_no_handshake_gets_an_answer() {
     let refused = server.handshake(&plain, Caller::default()).expect_err("refused");
     let response = refused.response();
     assert_eq!(response.status(), 426);
-    assert_eq!((&response.headers()["upgrade"], &response.headers()["sec-websocket-version"]), (&"websocket", &"13"));
+    assert_eq!(response.headers()["upgrade"], "websocket");
+    assert_eq!(response.headers()["sec-websocket-version"], "13");
     let mut old = head();
     old.headers.insert("sec-websocket-version", "8".parse().expect("a value"));
     assert_eq!(server.handshake(&old, Caller::default()).expect_err("refused").status(), 426);
