@@ -3,21 +3,61 @@
 //! What a message means is decided by [`wse_client_core::server::Peer`]; this crate moves bytes, knows who
 //! listens to what, and asks for tokens. The binary `wse-server` is this library with flags.
 //!
+//! A port of its own, an application behind it, and publications from anywhere in the program:
+//!
 //! ```no_run
-//! use wse_server::{Config, Server, StartError};
+//! use wse_server::{AsyncHandler, Config, ConnectionHandle, Message, Outgoing, Payload, Refusal, Server};
+//!
+//! struct App;
+//!
+//! impl AsyncHandler for App {
+//!     type Error = Refusal;
+//!
+//!     async fn on_message(&self, connection: &ConnectionHandle, message: Message) -> Result<(), Refusal> {
+//!         Ok(connection.send(Outgoing::new("echo", message.payload().clone()))?)
+//!     }
+//! }
 //!
 //! #[tokio::main]
-//! async fn main() -> Result<(), StartError> {
-//!     let server = Server::builder(Config::default()).bind().await?;
-//!     println!("listening on ws://{}/wse", server.local_addr());
-//!     server.serve().await
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let server = Server::builder(Config::default()).async_handler(App).bind().await?;
+//!     tokio::spawn({ let server = server.clone(); async move { server.serve().await } });
+//!     server.publish("news", Outgoing::new("headline", Payload::new(&"it works")?))?;
+//!     tokio::signal::ctrl_c().await?;
+//!     server.drain().await; // every client is told when to come back
+//!     Ok(())
 //! }
 //! ```
+//!
+//! On the port of an application that is written with axum, or with anything else on hyper; `examples/axum` is a whole one:
+//!
+//! ```no_run
+//! use std::net::SocketAddr;
+//! use axum::{extract::{ConnectInfo, Request, State}, response::IntoResponse, routing::any};
+//! use wse_server::{Caller, Config, Server};
+//!
+//! async fn wse(State(server): State<Server>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> impl IntoResponse {
+//!     server.upgrade(request, Caller { address: Some(peer), identity: None }) // or whom your own session knows
+//! }
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config { jwt_secret: Some(std::env::var("JWT_SECRET")?.into()), ..Config::default() };
+//! let server = Server::builder(config).build()?;
+//! let app = axum::Router::new().route("/wse", any(wse)).with_state(server);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Other HTTP servers: [`Server::handshake`] takes a request head and any socket, [`Server::attach`] whole messages. The code:
 //!
 //! ```text
 //! server.rs     bind, serve, publish, shut down
 //! drain.rs      send clients away before a shutdown
-//! listen/       accept, HTTP, the upgrade to a WebSocket
+//! handler.rs    the application behind it; async_handler.rs: one that takes its time
+//! listen/       accept, HTTP, the upgrade to a WebSocket, also for HTTP servers of others
 //! connection/   one connection: Peer, topics and application; its drivers
 //! memory.rs     what is refused when memory is short
 //! hub/          topics, patterns, rings of publications, subscribers

@@ -137,7 +137,7 @@ async fn what_cannot_be_understood_is_told() {
 #[tokio::test]
 async fn who_is_no_user_gets_401_and_the_client_knows_why() {
     let running = Running::start(Config::default()).await;
-    let error = running.client("a guess").await.err().expect("refused");
+    let error = running.client("a guess").await.expect_err("refused");
     assert_eq!(error.code(), Code::AuthFailed, "{error}");
     assert!(error.to_string().contains("401"), "{error}");
     assert_eq!(running.wse.stats().connections_accepted, 0);
