@@ -31,7 +31,7 @@ use crate::{
 /// For one connection the calls come one after the other: [`AsyncHandler::on_connect`], each message in the order in
 /// which it came, [`AsyncHandler::on_disconnect`]. Connections do not wait for each other. As long as something of a connection
 /// is being handled nothing more is read from it, so that a slow application slows its senders down and nothing piles up.
-/// What it publishes or sends goes out meanwhile.
+/// What it publishes or sends goes out meanwhile. That a client has gone is noticed only afterwards.
 ///
 /// A message that is answered by an error is told to its client: `error` with the code, the text, and the message's id as
 /// `correlation_id`. When the application panics, the client is closed with 1011 and others notice nothing.

@@ -12,7 +12,11 @@ use axum::{
 use common::{Client, PATIENCE, SECRET, code, http as request, payload, token};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest as _};
 use wse_server::{Acl, Caller, Close, Code, Config, Handler, Identity, Message, Outgoing, Payload, Server, StartError};
 
@@ -201,6 +205,49 @@ async fn a_narrow_pipe_carries_everything_in_order() {
         }
     };
     timeout(PATIENCE, async { tokio::join!(sending, receiving) }).await.expect("in time");
+}
+
+/// Asks for a WebSocket, and says something right behind the request.
+async fn speaks_at_once(mut socket: impl AsyncRead + AsyncWrite + Unpin) {
+    let request = "GET /wse?compression=false HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let message = json!({ "t": "k", "p": { "said": "at once" } }).to_string();
+    let bytes = [request.as_bytes(), &common::client_frame(0x81, message.as_bytes())].concat();
+    socket.write_all(&bytes).await.expect("sent");
+    let mut said = Vec::new();
+    timeout(PATIENCE, async {
+        while !String::from_utf8_lossy(&said).contains("at once") {
+            assert_ne!(socket.read_buf(&mut said).await.expect("readable"), 0, "{}", String::from_utf8_lossy(&said));
+        }
+    })
+    .await
+    .expect("in time");
+}
+
+#[tokio::test]
+async fn what_comes_right_behind_the_request_is_not_lost() {
+    let server = Server::builder(open()).handler(Echo).build().expect("builds");
+    // A socket that is known, within what axum makes of it.
+    speaks_at_once(TcpStream::connect(serve(&server).await).await.expect("connects")).await;
+    // Hyper by itself, over a socket, and over something that nobody has heard of.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let far = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connects");
+    let (near, _) = listener.accept().await.expect("accepts");
+    tokio::join!(serve_by_hyper(&server, near), speaks_at_once(far));
+    let (near, far) = tokio::io::duplex(4096);
+    tokio::join!(serve_by_hyper(&server, near), speaks_at_once(far));
+    assert_eq!(server.stats().messages_handled, 3);
+}
+
+/// Answers one request.
+async fn serve_by_hyper(server: &Server, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    let answer = hyper::service::service_fn(async |request| {
+        Ok::<_, std::convert::Infallible>(server.upgrade::<hyper::body::Incoming>(request, Caller::default()))
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .serve_connection(hyper_util::rt::TokioIo::new(io), answer)
+        .with_upgrades();
+    connection.await.expect("served");
 }
 
 #[tokio::test]
