@@ -9,7 +9,7 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     routing::any,
 };
-use common::{Client, PATIENCE, SECRET, code, http as request, payload, token};
+use common::{Client, PATIENCE, SECRET, http as request, payload, token};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
 use tokio::{
@@ -363,8 +363,7 @@ async fn the_router_brings_everything() {
     assert_eq!(request(addr, "GET", "/wse/health", &[], b"").await.json()["status"], "ok");
     let mut client = connect(addr, &format!("?token={}", token()), &[]).await;
     assert_eq!(client.message().await.kind(), "server_ready");
-    let refused = connect(addr, "", &[]).await.message_of("error").await;
-    assert_eq!(code(&refused), "AUTH_REQUIRED");
+    assert_eq!(connect(addr, "", &[]).await.error_and_close().await.0, "AUTH_REQUIRED");
 }
 
 #[tokio::test]
