@@ -34,10 +34,10 @@
 //! ```no_run
 //! use std::net::SocketAddr;
 //! use axum::{extract::{ConnectInfo, Request, State}, response::IntoResponse, routing::any};
-//! use wse_server::{Caller, Config, Server};
+//! use wse_server::{Config, Server};
 //!
 //! async fn wse(State(server): State<Server>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> impl IntoResponse {
-//!     server.upgrade(request, Caller { address: Some(peer), identity: None }) // or whom your own session knows
+//!     server.upgrade(request, peer) // or a Caller whom your own session knows
 //! }
 //!
 //! # #[tokio::main]

@@ -408,11 +408,11 @@ impl Server {
         result
     }
 
-    /// Takes a client whose messages the caller carries, by the head of its request: the headers (tokens, cookies and
-    /// origin are looked for) and the query without `?`. Who may not come in is told so and closed by the connection
-    /// that is given back, like one of the server's own.
-    pub fn attach(&self, headers: &HeaderMap, query: &str, remote: Option<SocketAddr>) -> Attached {
-        let applicant = self.admit_caller(headers, query, Caller { address: remote, identity: None });
+    /// Takes a client whose messages the application carries, by the head of its request: the headers (tokens, cookies and
+    /// origin are looked for), the query without `?`, and what is known of who sent it. Who may not come in is told so and
+    /// closed by the connection that is given back, like one of the server's own.
+    pub fn attach(&self, headers: &HeaderMap, query: &str, caller: impl Into<Caller>) -> Attached {
+        let applicant = self.admit_caller(headers, query, caller.into());
         Attached::new(self.clone(), applicant)
     }
 

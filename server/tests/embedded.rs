@@ -18,7 +18,9 @@ use tokio::{
     time::timeout,
 };
 use tokio_tungstenite::tungstenite::{self, client::IntoClientRequest as _};
-use wse_server::{Acl, Caller, Close, Code, Config, Handler, Identity, Message, Outgoing, Payload, Server, StartError};
+use wse_server::{
+    Acl, Caller, Carried, Close, Code, Config, Handler, Identity, Message, Outgoing, Payload, Server, StartError,
+};
 
 /// Settings with a key for tokens.
 fn closed() -> Config {
@@ -40,8 +42,7 @@ async fn serve(server: &Server) -> SocketAddr {
         ConnectInfo(peer): ConnectInfo<SocketAddr>,
         request: Request,
     ) -> axum::response::Response {
-        let caller = Caller { address: Some(peer), ..Caller::default() };
-        server.upgrade(request, caller).map(Into::into)
+        server.upgrade(request, peer).map(Into::into)
     }
     serve_app(Router::new().route("/wse", any(wse)).with_state(server.clone())).await
 }
@@ -131,6 +132,8 @@ async fn nobody_is_a_guest_unless_that_is_wanted() {
     assert_eq!((handshake.refusal(), server.connection_count()), (None, 1));
     drop(handshake);
     assert_eq!(server.connection_count(), 0, "its place is free again");
+    let mut carried = server.attach(&http::HeaderMap::new(), "", known("carol"));
+    assert!(matches!(carried.take(), Some(Carried::Frame(_))) && !carried.is_closed());
     let guests = build(open());
     assert!(guests.is_open());
     assert_eq!(guests.handshake(&head(), Caller::default()).expect("in order").refusal(), None);

@@ -34,9 +34,9 @@ use crate::{
 /// ```
 /// use wse_server::{Acl, Caller, Identity};
 ///
-/// let address = "192.0.2.1:4711".parse().expect("an address");
+/// let address: std::net::SocketAddr = "192.0.2.1:4711".parse().expect("an address");
 /// // Whoever it is has to show a token, as on a port of the server's own.
-/// let stranger = Caller { address: Some(address), ..Caller::default() };
+/// let stranger = Caller::from(address);
 /// // The application has looked at its session cookie.
 /// let alice = Identity { user_id: "alice".into(), subscribe: Acl::default(), publish: Acl::default() };
 /// let known = Caller { identity: Some(alice), ..stranger };
@@ -50,6 +50,18 @@ pub struct Caller {
     /// Who it is, where the application has found that out: no token is looked for then. Origins are checked all the
     /// same. Default `None`.
     pub identity: Option<Identity>,
+}
+
+impl From<SocketAddr> for Caller {
+    fn from(address: SocketAddr) -> Self {
+        Some(address).into()
+    }
+}
+
+impl From<Option<SocketAddr>> for Caller {
+    fn from(address: Option<SocketAddr>) -> Self {
+        Self { address, identity: None }
+    }
 }
 
 /// A WebSocket whose request was in order: the answer to it, and the connection that follows.
@@ -261,10 +273,10 @@ impl Server {
     /// ```
     /// use std::net::SocketAddr;
     /// use axum::{Router, extract::{ConnectInfo, Request, State}, response::IntoResponse, routing::any};
-    /// use wse_server::{Caller, Config, Server};
+    /// use wse_server::{Config, Server};
     ///
     /// async fn wse(State(server): State<Server>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> impl IntoResponse {
-    ///     server.upgrade(request, Caller { address: Some(peer), ..Caller::default() })
+    ///     server.upgrade(request, peer)
     /// }
     ///
     /// # #[tokio::main]
@@ -276,7 +288,7 @@ impl Server {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn upgrade<B>(&self, request: Request<B>, caller: Caller) -> Response<String> {
+    pub fn upgrade<B>(&self, request: Request<B>, caller: impl Into<Caller>) -> Response<String> {
         let (mut head, _) = request.into_parts();
         let handshake = match self.handshake(&head, caller) {
             Ok(handshake) => handshake,
@@ -290,7 +302,8 @@ impl Server {
     /// # Errors
     /// [`UpgradeRefused`]: the answer is not a WebSocket. A client that may not come in gets one nevertheless, see
     /// [`Handshake::refusal`].
-    pub fn handshake(&self, head: &request::Parts, caller: Caller) -> Result<Handshake, UpgradeRefused> {
+    pub fn handshake(&self, head: &request::Parts, caller: impl Into<Caller>) -> Result<Handshake, UpgradeRefused> {
+        let caller = caller.into();
         if !self.hosts().allow(&head.headers) {
             self.counters().refused_hosts.one();
             let message = "this server does not answer to that host name: see allowed_hosts";
@@ -315,14 +328,13 @@ impl Server {
     pub(crate) fn upgrade_own(&self, mut head: request::Parts) -> Response<String> {
         let Some(SocketSlot { peer, permit }) = head.extensions.remove::<SocketSlot>() else {
             let address = address(&head);
-            return self.upgrade(Request::from_parts(head, ()), Caller { address, identity: None });
+            return self.upgrade(Request::from_parts(head, ()), address);
         };
         let accept = match accept(&head) {
             Ok(accept) => accept,
             Err(refused) => return refused.response(),
         };
-        let caller = Caller { address: Some(peer), identity: None };
-        let applicant = self.admit_caller(&head.headers, head.uri.query().unwrap_or_default(), caller);
+        let applicant = self.admit_caller(&head.headers, head.uri.query().unwrap_or_default(), peer.into());
         let handshake = Handshake { server: self.clone(), applicant, accept, socket: permit, pending: None };
         start(handshake, &mut head)
     }
