@@ -115,8 +115,8 @@ pub trait AsyncHandler: Send + Sync + 'static {
         ready(Ok(()))
     }
 
-    /// A connection is over, and all its messages are handled. Called exactly once for each [`AsyncHandler::on_connect`];
-    /// [`Server::shutdown`](crate::Server::shutdown) does not wait for it. Default: nothing.
+    /// A connection is over, and all its messages are handled. Called exactly once for each [`AsyncHandler::on_connect`].
+    /// [`Server::shutdown`](crate::Server::shutdown) waits for it within its deadline. Default: nothing.
     fn on_disconnect(&self, connection: &ConnectionHandle, close: Close) -> impl Future<Output = ()> + Send {
         let _ = (connection, close);
         ready(())
@@ -225,7 +225,8 @@ impl<H: AsyncHandler> Awaited<H> {
 
     fn add(&self, connection: &ConnectionHandle, job: Job) {
         if connection.work().add(job) {
-            let work = work_off(Arc::clone(&self.0), connection.clone());
+            connection.server().begin_work();
+            let work = work_off(Arc::clone(&self.0), Working(connection.clone()));
             connection.server().runtime().spawn(work);
         }
     }
@@ -251,16 +252,26 @@ impl<H: AsyncHandler> Handler for Awaited<H> {
     }
 }
 
+/// A connection for which something is done. Dropped when all is done, or with the runtime.
+struct Working(ConnectionHandle);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.wake();
+        self.0.server().end_work();
+    }
+}
+
 /// Does what there is to do, and lets the connection be read again.
-async fn work_off<H: AsyncHandler>(handler: Arc<H>, connection: ConnectionHandle) {
+async fn work_off<H: AsyncHandler>(handler: Arc<H>, working: Working) {
+    let connection = &working.0;
     while let Some(job) = connection.work().next() {
-        if AssertUnwindSafe(perform(&*handler, &connection, job)).catch_unwind().await.is_err() {
+        if AssertUnwindSafe(perform(&*handler, connection, job)).catch_unwind().await.is_err() {
             connection.server().counters().handler_panics.one();
             tracing::error!(connection = connection.id(), "the application panicked");
             connection.close(Close::new(close::SERVER_ERROR, "the application failed"));
         }
     }
-    connection.wake();
 }
 
 async fn perform<H: AsyncHandler>(handler: &H, connection: &ConnectionHandle, job: Job) {

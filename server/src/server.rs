@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -104,6 +104,8 @@ struct Inner {
     metrics: Arc<Metrics>,
     answers: Answers,
     links: Mutex<HashMap<u64, Arc<Link>>>,
+    /// Connections for which an asynchronous application does something.
+    working: AtomicUsize,
     next_number: AtomicU64,
     gate: Gate,
     tls: Option<Tls>,
@@ -332,6 +334,7 @@ impl Server {
             metrics,
             answers: Answers::default(),
             links: Mutex::default(),
+            working: AtomicUsize::new(0),
             next_number: AtomicU64::new(1),
             gate: Gate::new(&config),
             tls,
@@ -482,7 +485,8 @@ impl Server {
     }
 
     /// Stops: no more connections, no more publications; every client gets what is queued for it and then close
-    /// code 1001. Connections that are not done after `deadline` are cut. Answers how many were.
+    /// code 1001. Connections that are not done after `deadline` are cut. Answers how many were. An [`AsyncHandler`] has until
+    /// then, too.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let until = Instant::now() + deadline;
         self.advance(Stage::Stopping);
@@ -741,13 +745,24 @@ impl Server {
         self.inner.gone.notify_waiters();
     }
 
-    /// Waits until no connection is left, whatever carries it.
+    /// An asynchronous application begins to do something for a connection.
+    pub(crate) fn begin_work(&self) {
+        self.inner.working.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// It has nothing more to do for it.
+    pub(crate) fn end_work(&self) {
+        self.inner.working.fetch_sub(1, Ordering::AcqRel);
+        self.inner.gone.notify_waiters();
+    }
+
+    /// Waits until no connection is left, whatever carries it, and nothing is to be done for one.
     pub(crate) async fn all_gone(&self) {
         loop {
             let mut gone = pin!(self.inner.gone.notified());
             // Registered before the look, or a connection that ends in between would not be noticed.
             gone.as_mut().enable();
-            if lock(&self.inner.links).is_empty() {
+            if lock(&self.inner.links).is_empty() && self.inner.working.load(Ordering::Acquire) == 0 {
                 return;
             }
             gone.await;

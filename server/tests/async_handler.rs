@@ -153,6 +153,23 @@ async fn a_panic_ends_its_connection_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_shutdown_waits_for_what_is_still_to_be_done() {
+    let slow = Slow::new();
+    let running = start(&slow).await;
+    let mut client = running.ready_client("").await;
+    client.send_json(&json!({ "t": "k", "p": { "n": 1 } })).await;
+    until(|| running.server.stats().messages_handled == 1).await;
+    let server = running.server.clone();
+    let mut ending = tokio::spawn(async move { server.shutdown(PATIENCE).await });
+    assert_eq!(client.closed().await.code, 1001);
+    drop(client);
+    assert!(timeout(common::QUIET, &mut ending).await.is_err(), "the message is still being handled");
+    slow.permits.add_permits(1);
+    assert_eq!(timeout(PATIENCE, ending).await.expect("in time").expect("no panic"), 0);
+    assert_eq!(slow.seen(), ["in", "out 1001"], "nobody was there any more to be told that it is done");
+}
+
+#[tokio::test]
 async fn carried_messages_wait_too() {
     let slow = Slow::new();
     let running = start(&slow).await;
