@@ -14,7 +14,8 @@
 //!     type Error = Refusal;
 //!
 //!     async fn on_message(&self, connection: &ConnectionHandle, message: Message) -> Result<(), Refusal> {
-//!         Ok(connection.send(Outgoing::new("echo", message.payload().clone()))?)
+//!         connection.send(Outgoing::new("echo", message.payload().clone()))?;
+//!         Ok(())
 //!     }
 //! }
 //!
