@@ -5,11 +5,13 @@ use std::{fmt, sync::Arc};
 use wse_client_core::{client::Outgoing, error::Code, io::Close, server::Identity, wire::Message};
 
 use crate::{
+    async_handler::Work,
     hub::{Link, Refused},
     server::Server,
 };
 
-/// The application behind the server. Messages of clients that name no topic come here.
+/// The application behind the server. Messages of clients that name no topic come here. For code that waits for other
+/// things there is [`AsyncHandler`](crate::AsyncHandler).
 ///
 /// All methods are called on a worker thread of the runtime, never two at a time for one connection: they must
 /// not block. While `on_messages` runs, its connection is not read, so a slow handler slows its sender down and
@@ -176,6 +178,23 @@ impl ConnectionHandle {
     /// Closes the connection once everything queued for it is written.
     pub fn close(&self, close: Close) {
         self.link.close(close);
+    }
+
+    /// What the application still does for it.
+    pub(crate) fn work(&self) -> &Work {
+        self.link.work()
+    }
+
+    /// Has the connection look at everything again.
+    pub(crate) fn wake(&self) {
+        self.link.wake().wake();
+    }
+
+    /// Tells the client that its message `id` was refused.
+    pub(crate) fn tell_refused(&self, code: Code, why: &str, id: Option<String>) {
+        if !self.link.tell_refused(Refused { code, message: why.to_owned(), id }) {
+            self.server.counters().sends_refused.one();
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt, io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::pin,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -15,6 +15,7 @@ use std::{
 use http::HeaderMap;
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     sync::{Notify, watch},
     task::JoinHandle,
     time::{Instant, MissedTickBehavior},
@@ -31,7 +32,8 @@ use wse_client_core::{
 
 use crate::{
     api::Answers,
-    auth::{Authenticator, Issuer},
+    async_handler::{AsyncHandler, Awaited},
+    auth::{Authenticator, Hosts, Issuer},
     bus::{Bus, MemoryBus},
     clock::{self, Clock},
     config::Config,
@@ -41,7 +43,7 @@ use crate::{
     handler::{Handler, PublishToUserTopic},
     history::{History, HistoryPage, HistoryQuery},
     hub::{HistoryBounds, Hub, HubBounds, Link, PresenceBounds, Publication, RingBounds, Waiting},
-    listen::{self, CertificateError, Gate, NoPlace, Place, Tls},
+    listen::{self, Caller, CertificateError, Gate, NoPlace, Place, Tls},
     memory::{Pressure, QueueBytes},
     metrics::Metrics,
     presence::{PresencePage, PresenceQuery},
@@ -54,6 +56,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// Pause after a failure to accept that concerns the whole server.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The address of a server that has no port of its own.
+const NO_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// A running, or about to run, server. Clones are the same server.
 ///
@@ -96,12 +101,15 @@ struct Inner {
     handler: Box<dyn Handler>,
     snapshots: Option<Box<dyn SnapshotProvider>>,
     /// Where work for connections runs that their drivers do not wait for.
-    runtime: tokio::runtime::Handle,
+    runtime: Handle,
     auth: Authenticator,
     issuer: Issuer,
+    hosts: Hosts,
     metrics: Arc<Metrics>,
     answers: Answers,
     links: Mutex<HashMap<u64, Arc<Link>>>,
+    /// Connections for which an asynchronous application does something.
+    working: AtomicUsize,
     next_number: AtomicU64,
     gate: Gate,
     tls: Option<Tls>,
@@ -175,6 +183,12 @@ impl ServerBuilder {
         self
     }
 
+    /// The application behind the server, when it is asynchronous. Takes the place of [`ServerBuilder::handler`].
+    #[must_use]
+    pub fn async_handler(self, handler: impl AsyncHandler) -> Self {
+        self.handler(Awaited::new(handler))
+    }
+
     /// Makes every connection a bare WebSocket that sends each message back as it came. For conformance tests of what is below
     /// our protocol: frames, fragments, pings and the closing handshake.
     #[cfg(feature = "echo")]
@@ -213,10 +227,32 @@ impl ServerBuilder {
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        let server = Server::new(config, auth, tls, self.handler, self.snapshots, listener, addr);
+        let server = Server::new(config, auth, tls, self.handler, self.snapshots, Some(listener), addr);
         #[cfg(feature = "echo")]
         server.inner.echo.store(self.echo, Ordering::Relaxed);
         tokio::spawn(keep_house(Arc::downgrade(&server.inner)));
+        Ok(server)
+    }
+
+    /// Checks the settings and makes a server without a port: an application serves HTTP itself, and hands over the
+    /// WebSockets ([`Server::upgrade`], [`Server::handshake`], [`Server::attach`]). Settings about address, port and TLS mean
+    /// nothing then. Who has no token comes in only with an identity that the application gives, or by
+    /// [`Config::allow_open`]: such a server does not know who can reach it.
+    ///
+    /// # Errors
+    /// [`StartError::Config`], and [`StartError::NoRuntime`] outside of a tokio runtime.
+    pub fn build(self) -> Result<Server, StartError> {
+        let config = self.config;
+        config.check().map_err(StartError::Config)?;
+        let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let mut auth = Authenticator::new(&config).map_err(StartError::Config)?;
+        if !config.allow_open {
+            auth = auth.without_guests();
+        }
+        let server = Server::new(config, auth, None, self.handler, self.snapshots, None, NO_PORT);
+        #[cfg(feature = "echo")]
+        server.inner.echo.store(self.echo, Ordering::Relaxed);
+        runtime.spawn(keep_house(Arc::downgrade(&server.inner)));
         Ok(server)
     }
 }
@@ -288,9 +324,10 @@ impl Server {
         tls: Option<Tls>,
         handler: Box<dyn Handler>,
         snapshots: Option<Box<dyn SnapshotProvider>>,
-        listener: TcpListener,
+        listener: Option<TcpListener>,
         addr: SocketAddr,
     ) -> Self {
+        let local = auth.is_open() && is_loopback(addr.ip());
         let bounds = HubBounds {
             ring: RingBounds {
                 count: config.ring_messages,
@@ -313,18 +350,20 @@ impl Server {
             peer_config: Arc::new(config.peer()),
             clock,
             addr,
-            listener: Mutex::new(Some(listener)),
+            listener: Mutex::new(listener),
             bus: Box::new(MemoryBus::new(Arc::clone(&hub), Arc::clone(&metrics))),
             history: Arc::clone(&hub) as Arc<dyn History>,
             hub,
             handler,
             snapshots,
-            runtime: tokio::runtime::Handle::current(),
+            runtime: Handle::current(),
             auth,
             issuer: Issuer::new(&config),
+            hosts: Hosts::new(&config.allowed_hosts, local, &config.host),
             metrics,
             answers: Answers::default(),
             links: Mutex::default(),
+            working: AtomicUsize::new(0),
             next_number: AtomicU64::new(1),
             gate: Gate::new(&config),
             tls,
@@ -340,7 +379,7 @@ impl Server {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The address that was bound, with the real port.
+    /// The address that was bound, with the real port; 0.0.0.0:0 for a server without one, see [`ServerBuilder::build`].
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.addr
     }
@@ -348,8 +387,12 @@ impl Server {
     /// Accepts and serves until [`Server::shutdown`] is called. Connections go on in tasks of their own.
     ///
     /// # Errors
-    /// [`StartError::AlreadyServing`] at the second call. Failures to accept single connections are logged.
+    /// [`StartError::AlreadyServing`] at the second call, [`StartError::NoPort`] without a port. Failures to accept single
+    /// connections are logged.
     pub async fn serve(&self) -> Result<(), StartError> {
+        if self.inner.addr == NO_PORT {
+            return Err(StartError::NoPort);
+        }
         let Some(listener) = lock(&self.inner.listener).take() else {
             return if self.is_stopping() { Ok(()) } else { Err(StartError::AlreadyServing) };
         };
@@ -400,11 +443,11 @@ impl Server {
         result
     }
 
-    /// Takes a client whose messages the caller carries, by the head of its request: the headers (tokens, cookies and
-    /// origin are looked for) and the query without `?`. Who may not come in is told so and closed by the connection
-    /// that is given back, like one of the server's own.
-    pub fn attach(&self, headers: &HeaderMap, query: &str, remote: Option<SocketAddr>) -> Attached {
-        let applicant = self.admit(headers, query, remote);
+    /// Takes a client whose messages the application carries, by the head of its request: the headers (tokens, cookies and
+    /// origin are looked for), the query without `?`, and what is known of who sent it. Who may not come in is told so and
+    /// closed by the connection that is given back, like one of the server's own.
+    pub fn attach(&self, headers: &HeaderMap, query: &str, caller: impl Into<Caller>) -> Attached {
+        let applicant = self.admit_caller(headers, query, caller.into());
         Attached::new(self.clone(), applicant)
     }
 
@@ -475,7 +518,7 @@ impl Server {
 
     /// Stops: no more connections, no more publications; every client gets what is queued for it and then close
     /// code 1001. Connections that are not done after `deadline` are cut, attached ones included, which are done when they
-    /// are dropped. Answers how many were.
+    /// are dropped. Answers how many were. An [`AsyncHandler`] has until then, too.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let until = Instant::now() + deadline;
         self.advance(Stage::Stopping);
@@ -549,7 +592,7 @@ impl Server {
 
     /// Whether everyone may connect, subscribe and publish: there is no key for tokens.
     pub fn is_open(&self) -> bool {
-        self.inner.config.is_open()
+        self.inner.auth.is_open()
     }
 
     /// Whether only programs on this machine can connect.
@@ -580,12 +623,17 @@ impl Server {
         self.inner.snapshots.as_deref()
     }
 
-    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+    pub(crate) fn runtime(&self) -> &Handle {
         &self.inner.runtime
     }
 
     pub(crate) fn auth(&self) -> &Authenticator {
         &self.inner.auth
+    }
+
+    /// By which names clients may call.
+    pub(crate) fn hosts(&self) -> &Hosts {
+        &self.inner.hosts
     }
 
     pub(crate) fn gate(&self) -> &Gate {
@@ -689,10 +737,14 @@ impl Server {
     }
 
     /// Decides about a client, and counts refusals by cause.
-    pub(crate) fn admit(&self, headers: &HeaderMap, query: &str, remote: Option<SocketAddr>) -> Applicant {
+    pub(crate) fn admit_caller(&self, headers: &HeaderMap, query: &str, caller: Caller) -> Applicant {
+        let Caller { address: remote, identity } = caller;
         let (params, mut admission) = match UpgradeParams::parse(query) {
             Ok(params) => {
-                let admission = self.auth().admit(headers, params.token.as_ref());
+                let admission = match identity {
+                    Some(identity) => self.auth().admit_known(headers, identity),
+                    None => self.auth().admit(headers, params.token.as_ref()),
+                };
                 (params, admission)
             }
             Err(error) => {
@@ -760,13 +812,24 @@ impl Server {
         self.inner.gone.notify_waiters();
     }
 
-    /// Waits until no connection is left, whatever carries it.
+    /// An asynchronous application begins to do something for a connection.
+    pub(crate) fn begin_work(&self) {
+        self.inner.working.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// It has nothing more to do for it.
+    pub(crate) fn end_work(&self) {
+        self.inner.working.fetch_sub(1, Ordering::AcqRel);
+        self.inner.gone.notify_waiters();
+    }
+
+    /// Waits until no connection is left, whatever carries it, and nothing is to be done for one.
     pub(crate) async fn all_gone(&self) {
         loop {
             let mut gone = pin!(self.inner.gone.notified());
             // Registered before the look, or a connection that ends in between would not be noticed.
             gone.as_mut().enable();
-            if lock(&self.inner.links).is_empty() {
+            if lock(&self.inner.links).is_empty() && self.inner.working.load(Ordering::Acquire) == 0 {
                 return;
             }
             gone.await;
@@ -875,6 +938,12 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// [`ServerBuilder::build`] was called outside of a tokio runtime.
+    #[error("a server needs a tokio runtime")]
+    NoRuntime,
+    /// [`Server::serve`] needs a server that was made by [`ServerBuilder::bind`].
+    #[error("this server has no port of its own")]
+    NoPort,
     /// [`Server::serve`] was called before.
     #[error("the server is serving already")]
     AlreadyServing,

@@ -13,7 +13,7 @@ pub(crate) const NOT_NATIVE: [&str; 4] = ["--exclude", "wse-wasm", "--exclude", 
 
 /// Code that no program here turns on, and that is tested all the same. In every native build, because core with other
 /// features is another core, and all that stands on it would be built twice.
-pub(crate) const TESTED_FEATURES: [&str; 2] = ["--features", "wse-client-core/fernet"];
+pub(crate) const TESTED_FEATURES: [&str; 2] = ["--features", "wse-client-core/fernet,wse-server/axum"];
 
 /// Formats every file.
 pub(crate) fn format() -> Result<()> {

@@ -1,10 +1,7 @@
 //! The one shape of errors over HTTP: `{"error":{"code","message"}}`.
 
-use axum::{
-    Json,
-    response::{IntoResponse, Response},
-};
-use http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
 use wse_client_core::error::Code;
@@ -33,11 +30,19 @@ impl ApiError {
     pub(super) fn refusal(self) -> Refusal {
         Refusal { code: self.code.as_str(), message: self.message }
     }
+
+    /// For whoever answers with something else than axum.
+    pub(crate) fn response(self) -> http::Response<String> {
+        let status = self.status;
+        let mut response = http::Response::new(json!({ "error": self.refusal() }).to_string());
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = self.status;
-        (status, Json(json!({ "error": self.refusal() }))).into_response()
+        self.response().map(axum::body::Body::from)
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod compression;
 mod console;
 mod debug;
+mod embedded;
 mod error;
 mod health;
 mod history;
@@ -16,10 +17,9 @@ mod ready;
 mod request;
 mod tokens;
 
-use std::sync::Arc;
-
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Redirect, Response},
@@ -29,16 +29,27 @@ use http::StatusCode;
 use tower_http::services::ServeDir;
 use wse_client_core::error::Code;
 
+pub use embedded::HttpApi;
 pub(crate) use error::ApiError;
 pub(crate) use idempotency::Answers;
 
-use crate::{auth::Hosts, listen, server::Server};
+use crate::server::Server;
 
 /// All routes. Files of `static_dir` are what nothing else matches; without it `/` leads to the console.
 pub(crate) fn routes(server: &Server) -> Router {
+    let router = endpoints();
+    let router = match &server.config().static_dir {
+        Some(folder) => router.fallback_service(ServeDir::new(folder)),
+        None => router.route("/", get(async || Redirect::temporary("/console"))).fallback(not_found),
+    };
+    layered(server, router)
+}
+
+/// What has a fixed name.
+fn endpoints() -> Router<Server> {
     let compression_test = get(compression::samples).post(compression::posted);
-    let router = Router::new()
-        .route("/wse", any(listen::upgrade))
+    Router::new()
+        .route("/wse", any(upgrade))
         .route("/wse/health", get(health::health).fallback(method_not_allowed))
         .route("/wse/metrics", get(metrics::metrics).fallback(method_not_allowed))
         .route("/wse/debug", get(debug::debug).fallback(method_not_allowed))
@@ -49,25 +60,28 @@ pub(crate) fn routes(server: &Server) -> Router {
         .route("/wse/presence", get(history::presence).fallback(method_not_allowed))
         .route("/wse/tokens", post(tokens::issue).fallback(method_not_allowed))
         .route("/wse/openapi.json", get(openapi::openapi).fallback(method_not_allowed))
-        .route("/console", get(console::console).fallback(method_not_allowed));
-    let router = match &server.config().static_dir {
-        Some(folder) => router.fallback_service(ServeDir::new(folder)),
-        None => router.route("/", get(async || Redirect::temporary("/console"))).fallback(not_found),
-    };
-    let config = server.config();
-    let hosts = Arc::new(Hosts::new(&config.allowed_hosts, server.is_open() && server.is_on_loopback(), &config.host));
-    let router = router.layer(middleware::from_fn_with_state((server.clone(), hosts), check_host));
+        .route("/console", get(console::console).fallback(method_not_allowed))
+}
+
+/// What holds for every request.
+fn layered(server: &Server, router: Router<Server>) -> Router {
+    let router = router.layer(middleware::from_fn_with_state(server.clone(), check_host));
     router.layer(middleware::from_fn(log::request)).with_state(server.clone())
 }
 
 /// Whoever calls the server by a name that is not its own is a web page that should not reach it.
-async fn check_host(State((server, hosts)): State<(Server, Arc<Hosts>)>, request: Request, next: Next) -> Response {
-    if hosts.allow(request.headers()) {
+async fn check_host(State(server): State<Server>, request: Request, next: Next) -> Response {
+    if server.hosts().allow(request.headers()) {
         return next.run(request).await;
     }
     server.counters().refused_hosts.one();
     let message = "this server does not answer to that host name: see --allowed-hosts";
     ApiError::new(StatusCode::MISDIRECTED_REQUEST, Code::Forbidden, message).into_response()
+}
+
+/// The WebSocket.
+async fn upgrade(State(server): State<Server>, request: Request) -> Response {
+    server.upgrade_own(request.into_parts().0).map(Body::from)
 }
 
 async fn not_found() -> Response {

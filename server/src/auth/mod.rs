@@ -45,6 +45,8 @@ pub(crate) struct Authenticator {
     places: TokenPlaces,
     origins: Origins,
     api_key: Option<ApiKey>,
+    /// Whether an open server lets everyone in. One without a port of its own does not know who can reach it.
+    guests: bool,
     warned_of_query: AtomicBool,
 }
 
@@ -58,8 +60,19 @@ impl Authenticator {
             places: TokenPlaces::new(&config.jwt_cookie),
             origins: Origins::new(&config.allowed_origins),
             api_key: config.api_key.as_ref().map(ApiKey::new),
+            guests: true,
             warned_of_query: AtomicBool::new(false),
         })
+    }
+
+    /// Lets nobody in without a token or a word of the application.
+    pub(crate) fn without_guests(self) -> Self {
+        Self { guests: false, ..self }
+    }
+
+    /// Whether everyone may come in.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.verifier.is_none() && self.guests
     }
 
     /// Reads the keys of tokens anew. What is connected stays connected. Answers how many keys there are; on an error the
@@ -82,14 +95,30 @@ impl Authenticator {
         }
     }
 
+    /// Lets a client in whom the application knows already, unless it comes from a foreign page.
+    pub(crate) fn admit_known(&self, headers: &HeaderMap, identity: Identity) -> Admission {
+        self.check_origin(headers).err().unwrap_or(Admission::Granted(identity))
+    }
+
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Admission> {
+        match headers.get(header::ORIGIN) {
+            Some(origin) if !self.origins.allows(origin.as_bytes()) => {
+                Err(denied(Code::OriginNotAllowed, "this origin is not allowed"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Lets a client in, or says why not. Nothing of keys or claims is in the message.
     pub(crate) fn admit(&self, headers: &HeaderMap, query_token: Option<&Secret>) -> Admission {
-        if let Some(origin) = headers.get(header::ORIGIN)
-            && !self.origins.allows(origin.as_bytes())
-        {
-            return denied(Code::OriginNotAllowed, "this origin is not allowed");
+        if let Err(denied) = self.check_origin(headers) {
+            return denied;
         }
-        let Some(verifier) = &self.verifier else { return Admission::Granted(guest()) };
+        let verifier = match &self.verifier {
+            Some(verifier) => verifier,
+            None if self.guests => return Admission::Granted(guest()),
+            None => return denied(Code::AuthRequired, "this server has no keys for tokens and lets no guests in"),
+        };
         let (mut seen, wall) = (false, clock::wall());
         for (source, token) in self.places.tokens(headers, query_token) {
             seen = true;

@@ -297,7 +297,7 @@ impl<O: Outbox> Engine<O> {
             self.unsent = unsent;
             self.link.note_unsent(unsent);
         }
-        let pause = self.is_open() && unsent > self.pause_mark();
+        let pause = self.is_open() && (unsent > self.pause_mark() || self.link.work().is_busy());
         if pause != self.reads_paused {
             self.reads_paused = pause;
             self.peer.handle(Input::ReadsPaused(pause), now);

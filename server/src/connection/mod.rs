@@ -10,6 +10,7 @@
 //!
 //! socket.rs    driver: a socket
 //! stream.rs    its bytes, with or without TLS
+//! foreign.rs   its bytes, when somebody else accepted them
 //! frames.rs    WebSocket frames, parsed in place
 //! writer.rs    the queue of one socket
 //! attached.rs  driver: whatever carries whole messages
@@ -20,6 +21,7 @@
 mod attached;
 mod deliver;
 mod engine;
+mod foreign;
 pub(crate) mod frames;
 mod requests;
 mod session;

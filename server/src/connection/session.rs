@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wse_client_core::io::Close;
 
-use crate::{handler::ConnectionHandle, hub::Link, listen::Place};
+use crate::{handler::ConnectionHandle, hub::Link, listen::Place, server::Server};
 
 /// Undoes everything on drop, so that a panicking handler leaves nothing behind either.
 pub(super) struct Session {
@@ -32,10 +32,20 @@ impl Session {
     }
 }
 
+/// Takes a connection out on drop.
+struct Leaving<'a>(&'a Server, &'a Link);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
+    }
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
         let server = self.handle.server();
-        server.leave(&self.link);
+        // Last, whatever happens: a shutdown waits for what the application does about the end.
+        let _leaving = Leaving(server, &self.link);
         let unsent = server.metrics().unsent(self.link.end());
         self.link.note_unsent(0);
         if std::thread::panicking() {

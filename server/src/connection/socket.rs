@@ -112,7 +112,7 @@ impl Socket {
             }
             self.arm(timer.as_mut(), &mut armed);
             let interest = self.interest(&stream);
-            match poll_fn(|cx| self.poll(cx, &stream, interest, timer.as_mut())).await {
+            match poll_fn(|cx| self.poll(cx, &mut stream, interest, timer.as_mut())).await {
                 Ok(true) => self.read(&mut stream),
                 Ok(false) => {}
                 Err(_) => self.socket_gone(),
@@ -125,16 +125,16 @@ impl Socket {
     fn poll(
         &self,
         cx: &mut Context<'_>,
-        stream: &Stream,
-        interest: Interest,
+        stream: &mut Stream,
+        interest: Option<Interest>,
         timer: Pin<&mut Sleep>,
     ) -> Poll<io::Result<bool>> {
-        if interest.is_readable()
+        if interest.is_some_and(Interest::is_readable)
             && let Poll::Ready(result) = stream.poll_read_ready(cx)
         {
             return Poll::Ready(result.map(|()| true));
         }
-        if interest.is_writable()
+        if interest.is_some_and(Interest::is_writable)
             && let Poll::Ready(result) = stream.poll_write_ready(cx)
         {
             return Poll::Ready(result.map(|()| false));
@@ -301,14 +301,16 @@ impl Socket {
         self.engine.server().config().write_timeout
     }
 
-    fn interest(&mut self, stream: &Stream) -> Interest {
-        // Readability tells of a broken socket too, so at least one of both is always asked for. After our close frame
-        // the rest is read and dropped, paused or not.
+    /// What to wait for. Readability tells of a broken socket too; without any interest the application is at work, which
+    /// wakes us, or a heartbeat finds out.
+    fn interest(&mut self, stream: &Stream) -> Option<Interest> {
+        // After our close frame the rest is read and dropped, paused or not.
         let paused = self.state == State::Open && self.engine.reads_paused();
         match (paused, self.engine.outbox().is_empty() && !stream.has_unsent()) {
-            (false, true) => Interest::READABLE,
-            (false, false) => Interest::READABLE | Interest::WRITABLE,
-            (true, _) => Interest::WRITABLE,
+            (false, true) => Some(Interest::READABLE),
+            (false, false) => Some(Interest::READABLE | Interest::WRITABLE),
+            (true, false) => Some(Interest::WRITABLE),
+            (true, true) => None,
         }
     }
 }

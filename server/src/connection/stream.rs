@@ -8,9 +8,11 @@ use std::{
 use bytes::BytesMut;
 use rustls::ServerConnection;
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
+
+use super::foreign::Foreign;
 
 /// An open socket.
 pub(crate) enum Stream {
@@ -18,6 +20,8 @@ pub(crate) enum Stream {
     Plain(TcpStream),
     /// Through TLS.
     Tls(Box<Secured>),
+    /// Whatever somebody else accepted.
+    Foreign(Box<Foreign>),
 }
 
 /// A TLS session and its socket.
@@ -32,21 +36,27 @@ impl Stream {
         Self::Tls(Box::new(Secured { tcp, session }))
     }
 
-    const fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(secured) => &secured.tcp,
-        }
+    /// Anything that can be read and written.
+    pub(crate) fn foreign(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
+        Self::Foreign(Box::new(Foreign::new(io)))
     }
 
     /// Waits until there may be something to read.
-    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tcp().poll_read_ready(cx)
+    pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(tcp) => tcp.poll_read_ready(cx),
+            Self::Tls(secured) => secured.tcp.poll_read_ready(cx),
+            Self::Foreign(foreign) => foreign.poll_read_ready(cx),
+        }
     }
 
     /// Waits until there may be room to write.
-    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tcp().poll_write_ready(cx)
+    pub(crate) fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(tcp) => tcp.poll_write_ready(cx),
+            Self::Tls(secured) => secured.tcp.poll_write_ready(cx),
+            Self::Foreign(foreign) => foreign.poll_write_ready(cx),
+        }
     }
 
     /// Reads what is there to the end of `buffer`; 0: the other side has ended.
@@ -54,6 +64,7 @@ impl Stream {
         match self {
             Self::Plain(tcp) => tcp.try_read_buf(buffer),
             Self::Tls(secured) => secured.try_read(buffer),
+            Self::Foreign(foreign) => foreign.try_read(buffer),
         }
     }
 
@@ -66,6 +77,7 @@ impl Stream {
                 _ => tcp.try_write_vectored(slices),
             },
             Self::Tls(secured) => secured.try_write(slices),
+            Self::Foreign(foreign) => foreign.try_write(slices),
         }
     }
 
@@ -74,6 +86,7 @@ impl Stream {
         match self {
             Self::Plain(_) => Ok(true),
             Self::Tls(secured) => secured.flush(),
+            Self::Foreign(foreign) => foreign.try_flush(),
         }
     }
 
@@ -82,6 +95,7 @@ impl Stream {
         match self {
             Self::Plain(_) => false,
             Self::Tls(secured) => secured.session.wants_write(),
+            Self::Foreign(foreign) => foreign.has_unsent(),
         }
     }
 
@@ -95,6 +109,7 @@ impl Stream {
                 secured.flush()?;
                 secured.tcp.shutdown().await
             }
+            Self::Foreign(foreign) => foreign.shutdown().await,
         }
     }
 }

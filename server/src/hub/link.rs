@@ -29,6 +29,7 @@ use super::{
     wake::Wake,
 };
 use crate::{
+    async_handler::Work,
     handler::{Queued, SendRefused},
     memory::QueueBytes,
     snapshots::States,
@@ -66,6 +67,7 @@ pub(crate) struct Link {
     is_member: AtomicBool,
     /// Whether there is no room for more messages at the moment.
     stalled: AtomicBool,
+    work: Work,
 }
 
 /// Why a message of the client was refused behind its connection's back.
@@ -195,13 +197,7 @@ pub(crate) struct TopicRead {
 }
 
 impl Link {
-    pub(crate) fn new(
-        number: u64,
-        id: String,
-        identity: Identity,
-        inbox: QueueLimits,
-        total: Arc<QueueBytes>,
-    ) -> Self {
+    pub(crate) fn new(number: u64, id: String, identity: Identity, inbox: QueueLimits, total: Arc<QueueBytes>) -> Self {
         Self {
             number,
             id,
@@ -218,6 +214,7 @@ impl Link {
             abort: AtomicBool::new(false),
             is_member: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
+            work: Work::default(),
         }
     }
 
@@ -242,6 +239,11 @@ impl Link {
 
     pub(crate) const fn wake(&self) -> &Wake {
         &self.wake
+    }
+
+    /// What the application still does for it, if it takes its time.
+    pub(crate) const fn work(&self) -> &Work {
+        &self.work
     }
 
     /// A subscription has something to read.

@@ -624,8 +624,13 @@ mod tests {
         let history = HistoryBounds { count: 0, age: Duration::ZERO };
         let bounds = RingBounds { count: 1000, bytes: usize::MAX, history };
         let topic = Arc::new(Topic::new("t".into(), bounds, Arc::new(Budget::new(usize::MAX)), at(0), 1));
-        let link =
-            Arc::new(Link::new(1, "c".into(), Identity::default(), QueueLimits { max_items: 10, max_bytes: 1000 }, Arc::default()));
+        let link = Arc::new(Link::new(
+            1,
+            "c".into(),
+            Identity::default(),
+            QueueLimits { max_items: 10, max_bytes: 1000 },
+            Arc::default(),
+        ));
         let subscriber = topic.attach(&link, 0, None);
         (topic, link, subscriber)
     }

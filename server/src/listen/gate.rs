@@ -114,9 +114,9 @@ impl Gate {
 
     /// Lets a socket through, if there is room. Proxies and programs of this machine speak for many, so that no bound
     /// for one address holds for them.
-    pub(super) fn open(&self, peer: SocketAddr) -> Result<Opened, NoPlace> {
-        let ip = peer.ip().to_canonical();
-        let address = (!ip.is_loopback() && !self.proxies.trust(ip)).then_some(ip);
+    pub(super) fn open(&self, peer: Option<SocketAddr>) -> Result<Opened, NoPlace> {
+        let ip = peer.map(|peer| peer.ip().to_canonical());
+        let address = ip.filter(|ip| !ip.is_loopback() && !self.proxies.trust(*ip));
         let pending = self.pending.take(address)?;
         let socket = Arc::clone(&self.sockets).try_acquire_owned().map_err(|_| NoPlace::Full)?;
         Ok(Opened { socket, pending })
@@ -148,8 +148,8 @@ impl Gate {
 mod tests {
     use super::*;
 
-    fn peer(text: &str) -> SocketAddr {
-        SocketAddr::new(text.parse().expect("an address"), 1)
+    fn peer(text: &str) -> Option<SocketAddr> {
+        Some(SocketAddr::new(text.parse().expect("an address"), 1))
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn connections_are_counted_in_all_and_by_address() {
         let gate = Gate::new(&Config { max_connections: 3, max_connections_per_address: Some(2), ..Config::default() });
-        let ip = |text: &str| Some(peer(text).ip());
+        let ip = |text: &str| peer(text).map(|peer| peer.ip());
         let first = gate.admit(ip("192.0.2.1")).expect("room");
         let _second = gate.admit(ip("192.0.2.1")).expect("room");
         assert_eq!(gate.admit(ip("192.0.2.1")).err(), Some(NoPlace::Address));

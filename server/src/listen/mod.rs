@@ -24,11 +24,11 @@ use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
 use tower_service::Service;
 
 pub use tls::CertificateError;
+pub use upgrade::{Caller, Handshake, UpgradeRefused};
 pub(crate) use {
     gate::{Gate, NoPlace, Place},
     networks::Networks,
     tls::Tls,
-    upgrade::upgrade,
 };
 
 use accepted::Accepted;
@@ -44,12 +44,12 @@ const MAX_HEAD: usize = 64 * 1024;
 pub(crate) struct SocketSlot {
     /// The other end.
     peer: SocketAddr,
-    _permit: Arc<OwnedSemaphorePermit>,
+    permit: Arc<OwnedSemaphorePermit>,
 }
 
 /// Serves a socket in a task of its own, unless too many are open.
 pub(crate) fn spawn(server: &Server, stream: TcpStream, peer: SocketAddr, routes: &Router) {
-    let opened = match server.gate().open(peer) {
+    let opened = match server.gate().open(Some(peer)) {
         Ok(opened) => opened,
         Err(why) => {
             server.counters().refused_sockets.one();
@@ -65,7 +65,7 @@ pub(crate) fn spawn(server: &Server, stream: TcpStream, peer: SocketAddr, routes
 async fn serve(server: Server, stream: TcpStream, peer: SocketAddr, routes: Router, opened: Opened) {
     // Held until the socket is closed or has become a WebSocket.
     let Opened { socket, pending: _pending } = opened;
-    let slot = SocketSlot { peer, _permit: Arc::new(socket) };
+    let slot = SocketSlot { peer, permit: Arc::new(socket) };
     let Some(stream) = accept(&server, stream).await else { return };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(slot.clone());

@@ -3,7 +3,12 @@
 use wse_client_core::error::Code;
 
 use super::{Metrics, PRIORITIES, REASONS, Shard, text::Text};
-use crate::{bus::MemoryBus, counters::Counter, hub::{LEVELS, Waiting}, server::Server};
+use crate::{
+    bus::MemoryBus,
+    counters::Counter,
+    hub::{LEVELS, Waiting},
+    server::Server,
+};
 
 /// The label of what is said about all connections together; there is no series for a single one.
 const ALL: &str = "all";

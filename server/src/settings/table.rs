@@ -331,13 +331,7 @@ pub static SETTINGS: &[Setting] = &[
         "Most bytes that users who are seen take together; more are refused."
     ),
     setting!(Value, "ping_interval", "TIME", server.ping_interval, "Time between pings of the server."),
-    setting!(
-        Flag,
-        "heartbeat",
-        "BOOL",
-        server.heartbeat,
-        "Whether a heartbeat message goes out with each ping."
-    ),
+    setting!(Flag, "heartbeat", "BOOL", server.heartbeat, "Whether a heartbeat message goes out with each ping."),
     setting!(
         Value,
         "health_interval",

@@ -21,7 +21,7 @@ use wse_client_core::{
     io::Frame,
     wire::{self, Limits},
 };
-use wse_server::{Config, Handler, Message, Outgoing, Payload, Server, TokenClaims, make_token};
+use wse_server::{Config, Handler, Message, Outgoing, Payload, Server, ServerBuilder, TokenClaims, make_token};
 
 /// Nothing in these tests takes longer, on a machine under load either.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,6 +55,10 @@ impl Running {
 
     pub(crate) async fn with_handler(config: Config, handler: impl Handler) -> Self {
         Self::serve(Server::builder(config).handler(handler).bind().await.expect("binds"))
+    }
+
+    pub(crate) async fn with_builder(builder: ServerBuilder) -> Self {
+        Self::serve(builder.bind().await.expect("binds"))
     }
 
     pub(crate) fn serve(server: Server) -> Self {
