@@ -15,9 +15,10 @@ const PROGRAMS: [&str; 2] = ["wse-server", "wse"];
 /// Release builds of the programs, the wheel and the npm package.
 pub(crate) fn everything() -> Result<()> {
     setup::check_tools()?;
+    npm()?;
+    npm::console()?;
     programs()?;
     wheel()?;
-    npm()?;
     sizes()
 }
 

@@ -24,7 +24,8 @@ pub(crate) fn routes(server: &Server) -> Router {
         .route("/wse", any(listen::upgrade))
         .route("/wse/health", get(health::health).fallback(method_not_allowed))
         .route("/wse/publish", post(publish::publish).fallback(method_not_allowed))
-        .route("/console", get(console::console).fallback(method_not_allowed));
+        .route("/console", get(console::page).fallback(method_not_allowed))
+        .route("/console/{file}", get(console::asset).fallback(method_not_allowed));
     let router = match &server.config().static_dir {
         Some(folder) => router.fallback_service(ServeDir::new(folder)),
         None => router.route("/", get(async || Redirect::temporary("/console"))).fallback(not_found),
