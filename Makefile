@@ -1,6 +1,6 @@
 # The index of commands. Each is one line that calls the recipe of the same name in xtask/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo fmt lint test e2e sim fuzz bench lifecycle wasm console wheel npm dist check tools
+.PHONY: help setup demo clean-demo fmt lint test e2e autobahn sim fuzz bench lifecycle wasm console wheel npm dist check tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: tools ## every test of every language, real browser included; installs wha
 
 e2e: tools ## only the end-to-end tests: every client at once against the real server
 	@cargo xtask e2e $(ARGS)
+
+autobahn: tools ## WebSocket conformance of server and native client by the Autobahn test suite (needs Python 2.7)
+	@cargo xtask autobahn $(ARGS)
 
 sim: tools ## 10,000 simulated worlds of clients, servers and bad weather; ARGS=--planted proves that it sees bugs
 	@cargo xtask sim $(ARGS)

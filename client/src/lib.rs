@@ -34,6 +34,8 @@ mod builder;
 mod client;
 mod dial;
 mod driver;
+#[cfg(feature = "echo")]
+mod echo;
 mod error;
 mod queue;
 mod shared;
@@ -43,6 +45,8 @@ mod token;
 
 pub use builder::Builder;
 pub use client::Client;
+#[cfg(feature = "echo")]
+pub use echo::{echo, first_message};
 pub use error::{ConnectError, SendError, SubscribeError};
 
 pub use wse_client_core;

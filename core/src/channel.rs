@@ -63,6 +63,11 @@ impl Channel {
         self.keys.as_mut()
     }
 
+    /// Nonces that are remembered: of sealed frames, and of signatures.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.keys.as_ref().map_or(0, Keyring::held), self.signing.as_ref().map_or(0, Signing::held))
+    }
+
     /// Opens, decodes and checks the signature of a frame that came at `now`, which is `wall` in civil time.
     pub(crate) fn decode(
         &mut self,
@@ -199,6 +204,7 @@ pub(crate) fn head_of<'a>(message: &'a Outgoing, id: Option<&'a str>, timestamp:
         priority: (message.priority != Priority::default()).then_some(message.priority),
         correlation_id: message.correlation_id.as_deref(),
         topic: message.topic.as_deref(),
+        traceparent: message.traceparent.as_deref().filter(|text| wire::is_traceparent(text)),
         ..Head::default()
     }
 }

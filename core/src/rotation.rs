@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     channel::Channel,
     error::Code,
     rng::Rng,
     security::{Request, RotateError},
     time::WallTime,
-    wire::Message,
+    wire::{
+        Message,
+        control::{Object, Value},
+    },
 };
 
 /// How long the end that answered a rotation waits for the first frame under the new key.
@@ -20,18 +21,25 @@ pub(crate) const ROTATION_OVERLAP: Duration = Duration::from_secs(90);
 const ROTATE_AFTER_FRAMES: u64 = 1 << 32;
 
 /// `key_rotation_request`.
-#[derive(Serialize, Deserialize, Default)]
-#[serde(default)]
+#[derive(Default)]
 pub(crate) struct RotationRequest {
     public_key: String,
 }
 
+impl RotationRequest {
+    pub(crate) fn read(payload: Value<'_>) -> Option<Self> {
+        Some(Self { public_key: payload.optional("public_key", Value::text)?.unwrap_or_default() })
+    }
+
+    pub(crate) fn written(&self) -> Object {
+        Object::new().text("public_key", &self.public_key)
+    }
+}
+
 /// `key_rotation_response`.
-#[derive(Serialize, Deserialize, Default)]
-#[serde(default)]
+#[derive(Default)]
 pub(crate) struct RotationResponse {
     success: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     new_public_key: Option<String>,
     timestamp: String,
 }
@@ -49,6 +57,21 @@ pub(crate) enum RotationAnswer {
 impl RotationResponse {
     pub(crate) const fn grants(&self) -> bool {
         self.success
+    }
+
+    pub(crate) fn read(payload: Value<'_>) -> Option<Self> {
+        Some(Self {
+            success: payload.optional("success", Value::truth)?.unwrap_or_default(),
+            new_public_key: payload.optional("new_public_key", Value::text)?,
+            timestamp: payload.optional("timestamp", Value::text)?.unwrap_or_default(),
+        })
+    }
+
+    pub(crate) fn written(&self) -> Object {
+        Object::new()
+            .truth("success", self.success)
+            .optional_text("new_public_key", self.new_public_key.as_deref())
+            .text("timestamp", &self.timestamp)
     }
 }
 
@@ -72,7 +95,7 @@ impl Channel {
         now: WallTime,
     ) -> RotationAnswer {
         let Some(keys) = self.keys().filter(|_| request.is_encrypted()) else { return RotationAnswer::NotEncrypted };
-        let wish: RotationRequest = request.payload().parse_control().unwrap_or_default();
+        let wish = request.payload().read_control(RotationRequest::read).unwrap_or_default();
         let judged = if can_rotate { keys.on_request(&wish.public_key, rng) } else { Err(Code::InvalidRequest) };
         let new_public_key = match judged {
             Ok(Request::Outranked) => return RotationAnswer::Outranked,
@@ -97,7 +120,7 @@ impl Channel {
     /// The connection must be renewed: the other end has changed to a key that cannot be used.
     pub(crate) fn take_up_keys(&mut self, response: &Message, rng: &mut Rng) -> Result<bool, Code> {
         let Some(keys) = self.keys().filter(|_| response.is_encrypted()) else { return Ok(false) };
-        let response: RotationResponse = response.payload().parse_control().unwrap_or_default();
+        let response = response.payload().read_control(RotationResponse::read).unwrap_or_default();
         keys.on_answer(response.new_public_key.as_deref().filter(|_| response.success), rng)
     }
 

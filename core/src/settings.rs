@@ -242,7 +242,9 @@ pub static SETTINGS: &[Setting] = &[
         "security.signingTypes",
         "signing_types",
         Set::Texts(|to, types| {
-            to.signing.rest.kinds = types.into_iter().collect();
+            // One by one: a set that is made at once sorts first, with much code.
+            to.signing.rest.kinds.clear();
+            to.signing.rest.kinds.extend(types);
         }),
     ),
     setting(

@@ -68,3 +68,23 @@ fn stamps_follow_the_clock() {
     });
     assert_eq!(stamp, Some(wall(pair.now, HOUR).to_string()));
 }
+
+#[test]
+fn what_is_remembered_of_frames_and_signatures_is_counted_and_bounded() {
+    let mut signing = SigningConfig::new("0123456789abcdef0123456789abcdef".into());
+    signing.kinds.insert("order".into());
+    let mut config = ClientConfig::new("ws://server/wse");
+    config.security.encryption = true;
+    config.security.signing = Some(signing.clone());
+    let mut pair = Pair::connected(config, PeerConfig { signing: Some(signing), ..PeerConfig::default() }, 1);
+    for number in 0..5 {
+        pair.send_up("order", number);
+        pair.send_down("order", number);
+    }
+    pair.settle();
+    assert_eq!(refusals(&pair), (0, 0));
+    let (up, down) = (pair.peer.held(), pair.client.held());
+    assert_eq!((up.signed_nonces, down.signed_nonces), (5, 5));
+    assert_eq!((up.sealed_nonces, down.sealed_nonces), (1, 1), "both ends count: the last one says it all");
+    assert_eq!((up.outputs, down.outputs), (0, 0));
+}

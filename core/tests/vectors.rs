@@ -480,7 +480,7 @@ fn signing() {
                 assert_eq!(sha256_hex(canonical), str_of(case, "hash"));
                 assert_eq!(serde_json::from_str::<Value>(canonical).expect("JSON"), case["message"]);
                 Payload::from_json(canonical.to_owned()).expect("JSON");
-                assert_eq!(canonical_json(&case["message"]), canonical);
+                assert_eq!(canonical_json(&case["message"].to_string()).as_deref(), Some(canonical));
                 let key = unhex(str_of(case, "secret_hex"));
                 let signature = sign_envelope(&key, canonical, str_of(case, "timestamp"), str_of(case, "nonce"));
                 assert_eq!(signature, str_of(case, "sig"));
@@ -497,7 +497,7 @@ fn signing() {
                 let json = text.get(text.find('{').expect("an object")..).expect("text");
                 let mut members: Value = serde_json::from_str(json).expect("JSON");
                 members.as_object_mut().expect("an object").remove("sig");
-                assert_eq!(canonical_json(&members), canonical);
+                assert_eq!(canonical_json(&members.to_string()).as_deref(), Some(canonical));
                 wire += 1;
             }
             other => panic!("unknown kind {other}"),

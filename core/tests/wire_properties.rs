@@ -98,6 +98,7 @@ impl Members {
             epoch: self.epoch.as_deref(),
             offset: self.offset,
             signature: None,
+            traceparent: None,
         }
     }
 }

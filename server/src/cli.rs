@@ -1,10 +1,15 @@
-//! Flags and environment variables of the binary.
+//! The command line: flags made of the table of settings, and the commands beside serving.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, fs, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
-use wse_server::{Acl, Config, Secret, TokenClaims};
+use anyhow::Context as _;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches as _, parser::ValueSource};
+use wse_server::{
+    Acl, TokenClaims, TokenKey,
+    settings::{self, Effective, Kind, SETTINGS, Setting, Settings, Source},
+};
+
+use crate::log;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,132 +28,140 @@ Examples:
   Serve a web page from the same port:
     wse-server --static ./dist";
 
-/// Real-time messaging server: WebSocket at /wse, topics with globs, HTTP publish, live console.
-#[derive(Debug, Parser)]
-#[command(name = "wse-server", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
-pub(crate) struct Arguments {
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
-    #[command(flatten)]
-    pub(crate) server: ServerFlags,
-}
+const ABOUT: &str = "Real-time messaging server: WebSocket at /wse, topics with globs, HTTP publish, live console.";
 
-/// What to do instead of serving.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Print a token for a user and exit.
-    ///
-    /// The token is signed with HS256; a server with the same secret accepts it.
-    #[command(after_help = "Example:\n  wse-server token --secret \"$WSE_JWT_SECRET\" --sub alice --ttl 3600 \
-                            --topics-allow 'prices.*,news' --publish-allow 'chat.*'")]
+const SOURCES: &str = "\
+Every setting is a flag, a variable and a key of the file (--config): --max-connections, WSE_MAX_CONNECTIONS and
+max_connections = 500 are the same. A flag counts before a variable, that before the file, that before the default.
+Sizes are written like 65536, 64KiB or 16MiB, times like 250ms, 10s, 5m or 12h.";
+
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  wse-server token --secret \"$WSE_JWT_SECRET\" --sub alice --ttl 3600 \\
+             --topics-allow 'prices.*,news' --publish-allow 'chat.*'
+
+  With a key pair, of which the server has the public half (--jwt-keys public.pem):
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out private.pem
+    openssl pkey -in private.pem -pubout -out public.pem
+    wse-server token --key private.pem --sub alice";
+
+/// The name of the flag, and of the argument, that names the file.
+const CONFIG: &str = "config";
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Task {
+    /// Serve.
+    Serve(Box<Settings>),
+    /// Print the effective settings, and say whether they can be used.
+    CheckConfig(Box<Effective>),
+    /// Print a token.
     Token(TokenFlags),
 }
 
-/// Flags of the server.
-#[derive(Debug, Args)]
-pub(crate) struct ServerFlags {
-    /// Name or address to listen on; 0.0.0.0 for all.
-    #[arg(long, env = "WSE_HOST", default_value = "127.0.0.1")]
-    host: String,
-
-    /// Port; 0 takes any free one, which the log then tells.
-    #[arg(long, env = "WSE_PORT", default_value_t = 5006)]
-    port: u16,
-
-    /// HMAC key of the tokens that clients must bring, 32 bytes or more. Without it the server is open, on
-    /// loopback only. Prefer the variable: flags are visible to other users of the machine.
-    #[arg(long, env = "WSE_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
-    jwt_secret: Option<String>,
-
-    /// The `iss` that tokens must have [default: not checked].
-    #[arg(long, env = "WSE_JWT_ISSUER", value_name = "ISSUER")]
-    jwt_issuer: Option<String>,
-
-    /// The `aud` that tokens must have [default: not checked].
-    #[arg(long, env = "WSE_JWT_AUDIENCE", value_name = "AUDIENCE")]
-    jwt_audience: Option<String>,
-
-    /// Key for POST /wse/publish; make it 16 random bytes or more. Without it that works only on an open server on loopback.
-    #[arg(long, env = "WSE_API_KEY", hide_env_values = true, value_name = "KEY")]
-    api_key: Option<String>,
-
-    /// Key of signed messages, 32 bytes or more: what clients that know it publish is checked.
-    #[arg(long, env = "WSE_SIGNING_KEY", hide_env_values = true, value_name = "KEY")]
-    signing_key: Option<String>,
-
-    /// Allow running without a secret on an address that others can reach.
-    #[arg(long, env = "WSE_ALLOW_OPEN", value_parser = clap::builder::FalseyValueParser::new())]
-    allow_open: bool,
-
-    /// Origins from which browsers may connect, separated by commas, like https://app.example.com [default: all].
-    #[arg(long, env = "WSE_ALLOWED_ORIGINS", value_delimiter = ',', value_name = "ORIGINS")]
-    allowed_origins: Vec<String>,
-
-    /// Folder whose files are served at / (for example a built web app).
-    #[arg(long = "static", env = "WSE_STATIC", value_name = "DIR")]
-    static_dir: Option<PathBuf>,
-
-    /// Most connections at a time; the next client is told to try later (close code 1013).
-    #[arg(long, env = "WSE_MAX_CONNECTIONS", default_value_t = Config::default().max_connections, value_name = "N")]
-    max_connections: usize,
-
-    /// Largest message of a client in bytes, before and after inflating.
-    #[arg(long, env = "WSE_MAX_MESSAGE_SIZE", default_value_t = Config::default().max_message_size, value_name = "BYTES")]
-    max_message_size: usize,
-
-    /// Most messages that a topic holds for subscribers that are behind; who falls further behind is told what it lost.
-    #[arg(long, env = "WSE_RING_MESSAGES", default_value_t = Config::default().ring_messages, value_name = "N")]
-    ring_messages: usize,
-
-    /// Most bytes that a topic holds for subscribers that are behind.
-    #[arg(long, env = "WSE_RING_BYTES", default_value_t = Config::default().ring_bytes, value_name = "BYTES")]
-    ring_bytes: usize,
-
-    /// Messages of each topic that are kept for clients that come back; 0 for none.
-    #[arg(long, env = "WSE_HISTORY_MESSAGES", default_value_t = Config::default().history_messages, value_name = "N")]
-    history_messages: usize,
-
-    /// How long, in seconds, a message is kept for clients that come back.
-    #[arg(long, env = "WSE_HISTORY_SECONDS", default_value_t = Config::default().history_age.as_secs(), value_name = "SECONDS")]
-    history_seconds: u64,
-
-    /// What to log: error, warn, info, debug, trace, or a filter like `info,wse_server=debug`.
-    #[arg(long, env = "WSE_LOG", default_value = "info", value_name = "FILTER")]
-    pub(crate) log: String,
+/// The whole command line.
+fn command() -> Command {
+    let token = Command::new("token")
+        .about("Print a token for a user and exit.")
+        .long_about(
+            "Print a token for a user and exit.\n\nA server with the same secret, or with the public key, accepts it.",
+        )
+        .after_help(TOKEN_EXAMPLES);
+    let check = Command::new("check-config")
+        .about("Print the settings that would be used, and where each comes from; fail if they cannot be used.")
+        .arg(
+            Arg::new(CONFIG)
+                .value_name("FILE")
+                .env("WSE_CONFIG")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("File (TOML) to check."),
+        )
+        .args(SETTINGS.iter().map(flag));
+    let file = Arg::new(CONFIG).long(CONFIG).value_name("FILE").env("WSE_CONFIG");
+    Command::new("wse-server")
+        .version(wse_server::VERSION)
+        .about(ABOUT)
+        .after_help(format!("{SOURCES}\n\n{EXAMPLES}"))
+        .args_conflicts_with_subcommands(true)
+        .arg(file.value_parser(clap::value_parser!(PathBuf)).help("File (TOML) with settings."))
+        .args(SETTINGS.iter().map(flag))
+        .subcommand(TokenFlags::augment_args(token))
+        .subcommand(check)
 }
 
-impl ServerFlags {
-    /// The settings of the library.
-    pub(crate) fn into_config(self) -> Config {
-        Config {
-            host: self.host,
-            port: self.port,
-            jwt_secret: self.jwt_secret.map(Secret::from),
-            jwt_issuer: self.jwt_issuer,
-            jwt_audience: self.jwt_audience,
-            api_key: self.api_key.map(Secret::from),
-            signing_key: self.signing_key.map(Into::into),
-            allow_open: self.allow_open,
-            allowed_origins: self.allowed_origins,
-            max_connections: self.max_connections,
-            max_message_size: self.max_message_size,
-            max_queue_bytes: Config::default().max_queue_bytes.max(self.max_message_size.saturating_mul(4)),
-            ring_messages: self.ring_messages,
-            history_messages: self.history_messages,
-            history_age: Duration::from_secs(self.history_seconds),
-            ring_bytes: self.ring_bytes,
-            static_dir: self.static_dir,
-            ..Config::default()
-        }
+/// The flag and the variable of a setting. Without a default: what is not given may stand in the file.
+fn flag(setting: &Setting) -> Arg {
+    let default = setting.show(&Settings::default()).filter(|value| value != "[]");
+    let default = default.map_or_else(String::new, |value| format!(" [default: {}]", value.trim_matches('"')));
+    let arg = Arg::new(setting.name)
+        .long(setting.flag())
+        .env(setting.variable())
+        .hide_env_values(true)
+        .value_name(setting.placeholder)
+        .help(format!("{}{default}", setting.help));
+    let arg = if setting.name == "log" { arg.visible_alias("log-level") } else { arg };
+    match setting.kind {
+        Kind::Flag => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        Kind::List => arg.action(ArgAction::Append),
+        Kind::Value | Kind::Secret => arg,
     }
+}
+
+/// Reads command line, environment and file.
+///
+/// # Errors
+/// A file that cannot be read, and what is wrong in it or in a variable. Mistakes in flags end the process with a usage
+/// line.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Task> {
+    let matches = command().get_matches_from(arguments);
+    match matches.subcommand() {
+        Some(("token", flags)) => {
+            let flags = TokenFlags::from_arg_matches(flags).unwrap_or_else(|error| error.exit());
+            Ok(Task::Token(flags))
+        }
+        Some((_, flags)) => Ok(Task::CheckConfig(Box::new(effective(flags)?))),
+        None => Ok(Task::Serve(Box::new(effective(&matches)?.settings))),
+    }
+}
+
+fn effective(matches: &ArgMatches) -> anyhow::Result<Effective> {
+    settings::check_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))?;
+    let file = match matches.get_one::<PathBuf>(CONFIG) {
+        None => BTreeMap::new(),
+        Some(path) => {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            settings::parse_file(&text).with_context(|| path.display().to_string())?
+        }
+    };
+    let mut effective = Effective::new(&file, |setting| given(matches, setting))?;
+    let said = (effective.source("log") != Source::Default).then_some(&*effective.settings.log);
+    effective.settings.log = log::filter_text(said, log::variable(), &Settings::default().log);
+    Ok(effective)
+}
+
+fn given(matches: &ArgMatches, setting: &Setting) -> Option<(Source, String)> {
+    let source = match matches.value_source(setting.name)? {
+        ValueSource::EnvVariable => Source::Environment,
+        _ => Source::Flag,
+    };
+    let values: Vec<&str> = matches.get_many::<String>(setting.name)?.map(String::as_str).collect();
+    Some((source, values.join(",")))
 }
 
 /// Flags of `wse-server token`.
 #[derive(Debug, Args)]
 pub(crate) struct TokenFlags {
-    /// HMAC key, the same as the server's, 32 bytes or more.
+    /// HMAC key, the same as the server's, 32 bytes or more: signs with HS256.
     #[arg(long, env = "WSE_JWT_SECRET", hide_env_values = true, value_name = "SECRET")]
-    secret: String,
+    secret: Option<String>,
+
+    /// File with a private key in PEM, instead of a secret: an RSA key signs with RS256, one of the curve P-256 with ES256.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+
+    /// Name of the key, to be written into the token's header as `kid`.
+    #[arg(long, value_name = "NAME")]
+    kid: Option<String>,
 
     /// The user that the token is for.
     #[arg(long, value_name = "USER")]
@@ -184,11 +197,24 @@ pub(crate) struct TokenFlags {
 }
 
 impl TokenFlags {
-    pub(crate) fn secret(&self) -> Secret {
-        self.secret.as_str().into()
+    /// The token.
+    pub(crate) fn sign(&self) -> anyhow::Result<String> {
+        let key = match (&self.key, &self.secret) {
+            (Some(path), _) => {
+                let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                TokenKey::from_pem(&text.into()).with_context(|| path.display().to_string())?
+            }
+            (None, Some(secret)) => TokenKey::from_secret(&secret.as_str().into())?,
+            (None, None) => anyhow::bail!("--secret or --key is needed"),
+        };
+        let key = match &self.kid {
+            Some(kid) => key.with_kid(kid),
+            None => key,
+        };
+        Ok(key.sign(&self.claims())?)
     }
 
-    pub(crate) fn claims(&self) -> TokenClaims {
+    fn claims(&self) -> TokenClaims {
         TokenClaims {
             issuer: self.issuer.clone(),
             audience: self.audience.clone(),
@@ -204,35 +230,29 @@ fn acl(allow: &[String], deny: &[String]) -> Option<Acl> {
     (!allow.is_empty() || !deny.is_empty()).then(|| Acl { allow: allow.to_vec(), deny: deny.to_vec() })
 }
 
-/// Log lines to standard error, so that output stays output.
-pub(crate) fn start_log(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| anyhow::anyhow!("--log {filter:?}: {error}"))?;
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn flags_are_consistent() {
-        Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_library() {
-        let arguments = Arguments::parse_from(["wse-server"]);
-        let (flags, library) = (arguments.server.into_config(), Config::default());
-        assert_eq!(format!("{flags:?}"), format!("{library:?}"));
+        command().debug_assert();
     }
 
     #[test]
     fn unknown_flags_are_refused_with_a_suggestion() {
-        let error = Arguments::try_parse_from(["wse-server", "--prot", "1"]).expect_err("unknown");
+        let error = command().try_get_matches_from(["wse-server", "--prot", "1"]).expect_err("unknown");
         assert!(error.to_string().contains("--port"), "{error}");
+    }
+
+    #[test]
+    fn yes_or_no_needs_no_value() {
+        let matches = |flag: &str| command().get_matches_from(["wse-server", flag]);
+        let open = Setting::named("allow_open").expect("a setting");
+        assert_eq!(given(&matches("--allow-open"), open), Some((Source::Flag, "true".into())));
+        assert_eq!(given(&matches("--allow-open=false"), open), Some((Source::Flag, "false".into())));
+        let origins = Setting::named("allowed_origins").expect("a setting");
+        let twice = command().get_matches_from(["wse-server", "--allowed-origins", "a,b", "--allowed-origins", "c"]);
+        assert_eq!(given(&twice, origins), Some((Source::Flag, "a,b,c".into())));
     }
 }

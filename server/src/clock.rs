@@ -25,6 +25,11 @@ impl Clock {
         Moment::from_millis(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
+    /// Nanoseconds since it was made: for times that are measured, not for timers.
+    pub(crate) fn nanos(self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// The instant of a moment, for timers.
     pub(crate) fn instant(self, moment: Moment) -> tokio::time::Instant {
         (self.origin + Duration::from_millis(moment.as_millis())).into()

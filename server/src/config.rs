@@ -4,9 +4,15 @@ use std::{path::PathBuf, time::Duration};
 
 use wse_client_core::{
     config::ConfigError,
+    delivery::RateLimit,
     security::{Secret, SigningConfig},
     server::PeerConfig,
     wire::{Compression, Limits},
+};
+
+use crate::{
+    auth::{MIN_SECRET, check_keys},
+    listen::Networks,
 };
 
 /// Everything a server can be told. The defaults run on loopback, open, with everything in memory.
@@ -28,9 +34,20 @@ pub struct Config {
     pub host: String,
     /// TCP port; 0 takes any free one. Default 5006.
     pub port: u16,
-    /// HMAC key (HS256) of the tokens that clients must bring, at least 32 bytes. `None` (default): the server
-    /// is open, everyone may subscribe and publish everything; allowed on loopback only, see `allow_open`.
+    /// HMAC key (HS256) of the tokens that clients must bring, at least 32 bytes. `None` (default), and no `jwt_keys`: the
+    /// server is open, everyone may subscribe and publish everything; allowed on loopback only, see `allow_open`.
     pub jwt_secret: Option<Secret>,
+    /// The secret that `jwt_secret` replaced, valid beside it until it is taken out. Default none.
+    pub jwt_previous_secret: Option<Secret>,
+    /// Files of keys that tokens may be signed with: JWK sets (JSON, public keys for RS256 and ES256, secrets for HS256, each
+    /// with its `kid`) and PEM (public keys, without `kid`). All are valid at once, 16 keys at most, and are
+    /// read anew when a file changes. Default none.
+    pub jwt_keys: Vec<PathBuf>,
+    /// How far the clocks of who signs tokens and of the server may be apart, for `exp` and `nbf`. Default 30 s, at most
+    /// 10 minutes.
+    pub jwt_skew: Duration,
+    /// Name of the cookie in which a token is looked for first. Default `access_token`.
+    pub jwt_cookie: String,
     /// The `iss` that tokens must have. Default: not checked.
     pub jwt_issuer: Option<String>,
     /// The `aud` that tokens must have, alone or in a list. Default: not checked.
@@ -42,12 +59,41 @@ pub struct Config {
     /// Origins from which browsers may connect, like `https://app.example.com`. Empty (default): all. Clients
     /// that send no `Origin` header are not browsers and always pass.
     pub allowed_origins: Vec<String>,
+    /// Names by which clients may call this server (`Host` header), without port. Empty (default): any, but an open server
+    /// on loopback answers to names of this machine only, so that no web page reaches it by a name of its own.
+    pub allowed_hosts: Vec<String>,
+    /// Certificate chain, PEM. With it and `tls_key` the port speaks TLS. Default none.
+    pub tls_certificate: Option<PathBuf>,
+    /// Private key of the certificate, PEM. Default none.
+    pub tls_key: Option<PathBuf>,
     /// Most WebSocket connections at a time. Default 10,000.
     pub max_connections: usize,
+    /// Most WebSocket connections at a time from one address. Default: no bound.
+    pub max_connections_per_address: Option<usize>,
+    /// Addresses and networks (`10.0.0.0/8`) of proxies whose `X-Forwarded-For` names the client. Default none.
+    pub trusted_proxies: Vec<String>,
+    /// Most sockets at a time that are no WebSocket (yet); more are closed at once. One address gets a quarter of them.
+    /// Default 1024.
+    pub max_handshakes: usize,
     /// Largest message of a client in bytes, before and after inflating. Default 1 MiB.
     pub max_message_size: usize,
+    /// Most topics and patterns that one connection may subscribe to. Default 1000.
+    pub max_topics_per_connection: usize,
+    /// Messages a second that one client may send in the long run. Default: no bound.
+    pub inbound_rate: Option<f64>,
+    /// Messages that one client may send at once, where there is an `inbound_rate`. Default 100.
+    pub inbound_burst: u32,
+    /// Messages a second that one client is sent in the long run; more wait. Default: no bound.
+    pub outbound_rate: Option<f64>,
+    /// Messages that one client is sent at once, where there is an `outbound_rate`. Default 100.
+    pub outbound_burst: u32,
     /// Most topics that are remembered at a time. Default 100,000.
     pub max_topics: usize,
+    /// Most bytes that messages may hold in all: rings, histories and snapshots of topics, queues of connections. From 90 % on
+    /// nobody new comes in; at 100 % publications and messages to single connections are refused, then the
+    /// connections with the longest queues are closed. Default 1 GiB, at least `history_bytes` and four times
+    /// `max_message_size` together.
+    pub memory_budget: usize,
     /// Most bytes that may wait for one connection alone; above it the connection is closed with 1013. Default
     /// 4 MiB, at least `max_message_size`. Topic messages do not count: they wait in shared rings.
     pub max_queue_bytes: usize,
@@ -63,8 +109,10 @@ pub struct Config {
     /// Most bytes that all histories may hold together, looked at once a second. Above it the histories are let go, and
     /// who comes back later is told what is lost. Default 256 MiB.
     pub history_bytes: usize,
-    /// How long a client may take to send the head or the body of an HTTP request. Default 10 s.
+    /// How long a client may take for a TLS handshake, or to send the head or the body of an HTTP request. Default 10 s.
     pub handshake_timeout: Duration,
+    /// How long a client may take nothing of what is written to it. Default 60 s.
+    pub write_timeout: Duration,
     /// Time between pings of the server. Default 25 s.
     pub ping_interval: Duration,
     /// Silence that ends a connection. Longer than `ping_interval`. Default 90 s.
@@ -78,6 +126,16 @@ pub struct Config {
     pub signing_key: Option<Secret>,
     /// Folder whose files are served at `/`. Default none: `/` leads to the console.
     pub static_dir: Option<PathBuf>,
+    /// At a drain: how long readiness says no before the first client is sent away. Default 0.
+    pub drain_delay: Duration,
+    /// At a drain: clients are sent away, and come back, spread over this time. Default 5 s.
+    pub drain_window: Duration,
+    /// At a drain: how long after the last client was sent away they come back. Default 1 s.
+    pub drain_retry_after: Duration,
+    /// At a drain: clients may come back at once, because other instances take them. Default false.
+    pub drain_handover: bool,
+    /// At a drain: how long clients may take to read what is queued for them. Default 10 s.
+    pub shutdown_timeout: Duration,
 }
 
 impl Default for Config {
@@ -87,14 +145,30 @@ impl Default for Config {
             host: "127.0.0.1".into(),
             port: 5006,
             jwt_secret: None,
+            jwt_previous_secret: None,
+            jwt_keys: Vec::new(),
+            jwt_skew: Duration::from_secs(30),
+            jwt_cookie: "access_token".into(),
             jwt_issuer: None,
             jwt_audience: None,
             api_key: None,
             allow_open: false,
             allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            tls_certificate: None,
+            tls_key: None,
             max_connections: 10_000,
+            max_connections_per_address: None,
+            trusted_proxies: Vec::new(),
+            max_handshakes: 1024,
             max_message_size: peer.limits.max_frame,
+            max_topics_per_connection: peer.limits.max_topics,
+            inbound_rate: None,
+            inbound_burst: 100,
+            outbound_rate: None,
+            outbound_burst: 100,
             max_topics: 100_000,
+            memory_budget: 1 << 30,
             max_queue_bytes: 4 << 20,
             ring_messages: 4096,
             ring_bytes: 16 << 20,
@@ -102,18 +176,21 @@ impl Default for Config {
             history_age: Duration::from_secs(300),
             history_bytes: 256 << 20,
             handshake_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(60),
             ping_interval: peer.ping_interval,
             idle_timeout: peer.idle_timeout,
             compression: peer.compression,
             encryption: peer.encryption,
             signing_key: None,
             static_dir: None,
+            drain_delay: Duration::ZERO,
+            drain_window: Duration::from_secs(5),
+            drain_retry_after: Duration::from_secs(1),
+            drain_handover: false,
+            shutdown_timeout: Duration::from_secs(10),
         }
     }
 }
-
-/// Shortest JWT secret: a shorter key than the hash weakens HMAC-SHA256. Source: RFC 7518 §3.2.
-pub(crate) const MIN_SECRET: usize = 32;
 
 /// API keys below this many bytes are warned about.
 pub const SHORT_API_KEY: usize = 16;
@@ -131,7 +208,10 @@ impl Config {
         for (name, value) in [
             ("max_connections", self.max_connections),
             ("max_message_size", self.max_message_size),
+            ("max_connections_per_address", self.max_connections_per_address.unwrap_or(1)),
+            ("max_handshakes", self.max_handshakes),
             ("max_topics", self.max_topics),
+            ("max_topics_per_connection", self.max_topics_per_connection),
             ("ring_messages", self.ring_messages),
             ("ring_bytes", self.ring_bytes),
         ] {
@@ -145,31 +225,80 @@ impl Config {
         if self.max_queue_bytes < self.max_message_size {
             return Err(ConfigError::new("max_queue_bytes", "must not be smaller than max_message_size"));
         }
-        if self.handshake_timeout < Duration::from_millis(1) {
-            return Err(ConfigError::new("handshake_timeout", "must be at least 1 ms"));
+        for (name, length) in [("handshake_timeout", self.handshake_timeout), ("write_timeout", self.write_timeout)] {
+            if length < Duration::from_millis(1) {
+                return Err(ConfigError::new(name, "must be at least 1 ms"));
+            }
         }
+        self.check_operations()?;
         self.peer().check()?;
         match &self.static_dir {
             Some(folder) if !folder.is_dir() => {
-                Err(ConfigError::new("static_dir", format!("{} is not a folder", folder.display())))
+                Err(ConfigError::new("static", format!("{} is not a folder", folder.display())))
             }
             _ => Ok(()),
         }
     }
 
-    fn check_credentials(&self) -> Result<(), ConfigError> {
+    fn check_operations(&self) -> Result<(), ConfigError> {
+        if self.tls_certificate.is_some() != self.tls_key.is_some() {
+            let (missing, given) =
+                if self.tls_key.is_some() { ("tls_certificate", "tls_key") } else { ("tls_key", "tls_certificate") };
+            return Err(ConfigError::new(missing, format!("is needed beside {given}")));
+        }
+        for (name, rate, burst) in [
+            ("inbound_rate", self.inbound_rate, self.inbound_burst),
+            ("outbound_rate", self.outbound_rate, self.outbound_burst),
+        ] {
+            if rate.is_some_and(|rate| !(0.01..=1e6).contains(&rate) || burst == 0) {
+                return Err(ConfigError::new(name, "must be from 0.01 to 1000000 a second, and its burst at least 1"));
+            }
+        }
+        if self.memory_budget < self.history_bytes.saturating_add(self.max_message_size.saturating_mul(4)) {
+            let problem = "must be at least history_bytes and four times max_message_size together";
+            return Err(ConfigError::new("memory_budget", problem));
+        }
+        Networks::parse(&self.trusted_proxies).map_err(|problem| ConfigError::new("trusted_proxies", problem))?;
+        Ok(())
+    }
+
+    /// Whether everyone may come in: no token can be checked.
+    pub(crate) fn is_open(&self) -> bool {
+        self.jwt_secret.is_none() && self.jwt_keys.is_empty()
+    }
+
+    fn check_tokens(&self) -> Result<(), ConfigError> {
         if let Some(secret) = &self.jwt_secret {
-            check_secret(secret)?;
+            check_secret("jwt_secret", secret)?;
+        }
+        if let Some(secret) = &self.jwt_previous_secret {
+            check_secret("jwt_previous_secret", secret)?;
+            if self.jwt_secret.is_none() {
+                return Err(ConfigError::new("jwt_previous_secret", "has no effect without jwt_secret"));
+            }
         }
         for (name, value) in [("jwt_issuer", &self.jwt_issuer), ("jwt_audience", &self.jwt_audience)] {
             let Some(value) = value else { continue };
             if value.is_empty() {
                 return Err(ConfigError::new(name, "must not be empty: leave it out to accept any"));
             }
-            if self.jwt_secret.is_none() {
-                return Err(ConfigError::new(name, "has no effect without jwt_secret"));
+            if self.is_open() {
+                return Err(ConfigError::new(name, "has no effect without jwt_secret or jwt_keys"));
             }
         }
+        if self.jwt_skew > MAX_SKEW {
+            return Err(ConfigError::new("jwt_skew", "must be at most 10 minutes"));
+        }
+        // Source: RFC 6265 §4.1.1.
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if self.jwt_cookie.is_empty() || !self.jwt_cookie.bytes().all(is_token) {
+            return Err(ConfigError::new("jwt_cookie", "must be the name of a cookie"));
+        }
+        check_keys(self)
+    }
+
+    fn check_credentials(&self) -> Result<(), ConfigError> {
+        self.check_tokens()?;
         if self.signing_key.clone().is_some_and(|key| !SigningConfig::new(key).is_usable()) {
             return Err(ConfigError::new("signing_key", "must have at least 32 bytes"));
         }
@@ -180,7 +309,12 @@ impl Config {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        Limits { max_frame: self.max_message_size, max_inflated: self.max_message_size, ..Limits::default() }
+        Limits {
+            max_frame: self.max_message_size,
+            max_inflated: self.max_message_size,
+            max_topics: self.max_topics_per_connection,
+            ..Limits::default()
+        }
     }
 
     pub(crate) fn peer(&self) -> PeerConfig {
@@ -193,21 +327,30 @@ impl Config {
             ping_interval: self.ping_interval,
             idle_timeout: self.idle_timeout,
             recovery: self.history_messages > 0,
+            inbound_rate: rate(self.inbound_rate, self.inbound_burst),
             ..PeerConfig::default()
         }
     }
 }
 
+/// A rate, if there is one.
+pub(crate) fn rate(refill: Option<f64>, capacity: u32) -> Option<RateLimit> {
+    refill.map(|refill| RateLimit { capacity, refill })
+}
+
 /// Frames are joined in memory, so their size stays far below what a 32-bit length can say.
 const MAX_MESSAGE_SIZE: usize = 256 << 20;
 
+/// Above this, `exp` would say little.
+const MAX_SKEW: Duration = Duration::from_secs(600);
+
 /// Checks the length of a JWT secret.
-pub(crate) fn check_secret(secret: &Secret) -> Result<(), ConfigError> {
+pub(crate) fn check_secret(setting: &'static str, secret: &Secret) -> Result<(), ConfigError> {
     let len = secret.expose().len();
     if len < MIN_SECRET {
         let problem =
             format!("has {len} bytes, at least {MIN_SECRET} are needed; `openssl rand -hex 32` prints a good one");
-        return Err(ConfigError::new("jwt_secret", problem));
+        return Err(ConfigError::new(setting, problem));
     }
     Ok(())
 }
@@ -240,20 +383,31 @@ mod tests {
     fn what_cannot_be_used_is_named() {
         assert_eq!(refused(|config| config.jwt_secret = Some("short".into())), "jwt_secret");
         assert_eq!(refused(|config| config.jwt_issuer = Some("me".into())), "jwt_issuer");
+        assert_eq!(refused(|config| config.jwt_previous_secret = Some("x".repeat(32).into())), "jwt_previous_secret");
+        assert_eq!(refused(|config| config.jwt_keys = vec!["/no/such/file".into()]), "jwt_keys");
+        assert_eq!(refused(|config| config.jwt_skew = Duration::from_secs(601)), "jwt_skew");
+        assert_eq!(refused(|config| config.jwt_cookie = "a b".into()), "jwt_cookie");
         assert_eq!(refused(|config| config.api_key = Some("".into())), "api_key");
         assert_eq!(refused(|config| config.signing_key = Some("short".into())), "signing_key");
         assert_eq!(refused(|config| config.allowed_origins = vec!["app.example.com".into()]), "allowed_origins");
         assert_eq!(refused(|config| config.allowed_origins = vec!["https://a/b".into()]), "allowed_origins");
         assert_eq!(refused(|config| config.max_connections = 0), "max_connections");
         assert_eq!(refused(|config| config.max_queue_bytes = 1), "max_queue_bytes");
+        assert_eq!(refused(|config| config.tls_key = Some("k".into())), "tls_certificate");
+        assert_eq!(refused(|config| config.tls_certificate = Some("c".into())), "tls_key");
+        assert_eq!(refused(|config| config.inbound_rate = Some(0.0)), "inbound_rate");
+        assert_eq!(refused(|config| (config.outbound_rate, config.outbound_burst) = (Some(1.0), 0)), "outbound_rate");
+        assert_eq!(refused(|config| config.memory_budget = 1), "memory_budget");
+        assert_eq!(refused(|config| config.trusted_proxies = vec!["10.0.0.0/33".into()]), "trusted_proxies");
         assert_eq!(refused(|config| config.idle_timeout = Duration::from_secs(1)), "idle_timeout");
-        assert_eq!(refused(|config| config.static_dir = Some("/no/such/folder".into())), "static_dir");
+        assert_eq!(refused(|config| config.static_dir = Some("/no/such/folder".into())), "static");
     }
 
     #[test]
     fn secrets_are_not_printed() {
         let config = Config {
             jwt_secret: Some("very-secret".into()),
+            jwt_previous_secret: Some("very-secret-before".into()),
             api_key: Some("very-secret-too".into()),
             ..Config::default()
         };

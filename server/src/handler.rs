@@ -76,12 +76,13 @@ impl Handler for PublishToUserTopic {
     }
 }
 
-/// A client's message on its way to a topic: type, payload, id, correlation id and priority stay.
+/// A client's message on its way to a topic: type, payload, id, correlation id, priority and trace stay.
 pub(crate) fn forwarded(message: &Message) -> Outgoing {
     Outgoing {
         id: message.id().map(str::to_owned),
         correlation_id: message.correlation_id().map(str::to_owned),
         priority: message.priority().unwrap_or_default(),
+        traceparent: message.traceparent().map(str::to_owned),
         ..Outgoing::new(message.kind(), message.payload().clone())
     }
 }
@@ -136,9 +137,17 @@ impl ConnectionHandle {
     /// [`SendRefused`]; the message was not queued then.
     pub fn send(&self, message: Outgoing) -> Result<(), SendRefused> {
         let checked = message.check(self.server.limits()).map_err(|why| SendRefused::Invalid { why: why.to_string() });
-        let sent = checked.and_then(|()| self.link.send(message));
-        if sent.is_err() {
+        let priority = message.priority;
+        let sent = if self.server.must_refuse() {
+            Err(SendRefused::OutOfMemory)
+        } else {
+            checked.and_then(|()| self.link.send(message))
+        };
+        if let Err(refused) = &sent {
             self.server.counters().sends_refused.one();
+            if matches!(refused, SendRefused::QueueFull { .. } | SendRefused::OutOfMemory) {
+                self.server.metrics().dropped(priority, 1);
+            }
         }
         sent
     }
@@ -174,6 +183,9 @@ pub enum SendRefused {
         /// The limit in bytes, [`crate::Config::max_queue_bytes`].
         limit: usize,
     },
+    /// The server holds as many bytes of messages as it may.
+    #[error("the server is short of memory, try again later")]
+    OutOfMemory,
     /// The connection is over, or about to be.
     #[error("the connection is closed")]
     Closed,
@@ -190,6 +202,7 @@ impl SendRefused {
     pub const fn code(&self) -> Code {
         match self {
             Self::QueueFull { .. } => Code::QueueFull,
+            Self::OutOfMemory => Code::ServerFull,
             Self::Closed => Code::ConnectionClosed,
             Self::Invalid { .. } => Code::InvalidRequest,
         }

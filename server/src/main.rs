@@ -3,21 +3,25 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod files;
+mod log;
 
-use std::{process::ExitCode, time::Duration};
+use std::{io, process::ExitCode, time::Duration};
 
-use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
-use wse_server::{Server, make_token};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use wse_server::{Config, Server, settings::Effective};
 
-use cli::{Arguments, Command};
+use cli::Task;
 
-/// How long a shutdown waits for clients.
-const SHUTDOWN: Duration = Duration::from_secs(10);
+/// Exit code: clients did not finish in time, and were cut. A second signal ends with 128 and its number.
+const CUT: u8 = 3;
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match cli::parse(std::env::args_os()).and_then(run) {
+        Ok(code) => code,
         Err(error) => {
             // Logging may be filtered; the reason of a failed start never is.
             eprintln!("wse-server: {error:#}");
@@ -27,44 +31,98 @@ fn main() -> ExitCode {
 }
 
 #[expect(clippy::print_stdout, reason = "the token is the output of this command")]
-fn run(arguments: Arguments) -> anyhow::Result<()> {
-    match arguments.command {
-        Some(Command::Token(flags)) => {
-            println!("{}", make_token(&flags.secret(), &flags.claims())?);
-            Ok(())
+fn run(task: Task) -> anyhow::Result<ExitCode> {
+    match task {
+        Task::Token(flags) => {
+            println!("{}", flags.sign()?);
+            Ok(ExitCode::SUCCESS)
         }
-        None => {
-            cli::start_log(&arguments.server.log)?;
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(serve(arguments.server))
+        Task::CheckConfig(effective) => runtime()?.block_on(check_config(*effective)),
+        Task::Serve(settings) => {
+            log::start(&settings.log, settings.log_format)?;
+            runtime()?.block_on(serve(settings.server))
         }
     }
 }
 
-async fn serve(flags: cli::ServerFlags) -> anyhow::Result<()> {
-    let server = Server::builder(flags.into_config()).bind().await?;
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Everything that a start does, without taking the port.
+#[expect(clippy::print_stdout, reason = "the settings are the output of this command")]
+async fn check_config(effective: Effective) -> anyhow::Result<ExitCode> {
+    print!("{effective}");
+    log::check(&effective.settings.log)?;
+    Server::builder(effective.settings.server).check().await?;
+    eprintln!("these settings can be used");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    files::raise_limit(config.max_connections.saturating_add(config.max_handshakes));
+    let server = Server::builder(config).bind().await?;
+    // Before anybody can know that the server runs, or a signal that comes at once would kill it.
+    let mut signals = Signals::new()?;
     announce(&server);
+    tokio::spawn(reload_on_hangup(server.clone(), signal(SignalKind::hangup())?));
     let serving = tokio::spawn({
         let server = server.clone();
         async move { server.serve().await }
     });
-    wait_for_signal().await?;
-    tracing::info!("shutting down");
-    let cut = server.shutdown(SHUTDOWN).await;
+    signals.next().await;
+    tracing::info!("draining; a second signal stops at once");
+    let (cut, impatient) = tokio::select! {
+        cut = server.drain() => (cut, None),
+        number = signals.next() => (server.shutdown(Duration::ZERO).await, Some(number)),
+    };
     if cut > 0 {
         tracing::warn!(cut, "connections did not finish in time");
     }
     serving.await??;
     tracing::info!("stopped");
-    Ok(())
+    Ok(match impatient {
+        Some(number) => ExitCode::from(128 + number),
+        None if cut > 0 => ExitCode::from(CUT),
+        None => ExitCode::SUCCESS,
+    })
+}
+
+/// SIGHUP: reads again what can change while the server runs.
+async fn reload_on_hangup(server: Server, mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        // What went wrong is in the log; the server goes on with what it had.
+        let _ = (server.reload_certificate(), server.reload_token_keys());
+    }
+}
+
+/// The signals that end the program.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The number of the next one.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
+    }
 }
 
 fn announce(server: &Server) {
     let address = server.local_addr();
     let auth = if server.is_open() { "open" } else { "jwt" };
+    let s = if server.config().tls_certificate.is_some() { "s" } else { "" };
     tracing::info!(
-        websocket = %format_args!("ws://{address}/wse"),
-        console = %format_args!("http://{address}/console"),
+        websocket = %format_args!("ws{s}://{address}/wse"),
+        console = %format_args!("http{s}://{address}/console"),
         auth,
         "wse-server {} is listening",
         wse_server::VERSION
@@ -83,19 +141,11 @@ fn announce(server: &Server) {
         }
         tracing::info!(
             "try it: curl \
-             -d '{{\"topic\":\"news\",\"type\":\"hello\",\"payload\":{{\"n\":1}}}}' http://{address}/wse/publish"
+             -d '{{\"topic\":\"news\",\"type\":\"hello\",\"payload\":{{\"n\":1}}}}' http{s}://{address}/wse/publish"
         );
     } else {
-        tracing::info!("clients need a token: wse-server token --sub alice --ttl 3600 (with the same secret)");
+        tracing::info!(
+            "clients need a token: wse-server token --sub alice --ttl 3600 (with the same secret, or --key)"
+        );
     }
-}
-
-async fn wait_for_signal() -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
 }

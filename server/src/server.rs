@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -15,7 +15,7 @@ use std::{
 use http::HeaderMap;
 use tokio::{
     net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, watch},
     time::{Instant, MissedTickBehavior},
 };
 use wse_client_core::{
@@ -29,22 +29,25 @@ use wse_client_core::{
 };
 
 use crate::{
+    api::Answers,
     auth::Authenticator,
     bus::{Bus, MemoryBus},
     clock::{self, Clock},
     config::Config,
     connection::{Applicant, Attached},
     counters::{Counters, Stats},
+    drain::Schedule,
     handler::{Handler, PublishToUserTopic},
-    hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds},
-    listen,
+    history::{History, HistoryPage, HistoryQuery},
+    hub::{HistoryBounds, Hub, HubBounds, Link, Publication, RingBounds, Waiting},
+    listen::{self, CertificateError, Gate, NoPlace, Place, Tls},
+    memory::{Pressure, QueueBytes},
+    metrics::Metrics,
+    presence::{PresencePage, PresenceQuery},
     sync::lock,
 };
 
-/// Sockets beyond the WebSocket connections: HTTP requests, handshakes, and clients that are being refused.
-const SPARE_SOCKETS: usize = 1024;
-
-/// How often publications that everyone has read, and unused topics, are let go.
+/// How often publications that everyone has read, and unused topics, are let go, and files and memory are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Pause after a failure to accept that concerns the whole server.
@@ -86,26 +89,50 @@ struct Inner {
     addr: SocketAddr,
     listener: Mutex<Option<TcpListener>>,
     hub: Arc<Hub>,
+    history: Arc<dyn History>,
     bus: Box<dyn Bus>,
     handler: Box<dyn Handler>,
     auth: Authenticator,
-    counters: Counters,
+    metrics: Arc<Metrics>,
+    answers: Answers,
     links: Mutex<HashMap<u64, Arc<Link>>>,
     next_number: AtomicU64,
-    /// WebSocket connections that were let in.
-    seats: Arc<AtomicUsize>,
-    /// All open sockets.
-    sockets: Arc<Semaphore>,
-    stopping: AtomicBool,
+    gate: Gate,
+    tls: Option<Tls>,
+    queue_bytes: Arc<QueueBytes>,
+    stage: AtomicU8,
+    drain: Mutex<Option<Schedule>>,
+    /// Told when a connection is over.
+    gone: Notify,
     stop: watch::Sender<bool>,
+    #[cfg(feature = "echo")]
+    echo: AtomicBool,
 }
 
-/// A place among the connections; given back on drop.
-pub(crate) struct Seat(Arc<AtomicUsize>);
+/// How far a server is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It is not.
+    Serving,
+    /// Complete as ever, but new clients should go elsewhere.
+    Leaving,
+    /// Clients are being sent away.
+    Draining,
+    /// Everything ends.
+    Stopping,
+}
 
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+impl Stage {
+    const ALL: [Self; 4] = [Self::Serving, Self::Leaving, Self::Draining, Self::Stopping];
+
+    /// The name that is told over HTTP.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Leaving => "leaving",
+            Self::Draining => "draining",
+            Self::Stopping => "stopping",
+        }
     }
 }
 
@@ -123,6 +150,8 @@ impl Drop for Seat {
 pub struct ServerBuilder {
     config: Config,
     handler: Box<dyn Handler>,
+    #[cfg(feature = "echo")]
+    echo: bool,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -139,25 +168,52 @@ impl ServerBuilder {
         self
     }
 
+    /// Makes every connection a bare WebSocket that sends each message back as it came. For conformance tests of what is below
+    /// our protocol: frames, fragments, pings and the closing handshake.
+    #[cfg(feature = "echo")]
+    #[must_use]
+    pub fn echo(mut self) -> Self {
+        self.echo = true;
+        self
+    }
+
+    /// Checks everything that [`ServerBuilder::bind`] checks, and takes no port.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn check(&self) -> Result<(), StartError> {
+        addresses(&self.config).await?;
+        Tls::load(&self.config)?;
+        Ok(())
+    }
+
     /// Checks the settings and takes the port. Clients are answered once [`Server::serve`] runs.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn bind(self) -> Result<Server, StartError> {
         let config = self.config;
-        config.check().map_err(StartError::Config)?;
-        let addresses = resolve(&config).await?;
-        let exposed = addresses.iter().find(|address| !is_loopback(address.ip()));
-        match exposed {
-            Some(address) if config.jwt_secret.is_none() && !config.allow_open => {
-                return Err(StartError::OpenToOthers { address: *address });
-            }
-            _ => {}
-        }
+        let addresses = addresses(&config).await?;
+        let auth = Authenticator::new(&config).map_err(StartError::Config)?;
+        let tls = Tls::load(&config)?;
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        Ok(Server::new(config, self.handler, listener, addr))
+        let server = Server::new(config, auth, tls, self.handler, listener, addr);
+        #[cfg(feature = "echo")]
+        server.inner.echo.store(self.echo, Ordering::Relaxed);
+        Ok(server)
+    }
+}
+
+/// Where to listen, if the settings can be used.
+async fn addresses(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
+    config.check().map_err(StartError::Config)?;
+    let addresses = resolve(config).await?;
+    let exposed = addresses.iter().find(|address| !is_loopback(address.ip()));
+    match exposed {
+        Some(address) if config.is_open() && !config.allow_open => Err(StartError::OpenToOthers { address: *address }),
+        _ => Ok(addresses),
     }
 }
 
@@ -184,10 +240,22 @@ async fn resolve(config: &Config) -> Result<Vec<SocketAddr>, StartError> {
 impl Server {
     /// Starts from settings; see [`ServerBuilder`].
     pub fn builder(config: Config) -> ServerBuilder {
-        ServerBuilder { config, handler: Box::new(PublishToUserTopic) }
+        ServerBuilder {
+            config,
+            handler: Box::new(PublishToUserTopic),
+            #[cfg(feature = "echo")]
+            echo: false,
+        }
     }
 
-    fn new(config: Config, handler: Box<dyn Handler>, listener: TcpListener, addr: SocketAddr) -> Self {
+    fn new(
+        config: Config,
+        auth: Authenticator,
+        tls: Option<Tls>,
+        handler: Box<dyn Handler>,
+        listener: TcpListener,
+        addr: SocketAddr,
+    ) -> Self {
         let bounds = HubBounds {
             ring: RingBounds {
                 count: config.ring_messages,
@@ -199,22 +267,30 @@ impl Server {
             topics_per_connection: config.limits().max_topics,
         };
         let hub = Arc::new(Hub::new(bounds));
+        let metrics: Arc<Metrics> = Arc::default();
         let inner = Inner {
             peer_config: Arc::new(config.peer()),
             clock: Clock::start(),
             addr,
             listener: Mutex::new(Some(listener)),
-            bus: Box::new(MemoryBus::new(Arc::clone(&hub))),
+            bus: Box::new(MemoryBus::new(Arc::clone(&hub), Arc::clone(&metrics))),
+            history: Arc::clone(&hub) as Arc<dyn History>,
             hub,
             handler,
-            auth: Authenticator::new(&config),
-            counters: Counters::default(),
+            auth,
+            metrics,
+            answers: Answers::default(),
             links: Mutex::default(),
             next_number: AtomicU64::new(1),
-            seats: Arc::default(),
-            sockets: Arc::new(Semaphore::new(config.max_connections.saturating_add(SPARE_SOCKETS).min(MAX_SOCKETS))),
-            stopping: AtomicBool::new(false),
+            gate: Gate::new(&config),
+            tls,
+            queue_bytes: Arc::default(),
+            stage: AtomicU8::new(Stage::Serving as u8),
+            drain: Mutex::default(),
+            gone: Notify::new(),
             stop: watch::Sender::new(false),
+            #[cfg(feature = "echo")]
+            echo: AtomicBool::new(false),
             config,
         };
         Self { inner: Arc::new(inner) }
@@ -240,9 +316,9 @@ impl Server {
         loop {
             tokio::select! {
                 () = &mut stopped => return Ok(()),
-                _ = sweep.tick() => self.inner.hub.sweep(self.now()),
+                _ = sweep.tick() => self.keep_house(),
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => listen::spawn(self, stream, &routes),
+                    Ok((stream, peer)) => listen::spawn(self, stream, peer, &routes),
                     Err(error) if is_about_one_client(&error) => tracing::debug!(%error, "client left early"),
                     Err(error) => {
                         // Out of file descriptors, most likely: some may be free in a moment.
@@ -254,11 +330,38 @@ impl Server {
         }
     }
 
+    /// What is to be done once in a while.
+    fn keep_house(&self) {
+        self.inner.hub.sweep(self.now());
+        self.relieve();
+        self.inner.auth.refresh_keys(&self.inner.config);
+        if self.inner.tls.as_ref().is_some_and(Tls::has_changed) {
+            // What cannot be read is told in the log; the last good certificate stays.
+            let _ = self.reload_certificate();
+        }
+    }
+
+    /// Reads the files of [`Config::tls_certificate`] and [`Config::tls_key`] again, for connections that come from now on.
+    /// While [`Server::serve`] runs, it does so by itself about a second after a file has changed. Without TLS nothing
+    /// happens.
+    ///
+    /// # Errors
+    /// The file that cannot be used; the certificate stays as it was then.
+    pub fn reload_certificate(&self) -> Result<(), CertificateError> {
+        let Some(tls) = &self.inner.tls else { return Ok(()) };
+        let result = tls.reload();
+        match &result {
+            Ok(()) => tracing::info!("the certificate was read again"),
+            Err(error) => tracing::error!(%error, "the certificate cannot be used, the last one stays"),
+        }
+        result
+    }
+
     /// Takes a client whose messages the caller carries, by the head of its request: the headers (tokens, cookies and
     /// origin are looked for) and the query without `?`. Who may not come in is told so and closed by the connection
     /// that is given back, like one of the server's own.
     pub fn attach(&self, headers: &HeaderMap, query: &str, remote: Option<SocketAddr>) -> Attached {
-        let applicant = Applicant { remote, ..self.admit(headers, query) };
+        let applicant = self.admit(headers, query, remote);
         Attached::new(self.clone(), applicant)
     }
 
@@ -273,8 +376,11 @@ impl Server {
     pub fn publish(&self, topic: &str, message: Outgoing) -> Result<Published, PublishError> {
         let result = self.try_publish(topic, message);
         match &result {
-            Ok(_) => self.inner.counters.messages_published.one(),
-            Err(_) => self.inner.counters.publishes_refused.one(),
+            Ok(_) => self.counters().messages_published.one(),
+            Err(error) => {
+                self.counters().publishes_refused.one();
+                tracing::debug!(topic, code = %error.code(), "publication refused");
+            }
         }
         result
     }
@@ -289,27 +395,56 @@ impl Server {
         if size > limit {
             return Err(PublishError::Invalid(SendError::TooLarge { size, limit }));
         }
+        if self.must_refuse() {
+            return Err(PublishError::OutOfMemory);
+        }
         let wall = clock::wall();
         let id = message.id.take().unwrap_or_else(|| clock::new_id(wall));
         let compression = self.inner.config.compression;
+        let (metrics, start) = (&self.inner.metrics, self.clock().nanos());
+        let (kind, priority) = (metrics.kind(&message.kind), message.priority);
         let publication = Publication::new(topic, message, id.clone(), wall.to_string(), compression);
-        match self.inner.bus.publish(Arc::new(publication), self.now()) {
-            Ok(delivered) => Ok(Published { id, delivered }),
+        tracing::debug!(topic, kind = publication.kind(), id, trace_id = publication.trace_id(), "publish");
+        match self.inner.bus.publish(Arc::new(publication.measured(kind, start)), self.now()) {
+            Ok(delivered) => {
+                metrics.published(topic, priority, self.clock().nanos().saturating_sub(start));
+                Ok(Published { id, delivered })
+            }
             Err(_) => Err(PublishError::TooManyTopics { limit: self.inner.config.max_topics }),
         }
+    }
+
+    /// Reads a page of what was published to a topic. `None`: nothing is known of the topic, or the server keeps no
+    /// history (`history_messages` is 0).
+    ///
+    /// # Errors
+    /// A code when the history cannot be asked for the moment. One in memory always can.
+    pub async fn history(&self, topic: &str, query: &HistoryQuery) -> Result<Option<HistoryPage>, Code> {
+        let stretch = self.inner.history.read(topic, query.after.as_ref(), query.limit).await?;
+        Ok(stretch.map(|stretch| HistoryPage::new(topic, &stretch)))
+    }
+
+    /// Who is in a topic. Nobody is in one that is not known.
+    #[expect(clippy::unused_async, reason = "several instances have to ask each other")]
+    pub async fn presence(&self, topic: &str, query: &PresenceQuery) -> PresencePage {
+        self.inner.hub.presence(topic, query)
     }
 
     /// Stops: no more connections, no more publications; every client gets what is queued for it and then close
     /// code 1001. Connections that are not done after `deadline` are cut. Answers how many were.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
         let until = Instant::now() + deadline;
-        self.inner.stopping.store(true, Ordering::Release);
+        self.advance(Stage::Stopping);
         self.inner.stop.send_replace(true);
         lock(&self.inner.listener).take();
         for link in self.links() {
             link.close(Close::new(close::GOING_AWAY, "server shutting down"));
         }
-        if tokio::time::timeout_at(until, self.all_sockets_closed()).await.is_ok() {
+        let closed = async {
+            self.all_gone().await;
+            self.inner.gate.all_closed().await;
+        };
+        if tokio::time::timeout_at(until, closed).await.is_ok() {
             return 0;
         }
         let late = self.links();
@@ -319,20 +454,24 @@ impl Server {
         late.len()
     }
 
-    async fn all_sockets_closed(&self) {
-        let all = self.inner.config.max_connections.saturating_add(SPARE_SOCKETS).min(MAX_SOCKETS);
-        // The semaphore is never closed, so this only ends with all permits.
-        let _all = self.inner.sockets.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await;
+    /// Reads the files of [`Config::jwt_keys`] anew, for tokens that come from now on; whoever is connected stays so.
+    /// Answers how many keys are valid. While [`Server::serve`] runs, it does so by itself about a second after a file
+    /// has changed.
+    ///
+    /// # Errors
+    /// The file that cannot be used; the keys stay as they were then.
+    pub fn reload_token_keys(&self) -> Result<usize, ConfigError> {
+        self.inner.auth.reload_keys(&self.inner.config)
     }
 
     /// Counters since the start.
     pub fn stats(&self) -> Stats {
-        self.inner.counters.read()
+        self.inner.metrics.stats()
     }
 
     /// Number of clients that are connected.
     pub fn connection_count(&self) -> usize {
-        self.inner.seats.load(Ordering::Acquire)
+        self.inner.gate.connections()
     }
 
     /// Number of topics that are remembered.
@@ -340,14 +479,19 @@ impl Server {
         self.inner.hub.topic_count()
     }
 
+    /// Whether new connections are welcome: a load balancer should send clients here.
+    pub fn is_ready(&self) -> bool {
+        self.stage() == Stage::Serving
+    }
+
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.inner.config
     }
 
-    /// Whether everyone may connect, subscribe and publish: there is no secret.
+    /// Whether everyone may connect, subscribe and publish: there is no key for tokens.
     pub fn is_open(&self) -> bool {
-        self.inner.config.jwt_secret.is_none()
+        self.inner.config.is_open()
     }
 
     /// Whether only programs on this machine can connect.
@@ -355,9 +499,6 @@ impl Server {
         is_loopback(self.inner.addr.ip())
     }
 }
-
-/// What a semaphore can count.
-const MAX_SOCKETS: usize = u32::MAX as usize >> 4;
 
 /// For the other modules.
 impl Server {
@@ -381,8 +522,39 @@ impl Server {
         &self.inner.auth
     }
 
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.inner.gate
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.inner.tls.as_ref()
+    }
+
+    pub(crate) fn queue_bytes(&self) -> &Arc<QueueBytes> {
+        &self.inner.queue_bytes
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
-        &self.inner.counters
+        self.inner.metrics.counters()
+    }
+
+    /// Answers to requests that may come again.
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.inner.answers
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// What waits for each connection.
+    pub(crate) fn waiting(&self) -> Vec<Waiting> {
+        self.links().iter().map(|link| link.waiting()).collect()
+    }
+
+    /// Topics and patterns that all connections together asked for.
+    pub(crate) fn subscription_count(&self) -> usize {
+        self.links().iter().map(|link| link.request_count()).sum()
     }
 
     pub(crate) fn peer_config(&self) -> Arc<PeerConfig> {
@@ -393,12 +565,39 @@ impl Server {
         &self.inner.peer_config.limits
     }
 
+    /// Whether messages go back as they came, see [`ServerBuilder::echo`].
+    #[cfg(feature = "echo")]
+    pub(crate) fn echoes(&self) -> bool {
+        self.inner.echo.load(Ordering::Relaxed)
+    }
+
+    /// Without the feature no connection does.
+    #[cfg(not(feature = "echo"))]
+    #[expect(clippy::unused_self, reason = "the same call as with the feature")]
+    pub(crate) const fn echoes(&self) -> bool {
+        false
+    }
+
     pub(crate) fn next_number(&self) -> u64 {
         self.inner.next_number.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.inner.stopping.load(Ordering::Acquire)
+        self.stage() == Stage::Stopping
+    }
+
+    /// How far the server is on its way out.
+    pub(crate) fn stage(&self) -> Stage {
+        Stage::ALL[usize::from(self.inner.stage.load(Ordering::Acquire))]
+    }
+
+    /// Goes on to a later stage; never back.
+    pub(crate) fn advance(&self, stage: Stage) {
+        self.inner.stage.fetch_max(stage as u8, Ordering::AcqRel);
+    }
+
+    pub(crate) fn schedule_drain(&self, schedule: Schedule) {
+        *lock(&self.inner.drain) = Some(schedule);
     }
 
     /// Waits for the start of a shutdown.
@@ -408,7 +607,7 @@ impl Server {
     }
 
     /// Decides about a client, and counts refusals by cause.
-    pub(crate) fn admit(&self, headers: &HeaderMap, query: &str) -> Applicant {
+    pub(crate) fn admit(&self, headers: &HeaderMap, query: &str, remote: Option<SocketAddr>) -> Applicant {
         let (params, mut admission) = match UpgradeParams::parse(query) {
             Ok(params) => {
                 let admission = self.auth().admit(headers, params.token.as_ref());
@@ -419,15 +618,18 @@ impl Server {
                 (UpgradeParams::default(), denied)
             }
         };
-        let seat = matches!(admission, Admission::Granted(_)).then(|| self.take_seat()).flatten();
-        if seat.is_none() && matches!(admission, Admission::Granted(_)) {
-            let message = "too many connections, try again later".into();
-            admission = Admission::Denied { code: Code::ServerFull, message };
+        let client = remote.map(|remote| self.gate().client(remote.ip(), headers));
+        let mut place = None;
+        if matches!(admission, Admission::Granted(_)) {
+            match self.take_place(client) {
+                Ok(taken) => place = Some(taken),
+                Err(message) => admission = Admission::Denied { code: Code::ServerFull, message: message.into() },
+            }
         }
         if let Admission::Denied { code, .. } = &admission {
             self.count_refusal(*code);
         }
-        Applicant { remote: None, params, admission, seat }
+        Applicant { remote: client, params, admission, place }
     }
 
     fn count_refusal(&self, code: Code) {
@@ -442,33 +644,54 @@ impl Server {
         tracing::info!(%code, "connection refused");
     }
 
-    /// A permit for one more socket, if there is one.
-    pub(crate) fn socket_permit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.inner.sockets).try_acquire_owned().ok()
-    }
-
-    /// A place for one more connection, if there is one.
-    fn take_seat(&self) -> Option<Seat> {
-        let seats = &self.inner.seats;
-        let max = self.inner.config.max_connections;
-        let taken = seats.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < max).then_some(count + 1));
-        taken.ok().map(|_| Seat(Arc::clone(seats)))
+    /// A place for one more connection, or why there is none.
+    fn take_place(&self, client: Option<IpAddr>) -> Result<Place, &'static str> {
+        if self.pressure() > Pressure::None {
+            return Err("the server is short of memory, try again later");
+        }
+        self.gate().admit(client).map_err(|why| match why {
+            NoPlace::Full => "too many connections, try again later",
+            NoPlace::Address => {
+                self.counters().refused_address.one();
+                "too many connections from your address, try again later"
+            }
+        })
     }
 
     /// Enters a connection, so that a shutdown reaches it.
     pub(crate) fn enter(&self, link: &Arc<Link>) {
         lock(&self.inner.links).insert(link.number(), Arc::clone(link));
         // A shutdown that began in between has not seen it.
-        if self.is_stopping() {
-            link.close(Close::new(close::GOING_AWAY, "server shutting down"));
+        match self.stage() {
+            Stage::Serving | Stage::Leaving => {}
+            Stage::Draining => {
+                if let Some(schedule) = *lock(&self.inner.drain) {
+                    link.end_with(self.farewell(schedule));
+                }
+            }
+            Stage::Stopping => link.close(Close::new(close::GOING_AWAY, "server shutting down")),
         }
     }
 
     pub(crate) fn leave(&self, link: &Link) {
         lock(&self.inner.links).remove(&link.number());
+        self.inner.gone.notify_waiters();
     }
 
-    fn links(&self) -> Vec<Arc<Link>> {
+    /// Waits until no connection is left, whatever carries it.
+    pub(crate) async fn all_gone(&self) {
+        loop {
+            let mut gone = pin!(self.inner.gone.notified());
+            // Registered before the look, or a connection that ends in between would not be noticed.
+            gone.as_mut().enable();
+            if lock(&self.inner.links).is_empty() {
+                return;
+            }
+            gone.await;
+        }
+    }
+
+    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
         lock(&self.inner.links).values().cloned().collect()
     }
 }
@@ -511,6 +734,9 @@ pub enum PublishError {
         /// The limit, [`Config::max_topics`].
         limit: usize,
     },
+    /// The server holds as many bytes of messages as it may.
+    #[error("the server is short of memory, try again later")]
+    OutOfMemory,
     /// The server is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -522,6 +748,7 @@ impl PublishError {
         match self {
             Self::Invalid(error) => error.code(),
             Self::TooManyTopics { .. } => Code::TooManyTopics,
+            Self::OutOfMemory => Code::ServerFull,
             Self::ShuttingDown => Code::ServerError,
         }
     }
@@ -534,10 +761,13 @@ pub enum StartError {
     /// A setting cannot be used.
     #[error("setting {0}")]
     Config(ConfigError),
+    /// A certificate or its key cannot be used.
+    #[error("certificate {0}")]
+    Certificate(#[from] CertificateError),
     /// An open server on an address that others can reach.
     #[error(
-        "refusing to run without a JWT secret on {address}, where others can reach it: set --jwt-secret \
-         (WSE_JWT_SECRET), or --host 127.0.0.1, or --allow-open if everyone may read and write everything"
+        "refusing to run without a key for tokens on {address}, where others can reach it: set --jwt-secret \
+         (WSE_JWT_SECRET) or --jwt-keys, or --host 127.0.0.1, or --allow-open if everyone may read and write everything"
     )]
     OpenToOthers {
         /// The address.

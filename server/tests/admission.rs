@@ -4,10 +4,12 @@ mod common;
 
 use std::time::Duration;
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use common::{Client, PATIENCE, Running, SECRET, closed, code, http, open, payload, token};
+use ring::hmac;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use wse_server::{Acl, Config, TokenClaims, make_token};
+use wse_server::{Acl, Config, TokenClaims, TokenKey, make_token};
 
 fn made(secret: &str, change: impl FnOnce(&mut TokenClaims)) -> String {
     let mut claims = TokenClaims::new("alice", Duration::from_secs(60));
@@ -92,19 +94,73 @@ async fn refusals_have_a_code_and_close_with_4401() {
     assert_eq!(stats.connections_accepted, 1);
 }
 
-/// A correctly signed token that expired an hour ago: header and claims fixed, signature made here.
+/// A correctly signed token that expired an hour ago: signature made here.
 fn expired() -> String {
-    #[derive(serde::Serialize)]
-    struct Claims {
-        sub: &'static str,
-        exp: u64,
-        iss: &'static str,
-        aud: &'static str,
-    }
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
-    let claims = Claims { sub: "alice", exp: now - 3600, iss: "me", aud: "here" };
-    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
-    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("signed")
+    let claims = json!({ "sub": "alice", "exp": now - 3600, "iss": "me", "aud": "here" });
+    let encoded = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+    let signed = format!("{}.{}", encoded(r#"{"alg":"HS256"}"#), encoded(&claims.to_string()));
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), signed.as_bytes());
+    format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// A folder that goes with the test.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("wse-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("made");
+        Self(path)
+    }
+
+    fn file(&self, name: &str, text: &str) -> std::path::PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn keys_of_every_kind_work_and_are_replaced_while_the_server_runs() {
+    const RSA: &str = include_str!("../src/auth/testdata/rsa.pem");
+    const RSA_PUBLIC: &str = include_str!("../src/auth/testdata/rsa-public.pem");
+    const P256: &str = include_str!("../src/auth/testdata/p256.pem");
+    const P256_PUBLIC: &str = include_str!("../src/auth/testdata/p256-public.pem");
+    let token = |pem: &str| {
+        let key = TokenKey::from_pem(&pem.into()).expect("a key");
+        key.sign(&TokenClaims::new("alice", Duration::from_secs(60))).expect("signed")
+    };
+    let folder = Folder::new("keys");
+    let path = folder.file("keys.pem", RSA_PUBLIC);
+    let running = Running::start(Config { jwt_keys: vec![path], ..closed() }).await;
+    let with = |token: &str| format!("?token={token}");
+    for good in [&token(RSA), &self::token()] {
+        assert_eq!(user(&running, &with(good), &[]).await, "alice");
+    }
+    assert_eq!(refused(&running, &with(&token(P256)), &[]).await, ("AUTH_FAILED".into(), 4401));
+
+    let client = running.ready_client(&with(&token(RSA))).await;
+    folder.file("keys.pem", "");
+    assert_eq!(running.server.reload_token_keys().expect_err("no keys").setting, "jwt_keys");
+    assert_eq!(user(&running, &with(&token(RSA)), &[]).await, "alice");
+
+    // Found by the server itself, within a moment.
+    folder.file("keys.pem", P256_PUBLIC);
+    tokio::time::timeout(PATIENCE, async {
+        while connect(&running, &with(&token(P256)), &[]).await.message().await.kind() == "error" {}
+    })
+    .await
+    .expect("noticed");
+    assert_eq!(refused(&running, &with(&token(RSA)), &[]).await, ("AUTH_FAILED".into(), 4401));
+    let mut client = client;
+    client.expect_alive().await;
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ async fn a_token_of_the_command_opens_the_door_and_a_signal_closes_it_in_order()
 
     let pid = child.id().expect("running").to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().await.expect("runs").success());
-    assert_eq!(client.closed().await.code, 1001);
+    assert_eq!(client.closed().await.code, 4300);
     drop(client);
     let status = timeout(PATIENCE, child.wait()).await.expect("ends in time").expect("waited for");
     assert!(status.success(), "{status}");
@@ -81,12 +81,16 @@ async fn wrong_settings_end_with_a_message_that_helps() {
         (&["--jwt-secret", "short"][..], &["jwt_secret", "32"][..]),
         (&["--host", "0.0.0.0", "--port", "0"], &["--jwt-secret", "--allow-open"]),
         (&["--prot", "1"], &["--port"]),
-        (&["--port", "70000"], &["70000"]),
+        (&["--port", "70000"], &["--port", "65535"]),
         (&["--allowed-origins", "example.com"], &["allowed_origins", "https://"]),
         (&["--static", "/no/such/folder"], &["/no/such/folder"]),
         (&["--log", "not a=filter=x"], &["--log"]),
         (&["token", "--secret", "short", "--sub", "u"], &["32"]),
         (&["token", "--secret", SECRET], &["--sub"]),
+        (&["token", "--sub", "u"], &["--secret", "--key"]),
+        (&["token", "--key", "/no/such/file", "--sub", "u"], &["/no/such/file"]),
+        (&["token", "--key", "Cargo.toml", "--sub", "u"], &["Cargo.toml", "PEM"]),
+        (&["--jwt-keys", "Cargo.toml"], &["jwt_keys", "Cargo.toml", "JWK"]),
     ] {
         let (output, text) = run(arguments).await;
         assert!(!output.status.success(), "{arguments:?}");
@@ -94,6 +98,18 @@ async fn wrong_settings_end_with_a_message_that_helps() {
             assert!(text.contains(word), "{arguments:?}: {word} is missing in {text}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_key_pair_signs_and_checks() {
+    let server = command(&["--port", "0", "--jwt-keys", "src/auth/testdata/p256-public.pem"]);
+    let (_child, address, _log) = start(server).await;
+    let (output, text) = run(&["token", "--key", "src/auth/testdata/p256.pem", "--kid", "k1", "--sub", "dave"]).await;
+    assert!(output.status.success(), "{text}");
+    let token = String::from_utf8(output.stdout).expect("text");
+    let request = format!("ws://{address}/wse?token={}", token.trim()).into_client_request().expect("a request");
+    let ready = Client::connect(request).await.message().await;
+    assert_eq!(common::payload(&ready)["details"]["user_id"], "dave");
 }
 
 #[tokio::test]
@@ -109,6 +125,77 @@ async fn settings_come_from_the_environment_too() {
     let token = String::from_utf8(output.stdout).expect("text");
     let request = format!("ws://{address}/wse?token={}", token.trim()).into_client_request().expect("a request");
     assert_eq!(Client::connect(request).await.message().await.kind(), "server_ready");
+}
+
+#[tokio::test]
+async fn check_config_shows_what_counts_and_where_it_comes_from() {
+    let path = std::env::temp_dir().join(format!("wse-config-{}.toml", std::process::id()));
+    let file = path.to_str().expect("text").to_owned();
+    let text = format!("port = 1\nmax_connections = 50\njwt_secret = \"{SECRET}\"\nmax_message_size = \"64KiB\"\n");
+    std::fs::write(&path, text).expect("written");
+    let mut check = command(&["check-config", &file, "--max-connections", "70"]);
+    let output = check.env("WSE_PORT", "2").output().await.expect("runs");
+    let shown = String::from_utf8(output.stdout).expect("text");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (start, end) in [
+        ("port = 2 ", "# WSE_PORT"),
+        ("max_connections = 70 ", "# --max-connections"),
+        ("max_message_size = \"64KiB\" ", "# file"),
+        ("# jwt_secret = \"********\" ", "# file"),
+        ("host = \"127.0.0.1\" ", "# default"),
+    ] {
+        assert!(shown.lines().any(|line| line.starts_with(start) && line.ends_with(end)), "{start}: {shown}");
+    }
+    assert!(!shown.contains(SECRET));
+    // What it prints is a file that means the same.
+    std::fs::write(&path, format!("{shown}\njwt_secret = \"{SECRET}\"")).expect("written");
+    let (again, problem) = run(&["check-config", &file]).await;
+    assert!(again.status.success(), "{problem}");
+    assert!(String::from_utf8_lossy(&again.stdout).contains("max_connections = 70 "));
+
+    for (text, words) in [
+        ("max_conections = 1", &["max_conections", "did you mean \"max_connections\""][..]),
+        ("port = \"x\"", &["port must be"]),
+        ("jwt_secret = \"short\"", &["jwt_secret", "32"]),
+        ("host = \"0.0.0.0\"", &["--allow-open"]),
+        ("log = \"not a=filter=x\"", &["WSE_LOG"]),
+        ("port = ", &["line 1"]),
+    ] {
+        std::fs::write(&path, text).expect("written");
+        let (output, problem) = run(&["check-config", &file]).await;
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        for word in words {
+            assert!(problem.contains(word), "{text}: {word} is missing in {problem}");
+        }
+        let (output, _) = run(&["--config", &file]).await;
+        assert_eq!(output.status.code(), Some(1), "{text}: the server refuses it too");
+    }
+    std::fs::remove_file(path).expect("removed");
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    let server = command(&["--port", "0", "--drain-delay", "1h"]);
+    let (mut child, address, mut log) = start(server).await;
+    let mut client = Client::connect(format!("ws://{address}/wse").into_client_request().expect("a request")).await;
+    assert_eq!(client.message().await.kind(), "server_ready");
+    let pid = child.id().expect("running").to_string();
+    let signal =
+        async |name: &str| assert!(Command::new("kill").args([name, &pid]).status().await.expect("runs").success());
+    signal("-TERM").await;
+    timeout(PATIENCE, async {
+        let mut line = String::new();
+        while !line.contains("draining") {
+            line.clear();
+            assert!(log.read_line(&mut line).await.expect("readable") > 0, "ended early");
+        }
+    })
+    .await
+    .expect("told in time");
+    client.expect_alive().await;
+    signal("-INT").await;
+    let status = timeout(PATIENCE, child.wait()).await.expect("ends in time").expect("waited for");
+    assert_eq!(status.code(), Some(130));
 }
 
 #[tokio::test]

@@ -2,8 +2,13 @@
 
 mod common;
 
-use common::{Answer, Running, closed, http, open};
+use common::{Answer, PATIENCE, Running, closed, http, open};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use wse_server::Config;
 
 const JSON: &str = "content-type: application/json";
@@ -147,4 +152,33 @@ async fn static_files_are_served_with_their_type() {
     }
     assert_eq!(http(running.addr(), "GET", "/wse/health", &[], b"").await.status, 200);
     std::fs::remove_dir_all(folder).expect("removed");
+}
+
+#[tokio::test]
+async fn an_open_server_on_loopback_does_not_answer_to_names_of_others() {
+    let running = Running::start(open()).await;
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+    for (path, line) in [("/wse/health", "x: y"), ("/console", "x: y"), ("/wse", upgrade)] {
+        let answer = raw(&running, path, "evil.example", line).await;
+        assert!(answer.starts_with("HTTP/1.1 421 ") && answer.contains("FORBIDDEN"), "{path}: {answer}");
+        let answer = raw(&running, path, "localhost:1", line).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") || answer.starts_with("HTTP/1.1 101 "), "{path}: {answer}");
+    }
+    assert_eq!(running.server.stats().refused_hosts, 3);
+    let listed = Running::start(Config { allowed_hosts: vec!["api.example".into()], ..closed() }).await;
+    assert!(raw(&listed, "/wse/health", "api.example:80", "x: y").await.starts_with("HTTP/1.1 200 "));
+    assert!(raw(&listed, "/wse/health", "127.0.0.1", "x: y").await.starts_with("HTTP/1.1 421 "));
+    let with_tokens = Running::start(closed()).await;
+    assert!(raw(&with_tokens, "/wse/health", "anything", "x: y").await.starts_with("HTTP/1.1 200 "));
+}
+
+/// The beginning of the answer to a request with this host.
+async fn raw(running: &Running, path: &str, host: &str, line: &str) -> String {
+    let mut stream = TcpStream::connect(running.addr()).await.expect("connects");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{line}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = vec![0; 4096];
+    let count = timeout(PATIENCE, stream.read(&mut answer)).await.expect("in time").expect("an answer");
+    String::from_utf8_lossy(&answer[..count]).into_owned()
 }

@@ -81,14 +81,13 @@ async fn a_taken_port_is_an_error_that_names_it() {
 async fn slow_request_heads_and_bodies_time_out() {
     let running = Running::start(Config { handshake_timeout: Duration::from_millis(200), ..open() }).await;
     let mut stream = TcpStream::connect(running.addr()).await.expect("connects");
-    stream.write_all(b"GET /wse HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.expect("sent");
+    stream.write_all(b"GET /wse HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").await.expect("sent");
     let mut rest = Vec::new();
     timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("closed in time").expect("closed in order");
     assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&rest));
 
     let mut stream = TcpStream::connect(running.addr()).await.expect("connects");
-    let head =
-        "POST /wse/publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    let head = "POST /wse/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.expect("sent");
     let mut answer = vec![0; 12];
     timeout(PATIENCE, stream.read_exact(&mut answer)).await.expect("in time").expect("an answer");

@@ -28,7 +28,11 @@ pub(crate) fn from_subscribe(failure: &SubscribeError) -> JsValue {
 }
 
 pub(crate) fn from_payload(failure: &PayloadError) -> JsValue {
-    let cause = std::error::Error::source(failure).map(|cause| format!(": {cause}")).unwrap_or_default();
+    // Nothing else is ever wrong with text that is taken as it is; to name the others would bring in their parsers.
+    let cause = match failure {
+        PayloadError::Text(cause) => format!(": {cause}"),
+        _ => String::new(),
+    };
     error(Code::InvalidRequest, &format!("{failure}{cause}"))
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a command-line tool talks through its standard output")]
 
 mod args;
+mod autobahn;
 mod bench;
 mod demo;
 mod dist;
@@ -33,6 +34,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [OPTIONS]
   lint                           check format and lints without changing a file
   test [--only STEP]             every test of every language; --only names one step of the table at the end
   e2e [--only PART]              every client at once against the real server; --only takes part of a test's name
+  autobahn [--cases PATTERNS]    WebSocket conformance of server and native client by the Autobahn test suite
   sim [--planted] [OPTIONS]      10,000 simulated worlds; --planted: that each planted bug is caught
   fuzz [--target NAME] [--seconds N]  search for inputs that break something, 600 s a target
   bench [OPTIONS]                measure; options go to the benchmark, see `cargo xtask bench --help`
@@ -63,6 +65,7 @@ fn run() -> Result<()> {
         "lint" => args.finish().and_then(|()| lint::check()),
         "test" => test::run(args),
         "e2e" => e2e::run(args),
+        "autobahn" => autobahn::run(args),
         "sim" => sim::run(args),
         "fuzz" => fuzz::run(args),
         "bench" => bench::run(args),

@@ -5,7 +5,7 @@ use std::{
     io::Read,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     sync::Mutex,
     thread,
     time::{Duration, Instant},
@@ -147,6 +147,11 @@ impl Running {
         let status = self.child.try_wait()?;
         self.ended |= status.is_some();
         Ok(status)
+    }
+
+    /// What it prints, if that is piped; once.
+    pub(crate) fn stdout(&mut self) -> Option<ChildStdout> {
+        self.child.stdout.take()
     }
 
     fn wait(mut self) -> Result<ExitStatus> {

@@ -6,13 +6,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     args::Args,
-    e2e, lint, npm, python,
+    autobahn, e2e, lint, npm, python,
     report::Report,
     setup,
     sh::{cargo, run as sh_run, target},
 };
 
-const PARTS: [&str; 5] = ["lint", "rust", "web", "python", "e2e"];
+const PARTS: [&str; 6] = ["lint", "rust", "autobahn", "web", "python", "e2e"];
 
 /// `cargo xtask test [--only PART]`.
 pub(crate) fn run(mut args: Args) -> Result<()> {
@@ -37,6 +37,9 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     if wants("rust") {
         report.step("rust tests", rust_tests);
     }
+    if wants("autobahn") {
+        conformance(&mut report);
+    }
     let server =
         if wants("web") || wants("python") || wants("e2e") { report.step("build programs", programs) } else { None };
     if wants("web") {
@@ -56,6 +59,15 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
 /// dependencies, and cargo would build those again.
 fn rust_tests() -> Result<()> {
     sh_run(cargo("test").arg("--workspace").args(lint::NOT_NATIVE))
+}
+
+fn conformance(report: &mut Report) {
+    match python::find(autobahn::PYTHON) {
+        Some(python) => {
+            report.step("autobahn", || autobahn::check(&python, None));
+        }
+        None => report.absent("autobahn", "no Python 2.7 on this machine"),
+    }
 }
 
 /// Builds every program that the other steps start, and gives the server's path.

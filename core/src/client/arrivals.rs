@@ -1,10 +1,7 @@
 //! From a message of the application to the application: once, in order, or with a word about what is missing.
 //! Source: PROTOCOL.md §6.6.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::time::Duration;
 
 use crate::{
     delivery::{LostRange, Outcome, Overdue, Position, TopicRecovery, Verdict},
@@ -133,23 +130,26 @@ impl Client {
         }
         let own = self.link.as_ref().is_some_and(|link| link.full_duplex);
         let action = if own { "recover" } else { SubscriptionAction::Subscribe.as_str() };
-        let positions = self.positions.position(name).map(|position| (name.to_owned(), position));
-        self.send_topics(action, &[name.to_owned()], positions.into_iter().collect(), now);
+        let position = self.positions.position(name).map(|position| (name.to_owned(), position));
+        self.send_topics(action, &[name.to_owned()], position.as_slice(), now);
     }
 
     /// What the server is told with a request for `topics`, so that it can send what was missed.
-    pub(super) fn positions_for(&self, topics: &[String]) -> BTreeMap<String, Position> {
-        let names: BTreeSet<&str> = topics.iter().map(String::as_str).collect();
-        let patterns: Vec<&str> = names.iter().copied().filter(|topic| topic::is_pattern(topic)).collect();
+    pub(super) fn positions_for(&self, topics: &[String]) -> Vec<(String, Position)> {
+        let patterns: Vec<&String> = topics.iter().filter(|topic| topic::is_pattern(topic)).collect();
         let met = |known: &str| patterns.iter().any(|pattern| topic::matches(pattern, known));
-        self.positions
+        let mut positions: Vec<(String, Position)> = self
+            .positions
             .iter()
-            .filter(|(known, _)| names.contains(known) || met(known))
+            .filter(|(known, _)| met(known))
             .map(|(known, position)| (known.to_owned(), position))
-            .collect()
+            .collect();
+        let named = topics.iter().filter(|name| !met(name));
+        positions.extend(named.filter_map(|name| Some((name.clone(), self.positions.position(name)?))));
+        positions
     }
 
-    pub(super) fn on_recovery_answers(&mut self, answers: &BTreeMap<String, TopicRecovery>, now: Moment) {
+    pub(super) fn on_recovery_answers(&mut self, answers: &[(String, TopicRecovery)], now: Moment) {
         for (name, answer) in answers {
             if !self.positions.knows(name) && !self.subscriptions.covers(name) {
                 continue;

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
 use crate::{
     PROTOCOL_VERSION,
     channel::Channel,
@@ -17,12 +14,16 @@ use crate::{
     resilience::{Adaptation, ReturnWindow},
     security::{Dialect, KeyPair, Keyring, Role, Secret},
     time::Moment,
-    wire::{Encoding, Message},
+    wire::{
+        Encoding, Message,
+        control::{Object, Value},
+    },
 };
 
 use super::{
     Action, Client, Disconnect, Event, Fault, Input, Output, RequestId, ServerInfo, Timer,
     lifecycle::{Cause, Phase, Rest},
+    metrics::whole_millis,
 };
 
 /// How long a server that answers but never says `server_ready` is waited for.
@@ -85,38 +86,28 @@ impl Link {
     }
 }
 
-#[derive(Serialize)]
-struct ClientHello<'a> {
-    client_version: &'a str,
-    protocol_version: u64,
-    features: ClientFeatures,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    encryption_public_key: Option<String>,
-}
-
-#[derive(Serialize)]
-struct ClientFeatures {
-    compression: bool,
-    encryption: bool,
-    msgpack: bool,
-    full_duplex: bool,
-    bound_keys: bool,
-    message_signing: bool,
-    batching: bool,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
+#[derive(Default)]
 struct ServerHello {
     server_version: Option<String>,
     connection_id: Option<String>,
     encryption_public_key: Option<String>,
     features: ServerFeatures,
-    limits: Value,
+    max_topics: Option<usize>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
+impl ServerHello {
+    fn read(payload: Value<'_>) -> Option<Self> {
+        Some(Self {
+            server_version: payload.optional("server_version", Value::text)?,
+            connection_id: payload.optional("connection_id", Value::text)?,
+            encryption_public_key: payload.optional("encryption_public_key", Value::text)?,
+            features: payload.optional("features", ServerFeatures::read)?.unwrap_or_default(),
+            max_topics: max_topics(payload),
+        })
+    }
+}
+
+#[derive(Default)]
 struct ServerFeatures {
     full_duplex: bool,
     recovery: bool,
@@ -125,15 +116,44 @@ struct ServerFeatures {
     message_signing: bool,
 }
 
-/// `server_ready`: published servers put the members in `details`, some in the payload itself.
-#[derive(Deserialize, Default)]
-#[serde(default)]
+impl ServerFeatures {
+    fn read(features: Value<'_>) -> Option<Self> {
+        let features = features.object()?;
+        let has = |name| features.optional(name, Value::truth).map(Option::unwrap_or_default);
+        Some(Self {
+            full_duplex: has("full_duplex")?,
+            recovery: has("recovery")?,
+            bound_keys: has("bound_keys")?,
+            batching: has("batching")?,
+            message_signing: has("message_signing")?,
+        })
+    }
+}
+
+/// `server_ready`.
+#[derive(Default)]
 struct ServerReady {
     connection_id: Option<String>,
     user_id: Option<String>,
     features: ServerFeatures,
-    limits: Value,
-    details: Option<Box<Self>>,
+    max_topics: Option<usize>,
+}
+
+impl ServerReady {
+    /// Published servers put the members in `details`, some in the payload itself.
+    fn read(payload: Value<'_>) -> Option<(Self, Self)> {
+        let inner = payload.optional("details", |details| Self::read_one(details.object()?))?;
+        Some((Self::read_one(payload)?, inner.unwrap_or_default()))
+    }
+
+    fn read_one(object: Value<'_>) -> Option<Self> {
+        Some(Self {
+            connection_id: object.optional("connection_id", Value::text)?,
+            user_id: object.optional("user_id", Value::text)?,
+            features: object.optional("features", ServerFeatures::read)?.unwrap_or_default(),
+            max_topics: max_topics(object),
+        })
+    }
 }
 
 impl Client {
@@ -251,22 +271,21 @@ impl Client {
     fn say_hello(&mut self, now: Moment) {
         let Some(link) = &self.link else { return };
         let performance = &self.config.performance;
-        let version = self.config.client_version.clone();
-        let hello = ClientHello {
-            client_version: &version,
-            protocol_version: PROTOCOL_VERSION,
-            features: ClientFeatures {
-                compression: performance.compression.is_some(),
-                encryption: link.key_pair.is_some(),
-                msgpack: performance.encoding == Encoding::Msgpack,
-                full_duplex: true,
-                bound_keys: true,
-                message_signing: self.config.security.signing.is_some(),
-                batching: true,
-            },
-            encryption_public_key: link.key_pair.as_ref().map(KeyPair::public_base64),
-        };
-        self.send_control("client_hello", &hello, now);
+        let features = Object::new()
+            .truth("compression", performance.compression.is_some())
+            .truth("encryption", link.key_pair.is_some())
+            .truth("msgpack", performance.encoding == Encoding::Msgpack)
+            .truth("full_duplex", true)
+            .truth("bound_keys", true)
+            .truth("message_signing", self.config.security.signing.is_some())
+            .truth("batching", true);
+        let public_key = link.key_pair.as_ref().map(KeyPair::public_base64);
+        let hello = Object::new()
+            .text("client_version", &self.config.client_version)
+            .unsigned("protocol_version", PROTOCOL_VERSION)
+            .object("features", features)
+            .optional_text("encryption_public_key", public_key.as_deref());
+        self.send_control("client_hello", hello, now);
     }
 
     /// Whether a control message may go out: not between a hello with a key and the answer to it.
@@ -275,8 +294,7 @@ impl Client {
     }
 
     pub(super) fn on_server_ready(&mut self, message: &Message, now: Moment) {
-        let outer: ServerReady = message.payload().parse_control().unwrap_or_default();
-        let inner = outer.details.map(|details| *details).unwrap_or_default();
+        let (outer, inner) = message.payload().read_control(ServerReady::read).unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
         link.know_name(outer.connection_id.or(inner.connection_id));
@@ -284,7 +302,7 @@ impl Client {
         link.recovery |= outer.features.recovery || inner.features.recovery;
         link.batching |= outer.features.batching || inner.features.batching;
         link.info.signing |= outer.features.message_signing || inner.features.message_signing;
-        link.max_topics = max_topics(&outer.limits).or(max_topics(&inner.limits)).or(link.max_topics);
+        link.max_topics = outer.max_topics.or(inner.max_topics).or(link.max_topics);
         if outer.features.full_duplex || inner.features.full_duplex {
             self.speak_fully();
         }
@@ -292,14 +310,14 @@ impl Client {
     }
 
     pub(super) fn on_server_hello(&mut self, message: &Message, now: Moment) {
-        let hello: ServerHello = message.payload().parse_control().unwrap_or_default();
+        let hello = message.payload().read_control(ServerHello::read).unwrap_or_default();
         let Some(link) = &mut self.link else { return };
         link.said_ready = true;
         link.know_name(hello.connection_id.clone());
         link.recovery |= hello.features.recovery;
         link.batching |= hello.features.batching;
         link.info.signing |= hello.features.message_signing;
-        link.max_topics = max_topics(&hello.limits).or(link.max_topics);
+        link.max_topics = hello.max_topics.or(link.max_topics);
         if hello.features.full_duplex {
             self.speak_fully();
         }
@@ -389,20 +407,20 @@ impl Client {
 
     pub(super) fn on_ready_timeout(&mut self, now: Moment) {
         let timeout = self.config.timeouts.ready;
-        self.drop_link(Code::Timeout, &format!("the server was not ready within {timeout:?}"), now);
+        self.drop_link(Code::Timeout, &format!("the server was not ready within {}ms", whole_millis(timeout)), now);
     }
 
     pub(super) fn on_dial_timeout(&mut self, now: Moment) {
         let timeout = self.config.timeouts.connect;
         match self.phase() {
             Phase::FetchingToken { .. } => {
-                let detail = format!("the token provider did not answer within {timeout:?}");
+                let detail = format!("the token provider did not answer within {}ms", whole_millis(timeout));
                 self.attempt_failed(Cause::TimedOut, Code::TokenProviderFailed, None, detail, now);
             }
             Phase::Opening { socket } => {
                 let close = Close::new(close::GOING_AWAY, "connect timeout");
                 self.outputs.push_back(Output::Act(Action::Close { socket, close }));
-                let detail = format!("no connection within {timeout:?}");
+                let detail = format!("no connection within {}ms", whole_millis(timeout));
                 self.attempt_failed(Cause::TimedOut, Code::Timeout, None, detail, now);
             }
             Phase::Resting(_) | Phase::Greeting | Phase::Ready { .. } | Phase::Waiting => {}
@@ -563,9 +581,11 @@ impl Client {
     }
 }
 
-/// The limit on topics in one request. Published servers write limits of their own, so it is taken only if it is a number.
-fn max_topics(limits: &Value) -> Option<usize> {
-    limits.get("max_topics")?.as_u64().map(|most| usize::try_from(most).unwrap_or(usize::MAX))
+/// The limit on topics in one request, of a greeting. Published servers write limits of their own, so it is taken only
+/// if it is a number.
+fn max_topics(greeting: Value<'_>) -> Option<usize> {
+    let most = greeting.member("limits")?.member("max_topics")?.unsigned()?;
+    Some(usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 /// Whether a fresh token may be what is missing.

@@ -4,22 +4,13 @@ use crate::{
     client::{Client, Timer},
     error::Code,
     time::Moment,
-    wire::Message,
+    wire::{
+        Message,
+        control::{Object, Value},
+    },
 };
 
 use super::Event;
-
-#[derive(serde::Serialize)]
-struct Ping {
-    timestamp: u64,
-}
-
-#[derive(serde::Serialize)]
-struct Pong<'a> {
-    client_timestamp: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server_timestamp: Option<&'a serde_json::value::Value>,
-}
 
 impl Client {
     /// Sends a ping. Unless reads are paused, the server has `heartbeat.timeout` to send anything at all.
@@ -29,7 +20,7 @@ impl Client {
             self.network.unanswered();
             self.judge_network();
         }
-        self.send_control("ping", &Ping { timestamp }, now);
+        self.send_control("ping", Object::new().unsigned("timestamp", timestamp), now);
         self.timers.set(Timer::Ping, now + self.ping_interval());
         self.rotate_used_key(now);
         self.expect_life(now);
@@ -79,18 +70,22 @@ impl Client {
     }
 
     pub(super) fn on_ping(&mut self, message: &Message, now: Moment) {
-        let payload: serde_json::Value = message.payload().parse_control().unwrap_or_default();
-        let server_timestamp = payload.get("timestamp").or_else(|| payload.get("server_time"));
-        let client_timestamp = self.wall.at(now).as_unix_ms();
-        if self.may_send_control() {
-            self.send_control("PONG", &Pong { client_timestamp, server_timestamp }, now);
+        if !self.may_send_control() {
+            return;
         }
+        let text = message.payload().to_json();
+        let payload = Value::new(&text);
+        let mut pong = Object::new().unsigned("client_timestamp", self.wall.at(now).as_unix_ms());
+        if let Some(stamp) = payload.member("timestamp").or_else(|| payload.member("server_time")) {
+            pong = pong.json("server_timestamp", stamp.as_json());
+        }
+        self.send_control("PONG", pong, now);
     }
 
     pub(super) fn on_pong(&mut self, message: &Message, now: Moment) {
-        let payload: serde_json::Value = message.payload().parse_control().unwrap_or_default();
+        let stamp = message.payload().read_control(|payload| payload.member("client_timestamp")?.unsigned());
         // A server that repeats no stamp answers the last ping.
-        let answered = payload.get("client_timestamp").and_then(serde_json::Value::as_u64).filter(|stamp| *stamp != 0);
+        let answered = stamp.filter(|stamp| *stamp != 0);
         let is_last = |sent: &Moment| answered.is_none_or(|stamp| stamp == self.wall.at(*sent).as_unix_ms());
         let Some(sent) = self.ping_sent.filter(is_last) else { return };
         self.ping_sent = None;

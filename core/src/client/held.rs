@@ -1,5 +1,7 @@
 //! What a client holds in memory at a moment, each figure with the bound that it keeps.
 
+use crate::security::Signing;
+
 use super::Client;
 
 /// Figures for whoever watches memory. None of them can grow past the bound that stands beside it.
@@ -27,6 +29,11 @@ pub struct Held {
     pub ids: usize,
     /// Messages held for a gap in `seq`; at most `delivery.reorder.max_held`.
     pub reordering: usize,
+    /// Nonces of sealed frames that are remembered on this connection; at most 40,000 under the present key and the one
+    /// before, and 1 each of a server that counts.
+    pub sealed_nonces: usize,
+    /// Nonces of signatures that are remembered; at most 10,000.
+    pub signed_nonces: usize,
 }
 
 impl Client {
@@ -35,6 +42,10 @@ impl Client {
         let (waiting, waiting_bytes) = self.outbox.held();
         let (topic_tokens, subscriptions) = self.subscriptions.held();
         let (positions, gaps) = self.positions.held();
+        let (sealed_nonces, signed_nonces) = match (&self.link, &self.signing) {
+            (Some(link), _) => link.channel.held(),
+            (None, signing) => (0, signing.as_ref().map_or(0, Signing::held)),
+        };
         Held {
             waiting,
             waiting_bytes,
@@ -47,6 +58,8 @@ impl Client {
             gaps,
             ids: self.seen.len(),
             reordering: self.reorder.held(),
+            sealed_nonces,
+            signed_nonces,
         }
     }
 }

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use crate::{
     delivery::LostRange,
     error::Code,
     io::{Frame, SocketId},
     resilience::ReturnWindow,
     time::Moment,
-    wire::{DecodeError, Message, batch},
+    wire::{DecodeError, Message, batch, control::Value},
 };
 
 use super::{Client, Event, ServerError};
@@ -18,30 +16,51 @@ use super::{Client, Event, ServerError};
 /// A server that wants to be left alone for longer is asked again all the same.
 const LONGEST_RETURN: Duration = Duration::from_secs(600);
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
+#[derive(Default)]
 struct ErrorPayload {
     code: String,
     message: String,
     recoverable: Option<bool>,
 }
 
-/// Both in milliseconds.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct DrainingPayload {
-    retry_after: u64,
-    window: u64,
+impl ErrorPayload {
+    fn read(payload: Value<'_>) -> Option<Self> {
+        Some(Self {
+            code: payload.optional("code", Value::text)?.unwrap_or_default(),
+            message: payload.optional("message", Value::text)?.unwrap_or_default(),
+            recoverable: payload.optional("recoverable", Value::truth)?,
+        })
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
+/// Reads `draining`; what is missing or no number of milliseconds is none.
+fn return_window(payload: Value<'_>) -> Option<ReturnWindow> {
+    let length = |name| {
+        let ms = payload.optional(name, Value::unsigned)?.unwrap_or_default();
+        Some(Duration::from_millis(ms).min(LONGEST_RETURN))
+    };
+    Some(ReturnWindow { retry_after: length("retry_after")?, window: length("window")? })
+}
+
+#[derive(Default)]
 struct LostPayload {
     topic: Option<String>,
     count: Option<u64>,
     epoch: Option<String>,
     from: Option<u64>,
     to: Option<u64>,
+}
+
+impl LostPayload {
+    fn read(payload: Value<'_>) -> Option<Self> {
+        Some(Self {
+            topic: payload.optional("topic", Value::text)?,
+            count: payload.optional("count", Value::unsigned)?,
+            epoch: payload.optional("epoch", Value::text)?,
+            from: payload.optional("from", Value::unsigned)?,
+            to: payload.optional("to", Value::unsigned)?,
+        })
+    }
 }
 
 impl Client {
@@ -143,7 +162,7 @@ impl Client {
     }
 
     fn on_server_error(&mut self, message: Message, now: Moment) {
-        let payload: ErrorPayload = message.payload().parse_control().unwrap_or_default();
+        let payload = message.payload().read_control(ErrorPayload::read).unwrap_or_default();
         self.note_retry_after(&message, now);
         if payload.code == Code::RateLimited.as_str() {
             self.on_rate_limited(&message, now);
@@ -165,17 +184,14 @@ impl Client {
 
     /// The server goes away and says when it, or another one, wants to see us again.
     fn on_draining(&mut self, message: &Message) {
-        let draining: DrainingPayload = message.payload().parse_control().unwrap_or_default();
+        let nothing = ReturnWindow { retry_after: Duration::ZERO, window: Duration::ZERO };
         if let Some(link) = &mut self.link {
-            link.return_window = Some(ReturnWindow {
-                retry_after: Duration::from_millis(draining.retry_after).min(LONGEST_RETURN),
-                window: Duration::from_millis(draining.window).min(LONGEST_RETURN),
-            });
+            link.return_window = Some(message.payload().read_control(return_window).unwrap_or(nothing));
         }
     }
 
     fn on_lost(&mut self, message: &Message, now: Moment) {
-        let lost: LostPayload = message.payload().parse_control().unwrap_or_default();
+        let lost = message.payload().read_control(LostPayload::read).unwrap_or_default();
         match (lost.topic, lost.epoch, lost.to) {
             (Some(name), Some(epoch), Some(to)) => {
                 let first = || lost.count.map_or(to, |count| to.saturating_sub(count.saturating_sub(1)));

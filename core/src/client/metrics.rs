@@ -11,7 +11,7 @@ use crate::{
     PROTOCOL_VERSION,
     resilience::{BreakerState, EndpointReport, Quality, Suggestion},
     time::Moment,
-    wire::Encoding,
+    wire::{Encoding, control::Object},
 };
 
 use super::{Client, ConnectionState, Disconnect, DropReason, Timer, connect::Link, lifecycle::Phase};
@@ -73,22 +73,44 @@ impl Casing {
 
 /// Figures as JSON text; one that is absent is `null`, and so is a number that is not finite.
 pub fn figures_to_json(figures: &dyn Figures, casing: Casing) -> String {
-    serde_json::to_string(&Written { figures, casing }).expect("names are strings and nothing is nested without end")
+    written(figures, casing).into_json()
 }
 
-struct Written<'a> {
-    figures: &'a dyn Figures,
-    casing: Casing,
+/// Figures as the payload of a message.
+pub(super) fn written(figures: &dyn Figures, casing: Casing) -> Object {
+    let mut object = Some(Object::new());
+    figures.each(&mut |name, _, figure| {
+        object = object.take().map(|object| with(object, &casing.apply(name), &figure, casing));
+    });
+    object.unwrap_or_else(Object::new)
 }
 
-impl Serialize for Written<'_> {
+fn with(object: Object, name: &str, figure: &Figure<'_>, casing: Casing) -> Object {
+    match figure {
+        Figure::Absent => object.json(name, "null"),
+        Figure::Flag(flag) => object.truth(name, *flag),
+        Figure::Count(count) => object.unsigned(name, *count),
+        Figure::Number(number) => object.number(name, Some(*number)),
+        Figure::Text(text) => object.text(name, text),
+        Figure::Texts(texts) => object.texts(name, texts),
+        Figure::Group(figures) => object.object(name, written(*figures, casing)),
+        Figure::Groups(groups) => {
+            let groups: Vec<Object> = groups.iter().map(|figures| written(*figures, casing)).collect();
+            object.objects(name, &groups)
+        }
+    }
+}
+
+/// Figures for `serde`, in snake case.
+struct Serialized<'a>(&'a dyn Figures);
+
+impl Serialize for Serialized<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         let mut failure = None;
-        self.figures.each(&mut |name, _, figure| {
+        self.0.each(&mut |name, _, figure| {
             if failure.is_none() {
-                let name = self.casing.apply(name);
-                failure = map.serialize_entry(&name, &WrittenFigure { figure, casing: self.casing }).err();
+                failure = map.serialize_entry(name, &SerializedFigure(figure)).err();
             }
         });
         match failure {
@@ -98,25 +120,19 @@ impl Serialize for Written<'_> {
     }
 }
 
-struct WrittenFigure<'a> {
-    figure: Figure<'a>,
-    casing: Casing,
-}
+struct SerializedFigure<'a>(Figure<'a>);
 
-impl Serialize for WrittenFigure<'_> {
+impl Serialize for SerializedFigure<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let casing = self.casing;
-        match &self.figure {
+        match &self.0 {
             Figure::Absent => serializer.serialize_none(),
             Figure::Flag(flag) => serializer.serialize_bool(*flag),
             Figure::Count(count) => serializer.serialize_u64(*count),
             Figure::Number(number) => serializer.serialize_f64(*number),
             Figure::Text(text) => serializer.serialize_str(text),
             Figure::Texts(texts) => serializer.collect_seq(texts),
-            Figure::Group(figures) => Written { figures: *figures, casing }.serialize(serializer),
-            Figure::Groups(groups) => {
-                serializer.collect_seq(groups.iter().map(|figures| Written { figures: *figures, casing }))
-            }
+            Figure::Group(figures) => Serialized(*figures).serialize(serializer),
+            Figure::Groups(groups) => serializer.collect_seq(groups.iter().map(|figures| Serialized(*figures))),
         }
     }
 }
@@ -203,7 +219,7 @@ macro_rules! figures {
 
         impl Serialize for $group {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                Written { figures: self, casing: Casing::Snake }.serialize(serializer)
+                Serialized(self).serialize(serializer)
             }
         }
     )+};
@@ -585,10 +601,10 @@ fn compression_level(link: &Link) -> Option<u64> {
     link.channel.compression.map(|compression| compression.level.into())
 }
 
-fn millis(length: Duration) -> f64 {
+pub(super) fn millis(length: Duration) -> f64 {
     length.as_secs_f64() * 1000.0
 }
 
-fn whole_millis(length: Duration) -> u64 {
+pub(super) fn whole_millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }

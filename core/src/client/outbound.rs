@@ -1,8 +1,6 @@
 //! What goes to the server: messages of the application, at once or from the queue, and control messages.
 //! Source: PROTOCOL.md §7.3, §7.4.
 
-use serde::Serialize;
-
 use crate::{
     channel::{UNSIGNABLE, check_outgoing},
     config::ClientConfig,
@@ -12,7 +10,7 @@ use crate::{
     error::Code,
     io::Frame,
     time::Moment,
-    wire::{Head, Payload, Priority, batch},
+    wire::{Head, Payload, Priority, batch, control::Object},
 };
 
 use super::{
@@ -324,20 +322,13 @@ impl Client {
     }
 
     /// Sends a message of the protocol itself and gives its id.
-    pub(super) fn send_control<T: Serialize>(&mut self, kind: &str, payload: &T, now: Moment) -> String {
+    pub(super) fn send_control(&mut self, kind: &str, payload: Object, now: Moment) -> String {
         self.send_answer(kind, payload, None, now)
     }
 
     /// The same, as the answer to the message with this id.
-    pub(super) fn send_answer<T: Serialize>(
-        &mut self,
-        kind: &str,
-        payload: &T,
-        answers: Option<&str>,
-        now: Moment,
-    ) -> String {
-        let payload = Payload::new(payload).expect("control payloads are plain structs");
-        self.send_payload(kind, &payload, answers, now)
+    pub(super) fn send_answer(&mut self, kind: &str, payload: Object, answers: Option<&str>, now: Moment) -> String {
+        self.send_payload(kind, &payload.into_payload(), answers, now)
     }
 
     /// The same with a payload that is made already.

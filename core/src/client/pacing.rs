@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use crate::{
     delivery::{RateLimit, TokenBucket},
     time::Moment,
-    wire::Message,
+    wire::{Message, control::Value},
 };
 
 use super::Client;
@@ -23,33 +20,33 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 const MEMORY: Duration = Duration::from_secs(60);
 
 /// What servers say of their limits; published ones differ, so each member is taken only if it is a number.
-#[derive(Deserialize, Default)]
-#[serde(default)]
 struct Words {
     /// Seconds.
-    retry_after: Value,
+    retry_after: Option<f64>,
     /// Messages in one window.
-    limit: Value,
+    limit: Option<f64>,
     /// Seconds; 1 when it is missing.
-    window: Value,
+    window: Option<f64>,
 }
 
 impl Words {
-    fn pause(&self) -> Option<Duration> {
-        positive(&self.retry_after).map(|seconds| Duration::from_secs_f64(seconds.min(LONGEST_PAUSE.as_secs_f64())))
+    fn of(message: &Message) -> Self {
+        let text = message.payload().to_json();
+        let payload = Value::new(&text);
+        let positive = |name| payload.member(name)?.number().filter(|number| *number > 0.0);
+        Self { retry_after: positive("retry_after"), limit: positive("limit"), window: positive("window") }
     }
-}
 
-fn positive(value: &Value) -> Option<f64> {
-    value.as_f64().filter(|number| *number > 0.0)
+    fn pause(&self) -> Option<Duration> {
+        self.retry_after.map(|seconds| Duration::from_secs_f64(seconds.min(LONGEST_PAUSE.as_secs_f64())))
+    }
 }
 
 impl Client {
     /// Notes the pause that the server named in an `error` of any code, or a warning: a close that follows keeps us
     /// away for as long.
     pub(super) fn note_retry_after(&mut self, message: &Message, now: Moment) {
-        let words: Words = message.payload().parse_control().unwrap_or_default();
-        if let (Some(pause), Some(link)) = (words.pause(), &mut self.link) {
+        if let (Some(pause), Some(link)) = (Words::of(message).pause(), &mut self.link) {
             link.refused_until = link.refused_until.max(Some(now + pause));
         }
     }
@@ -66,10 +63,10 @@ impl Client {
     }
 
     fn pace(&mut self, message: &Message, least: Option<Duration>, now: Moment) {
-        let words: Words = message.payload().parse_control().unwrap_or_default();
-        let named = positive(&words.limit).map(|limit| RateLimit {
+        let words = Words::of(message);
+        let named = words.limit.map(|limit| RateLimit {
             capacity: limit.min(f64::from(u32::MAX)) as u32,
-            refill: limit / positive(&words.window).unwrap_or(1.0),
+            refill: limit / words.window.unwrap_or(1.0),
         });
         let pause = words.pause().or(least);
         if named.is_none() && pause.is_none() {

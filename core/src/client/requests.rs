@@ -3,17 +3,19 @@
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::{
     channel,
     error::Code,
     record::What,
     time::Moment,
-    wire::{Encoding, Head, Message, Payload, batch},
+    wire::{Encoding, Head, Message, Payload, batch, control::Object},
 };
 
-use super::{Client, ConnectionState, Event, Notice, NoticeKind, Outgoing, RequestId, SendError, ServerError, Timer};
+use super::{
+    Casing, Client, ConnectionState, Event, Notice, NoticeKind, Outgoing, RequestId, SendError, ServerError, Timer,
+    metrics::{millis, written},
+};
 
 /// Requests that may be under way at the same time.
 const MAX_PENDING: usize = 64;
@@ -101,7 +103,7 @@ pub struct ConfigUpdate {
 }
 
 /// What to bring up to date.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SyncRequest {
     /// Which topics; empty means all that are subscribed to.
     pub topics: Vec<String>,
@@ -111,6 +113,29 @@ pub struct SyncRequest {
     pub include_history: bool,
     /// The last `seq` seen, if that matters to the server.
     pub last_sequence: u64,
+}
+
+impl ConfigUpdate {
+    fn written(&self) -> Object {
+        let numbers = [
+            ("batch_size", self.batch_size),
+            ("compression_threshold", self.compression_threshold),
+            ("max_queue_size", self.max_queue_size),
+        ];
+        let enabled = self.compression_enabled;
+        let object = enabled.map_or_else(Object::new, |enabled| Object::new().truth("compression_enabled", enabled));
+        numbers.into_iter().fold(object, |object, (name, number)| object.optional_unsigned(name, number))
+    }
+}
+
+impl SyncRequest {
+    fn written(&self) -> Object {
+        Object::new()
+            .truth("include_history", self.include_history)
+            .truth("include_snapshots", self.include_snapshots)
+            .unsigned("last_sequence", self.last_sequence)
+            .texts("topics", &self.topics)
+    }
 }
 
 impl Request {
@@ -284,10 +309,10 @@ impl Client {
     /// The payload of a question, or why it cannot be asked.
     fn question(&self, request: &Request, now: Moment) -> Result<Payload, RequestError> {
         let plain = match request {
-            Request::UpdateConfig(update) => json!(update),
-            Request::Sync(sync) => json!(sync),
-            Request::Encryption => json!({ "action": "status" }),
-            Request::Presence { topic } => json!({ "topic": topic }),
+            Request::UpdateConfig(update) => update.written(),
+            Request::Sync(sync) => sync.written(),
+            Request::Encryption => Object::new().text("action", "status"),
+            Request::Presence { topic } => Object::new().text("topic", topic),
             Request::Batch(messages) => return self.batch_question(messages, now),
             Request::Named { kind, payload } => {
                 channel::check_outgoing(&Outgoing::new(kind.as_str(), Payload::EMPTY), &self.config.limits)?;
@@ -302,7 +327,7 @@ impl Client {
             | Request::SystemStatus
             | Request::ConnectionState => return Ok(Payload::EMPTY),
         };
-        Ok(Payload::new(&plain).expect("plain structs"))
+        Ok(plain.into_payload())
     }
 
     fn batch_question(&self, messages: &[Outgoing], now: Moment) -> Result<Payload, RequestError> {
@@ -395,22 +420,20 @@ impl Client {
         if !self.is_ready() || !self.may_send_control() || question.topic().is_some() {
             return;
         }
-        let network = self.network.report();
-        let millis = |length: std::time::Duration| length.as_secs_f64() * 1000.0;
         let (kind, payload) = match question.kind() {
-            "metrics_request" => ("metrics_response", json!(self.metrics(now))),
-            "sync_request" => ("sync_response", json!({ "topics": self.topics() })),
+            "metrics_request" => ("metrics_response", written(&self.metrics(now), Casing::Snake)),
+            "sync_request" => ("sync_response", Object::new().texts("topics", self.topics())),
             _ => {
-                let diagnostics = json!({
-                    "quality": network.quality.as_str(),
-                    "latency_ms": network.latency.map(millis),
-                    "jitter_ms": network.jitter.map(millis),
-                    "packet_loss": network.loss * 100.0,
-                });
-                ("health_check_response", json!({ "status": "healthy", "diagnostics": diagnostics }))
+                let network = self.network.report();
+                let diagnostics = Object::new()
+                    .number("jitter_ms", network.jitter.map(millis))
+                    .number("latency_ms", network.latency.map(millis))
+                    .number("packet_loss", Some(network.loss * 100.0))
+                    .text("quality", network.quality.as_str());
+                ("health_check_response", Object::new().object("diagnostics", diagnostics).text("status", "healthy"))
             }
         };
-        self.send_answer(kind, &payload, question.id(), now);
+        self.send_answer(kind, payload, question.id(), now);
     }
 }
 

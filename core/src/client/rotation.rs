@@ -17,7 +17,7 @@ impl Client {
         let request = link.channel.ask_for_keys(link.full_duplex, &mut self.rng)?;
         link.asked_for_keys = Some(now);
         self.timers.set(Timer::Rotation, now + ROTATION_OVERLAP);
-        self.send_control("key_rotation_request", &request, now);
+        self.send_control("key_rotation_request", request.written(), now);
         Ok(())
     }
 
@@ -69,7 +69,7 @@ impl Client {
         let Some(link) = self.link.as_mut().filter(|link| link.full_duplex) else { return };
         let answer = link.channel.answer_for_keys(message, true, &mut self.rng, self.wall.at(now));
         let RotationAnswer::Respond(response) = answer else { return };
-        self.send_control("key_rotation_response", &response, now);
+        self.send_control("key_rotation_response", response.written(), now);
         if response.grants()
             && let Some(link) = &mut self.link
         {

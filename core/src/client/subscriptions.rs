@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     delivery::{Position, TopicRecovery},
     error::Code,
     security::Secret,
     time::Moment,
     topic,
-    wire::Message,
+    wire::{
+        Message,
+        control::{Object, Value},
+    },
 };
 
 use super::{Client, Event, RequestId, ServerError, SubscribeError, SubscriptionAction, SubscriptionOutcome, Timer};
@@ -33,7 +34,7 @@ const FINAL: [Code; 6] = [
 pub(super) struct Subscriptions {
     wanted: Vec<String>,
     /// Tokens for single topics, sent with each request about them.
-    tokens: BTreeMap<String, Secret>,
+    tokens: Vec<(String, Secret)>,
     pending: VecDeque<Pending>,
     /// Topics of requests on the present connection that got no answer in time, with the message that asked. An
     /// answer may still come; each topic is wanted, which bounds them.
@@ -63,32 +64,48 @@ struct Part {
     topics: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Request<'a> {
-    action: &'a str,
-    topics: &'a [String],
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    recover: bool,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    recovery: BTreeMap<String, Position>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    channel_tokens: BTreeMap<&'a str, String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
+/// The answer to a request.
+#[derive(Default)]
 struct Answer {
     action: Option<String>,
-    failed_topics: Vec<FailedTopic>,
-    recovery: BTreeMap<String, TopicRecovery>,
+    /// Topics that were refused, and why.
+    failed_topics: Vec<(String, String)>,
+    recovery: Vec<(String, TopicRecovery)>,
+}
+
+impl Answer {
+    fn read(payload: Value<'_>) -> Option<Self> {
+        let failed = |items: Value<'_>| items.items()?.into_iter().map(failed_topic).collect();
+        let recovery = |topics: Value<'_>| {
+            let topics = topics.object()?.members().into_iter();
+            topics.map(|(name, answer)| Some((name, topic_recovery(answer.object()?)?))).collect()
+        };
+        Some(Self {
+            action: payload.optional("action", Value::text)?,
+            failed_topics: payload.optional("failed_topics", failed)?.unwrap_or_default(),
+            recovery: payload.optional("recovery", recovery)?.unwrap_or_default(),
+        })
+    }
 }
 
 /// Published servers write objects; a bare name is understood too.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum FailedTopic {
-    Named { topic: String, error: Option<String> },
-    Bare(String),
+fn failed_topic(item: Value<'_>) -> Option<(String, String)> {
+    match item.object() {
+        Some(named) => {
+            let error = named.optional("error", Value::text)?;
+            Some((named.member("topic")?.text()?, error.unwrap_or_default()))
+        }
+        None => Some((item.text()?, String::new())),
+    }
+}
+
+fn topic_recovery(answer: Value<'_>) -> Option<TopicRecovery> {
+    Some(TopicRecovery {
+        epoch: answer.optional("epoch", Value::text)?,
+        offset: answer.optional("offset", Value::unsigned)?,
+        recovered: answer.optional("recovered", Value::truth)?,
+        count: answer.optional("count", Value::unsigned)?,
+    })
 }
 
 impl Subscriptions {
@@ -144,11 +161,13 @@ impl Subscriptions {
     }
 
     /// The message that an answer belongs to: the one that it names, or else that of the oldest sent request of its
-    /// kind. With `exact`, a name that is not known belongs to none.
+    /// kind. One that names a request whose time is over belongs to none; with `exact`, neither does any other name that
+    /// is not known.
     fn answered(&self, id: Option<&str>, action: Option<&str>, exact: bool) -> Option<String> {
         let known = id.filter(|id| self.pending.iter().any(|pending| pending.is_asked_by(id)));
         known.map(str::to_owned).or_else(|| {
-            if exact && id.is_some() {
+            let is_overdue = |id: &str| self.overdue.values().any(|asked| asked == id);
+            if id.is_some_and(|id| exact || is_overdue(id)) {
                 return None;
             }
             let oldest = self.pending.iter().find(|pending| {
@@ -228,10 +247,11 @@ impl Pending {
 
     /// Those of the messages for all topics that carry this request too.
     fn share_of(&self, parts: &[Part]) -> Vec<Part> {
-        let own: BTreeSet<&String> = self.topics.iter().collect();
+        let mut own = BTreeSet::new();
+        own.extend(self.topics.iter().cloned());
         let share = |part: &Part| Part {
             id: part.id.clone(),
-            topics: part.topics.iter().filter(|name| own.contains(name)).cloned().collect(),
+            topics: part.topics.iter().filter(|name| own.contains(*name)).cloned().collect(),
         };
         let mut shares: Vec<Part> = parts.iter().map(share).collect();
         // One whose topics are not wanted any more ends with the first answer.
@@ -302,13 +322,15 @@ impl Client {
         let limit = self.config.limits.max_topics;
         let tokens = &mut self.subscriptions.tokens;
         let Some(token) = token else {
-            tokens.remove(topic);
+            tokens.retain(|(known, _)| known != topic);
             return Ok(());
         };
-        if tokens.len() >= limit && !tokens.contains_key(topic) {
-            return Err(SubscribeError::TooMany { limit });
+        let full = tokens.len() >= limit;
+        match tokens.iter_mut().find(|(known, _)| known == topic) {
+            Some((_, old)) => *old = token,
+            None if full => return Err(SubscribeError::TooMany { limit }),
+            None => tokens.push((topic.to_owned(), token)),
         }
-        tokens.insert(topic.to_owned(), token);
         Ok(())
     }
 
@@ -319,9 +341,9 @@ impl Client {
         for topics in topics.chunks(most.max(1)) {
             let positions = match action {
                 SubscriptionAction::Subscribe => self.positions_for(topics),
-                SubscriptionAction::Unsubscribe => BTreeMap::new(),
+                SubscriptionAction::Unsubscribe => Vec::new(),
             };
-            let id = self.send_topics(action.as_str(), topics, positions, now);
+            let id = self.send_topics(action.as_str(), topics, &positions, now);
             parts.push(Part { id, topics: topics.to_vec() });
         }
         parts
@@ -332,16 +354,26 @@ impl Client {
         &mut self,
         action: &str,
         topics: &[String],
-        recovery: BTreeMap<String, Position>,
+        recovery: &[(String, Position)],
         now: Moment,
     ) -> String {
         let keeps_history = self.link.as_ref().is_some_and(|link| link.recovery);
         let recover = keeps_history && self.config.delivery.recovery && action != "unsubscribe";
-        let recovery = if recover { recovery } else { BTreeMap::new() };
-        let tokens = &self.subscriptions.tokens;
-        let channel_tokens =
-            topics.iter().filter_map(|topic| Some((topic.as_str(), tokens.get(topic)?.expose().to_owned()))).collect();
-        self.send_control("subscription_update", &Request { action, topics, recover, recovery, channel_tokens }, now)
+        let mut request = Object::new().text("action", action).texts("topics", topics);
+        if recover {
+            let positions = recovery.iter().fold(Object::new(), |all, (topic, position)| {
+                let known = Object::new().text("epoch", &position.epoch);
+                all.object(topic, known.optional_unsigned("offset", position.offset))
+            });
+            request = request.truth("recover", true).filled("recovery", positions);
+        }
+        let mut tokens = Object::new();
+        for (topic, token) in &self.subscriptions.tokens {
+            if topics.contains(topic) {
+                tokens = tokens.text(topic, token.expose());
+            }
+        }
+        self.send_control("subscription_update", request.filled("channel_tokens", tokens), now)
     }
 
     /// Asks for every wanted topic on a connection that has just become ready.
@@ -368,20 +400,15 @@ impl Client {
     }
 
     pub(super) fn on_subscription_answer(&mut self, message: &Message, now: Moment) {
-        let answer: Answer = message.payload().parse_control().unwrap_or_default();
-        let refused: Vec<(String, String)> = answer
-            .failed_topics
-            .into_iter()
-            .map(|failed| match failed {
-                FailedTopic::Named { topic, error } => (topic, error.unwrap_or_default()),
-                FailedTopic::Bare(topic) => (topic, String::new()),
-            })
-            .collect();
+        let answer = message.payload().read_control(Answer::read).unwrap_or_default();
+        let refused = answer.failed_topics;
         self.on_recovery_answers(&answer.recovery, now);
         let exact = self.link.as_ref().is_some_and(|link| link.full_duplex);
         let asked = self.subscriptions.answered(message.correlation_id(), answer.action.as_deref(), exact);
         if let Some(id) = asked {
-            self.on_answer(&id, true, |_| refused.clone());
+            // A name that it did not ask for was refused to another one.
+            let of_it = |part: &Part| refused.iter().filter(|(name, _)| part.topics.contains(name)).cloned().collect();
+            self.on_answer(&id, true, of_it);
         }
         self.on_late_refusal(message.correlation_id(), &refused);
         self.arm_subscription_timer();

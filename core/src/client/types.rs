@@ -428,12 +428,22 @@ pub struct Outgoing {
     pub correlation_id: Option<String>,
     /// The priority. Default normal, which is not written.
     pub priority: Priority,
+    /// The trace that it belongs to, in the form of W3C Trace Context; what has another form is not written. Default none.
+    pub traceparent: Option<String>,
 }
 
 impl Outgoing {
     /// A message of this type with this payload, and defaults for the rest.
     pub fn new(kind: impl Into<String>, payload: Payload) -> Self {
-        Self { kind: kind.into(), payload, topic: None, id: None, correlation_id: None, priority: Priority::default() }
+        Self {
+            kind: kind.into(),
+            payload,
+            topic: None,
+            id: None,
+            correlation_id: None,
+            priority: Priority::default(),
+            traceparent: None,
+        }
     }
 
     /// The same inside a `priority_message`, for servers that route by that type; both ends of this crate open it
@@ -445,6 +455,7 @@ impl Outgoing {
             id: self.id.as_deref(),
             correlation_id: self.correlation_id.as_deref(),
             topic: self.topic.as_deref(),
+            traceparent: self.traceparent.as_deref(),
             ..crate::wire::Head::default()
         };
         let payload = batch::wrap_priority(&head, &self.payload, self.priority);

@@ -337,13 +337,21 @@ impl Positions {
         );
     }
 
-    /// Forgets the eighth that was not used for longest: one pass makes room for many.
+    /// Forgets the eighth that was not used for longest: room for many at once.
     fn make_room(&mut self) {
         let before = self.tracks.len();
-        let mut used: Vec<u64> = self.tracks.values().map(|track| track.used).collect();
-        let (_, newest_to_go, _) = used.select_nth_unstable(self.capacity / 8);
-        let bound = *newest_to_go;
-        self.tracks.retain(|_, track| track.used > bound);
+        let go_by = |bound| self.tracks.values().filter(|track| track.used <= bound).count();
+        // The earliest bound by which enough of them go.
+        let (mut earliest, mut latest) = (0, self.clock);
+        while earliest < latest {
+            let middle = earliest + (latest - earliest) / 2;
+            if go_by(middle) > self.capacity / 8 {
+                latest = middle;
+            } else {
+                earliest = middle + 1;
+            }
+        }
+        self.tracks.retain(|_, track| track.used > latest);
         self.forgotten += (before - self.tracks.len()) as u64;
         self.gaps.retain(|topic, _| self.tracks.contains_key(topic));
     }

@@ -62,6 +62,18 @@ impl TokenBucket {
         allowed
     }
 
+    /// How many tokens there are.
+    pub fn available(&mut self, now: Moment) -> u32 {
+        self.refill(now);
+        if now >= self.at { (self.tokens + ROUNDING) as u32 } else { 0 }
+    }
+
+    /// Takes this many tokens, or all there are.
+    pub fn take_many(&mut self, count: u32, now: Moment) {
+        self.refill(now);
+        self.tokens = (self.tokens - f64::from(count)).max(0.0);
+    }
+
     /// The first moment, `now` or later, at which [`TokenBucket::take`] gives a token.
     pub fn next_at(&mut self, now: Moment) -> Moment {
         self.refill(now);
@@ -137,6 +149,19 @@ mod tests {
                 now = next;
             }
         }
+    }
+
+    #[test]
+    fn many_tokens_can_be_taken_together() {
+        let mut bucket = bucket(5, 10.0);
+        assert_eq!(bucket.available(at(0)), 5);
+        bucket.take_many(3, at(0));
+        assert_eq!(bucket.available(at(50)), 2);
+        assert_eq!(bucket.available(at(100)), 3);
+        bucket.take_many(9, at(100));
+        assert_eq!(bucket.available(at(100)), 0);
+        bucket.pause_until(at(500));
+        assert_eq!((bucket.available(at(499)), bucket.available(at(500))), (0, 1));
     }
 
     #[test]

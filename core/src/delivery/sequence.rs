@@ -4,7 +4,7 @@
 //! for servers behind something that does reorder; it is off unless it was asked for, and even then it holds a
 //! message only for a short time. Source: PROTOCOL.md §2.1 (`seq`).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use crate::time::Moment;
 
@@ -41,7 +41,8 @@ pub struct SequenceStats {
 pub struct ReorderWindow<T> {
     config: Option<ReorderConfig>,
     stats: SequenceStats,
-    held: BTreeMap<u64, T>,
+    /// By number; most come in order, so that they go to the end.
+    held: VecDeque<(u64, T)>,
     /// When the present gap is given up.
     deadline: Option<Moment>,
 }
@@ -50,7 +51,7 @@ impl<T> ReorderWindow<T> {
     /// A window for a fresh connection; without `config` it only counts, and holds nothing.
     pub const fn new(config: Option<ReorderConfig>) -> Self {
         let stats = SequenceStats { numbered: 0, missing: 0, late: 0, expected: None };
-        Self { config, stats, held: BTreeMap::new(), deadline: None }
+        Self { config, stats, held: VecDeque::new(), deadline: None }
     }
 
     /// Takes a message, and appends to `out` what may be handed on. A message behind the count is handed on at
@@ -72,9 +73,12 @@ impl<T> ReorderWindow<T> {
             return;
         };
         // A second message of the same number replaces nothing: it is late by then.
-        if let Some(earlier) = self.held.insert(sequence, message) {
-            self.stats.late += 1;
-            out.push(earlier);
+        match self.held.binary_search_by_key(&sequence, |(held, _)| *held) {
+            Ok(at) => {
+                self.stats.late += 1;
+                out.push(std::mem::replace(&mut self.held[at].1, message));
+            }
+            Err(at) => self.held.insert(at, (sequence, message)),
         }
         self.release_ready(out);
         self.arm(now, config.max_wait);
@@ -86,7 +90,7 @@ impl<T> ReorderWindow<T> {
             return;
         };
         self.deadline = None;
-        if let Some((&first, _)) = self.held.first_key_value() {
+        if let Some(&(first, _)) = self.held.front() {
             self.skip_to(first);
         }
         self.release_ready(out);
@@ -96,7 +100,7 @@ impl<T> ReorderWindow<T> {
     /// Hands on everything that is held, in order: the connection is over and no gap can fill any more.
     pub fn release_all(&mut self, out: &mut Vec<T>) {
         self.deadline = None;
-        while let Some((sequence, message)) = self.held.pop_first() {
+        while let Some((sequence, message)) = self.held.pop_front() {
             self.skip_to(sequence);
             self.stats.expected = Some(sequence.saturating_add(1));
             out.push(message);
@@ -131,7 +135,8 @@ impl<T> ReorderWindow<T> {
 
     fn release_ready(&mut self, out: &mut Vec<T>) {
         while let Some(expected) = self.stats.expected
-            && let Some(message) = self.held.remove(&expected)
+            && self.held.front().is_some_and(|(sequence, _)| *sequence == expected)
+            && let Some((_, message)) = self.held.pop_front()
         {
             self.stats.expected = Some(expected.saturating_add(1));
             out.push(message);

@@ -259,6 +259,9 @@ pub struct Head {
     /// `cid`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cid: Option<String>,
+    /// `traceparent`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub traceparent: Option<String>,
 }
 
 /// What a frame was decoded to.
@@ -308,6 +311,7 @@ impl What {
             tp: message.topic.clone(),
             pri: Some(message.priority.as_number()),
             cid: message.correlation_id.clone(),
+            traceparent: message.traceparent.clone(),
             ..Head::default()
         };
         let msgpack = message.payload.encoding() == PayloadEncoding::Msgpack;
@@ -434,11 +438,12 @@ impl Head {
             o: message.offset(),
             pri: message.priority().map(wire::Priority::as_number),
             cid: owned(message.correlation_id()),
+            traceparent: owned(message.traceparent()),
         }
     }
 
     fn heap(&self) -> usize {
-        let texts = [&self.c, &self.id, &self.tp, &self.e, &self.cid];
+        let texts = [&self.c, &self.id, &self.tp, &self.e, &self.cid, &self.traceparent];
         self.t.len() + texts.into_iter().flatten().map(String::len).sum::<usize>()
     }
 }

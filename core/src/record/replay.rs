@@ -169,6 +169,7 @@ fn outgoing(head: &Head, len: usize, msgpack: bool, too_large: bool) -> Result<O
         topic: head.tp.clone(),
         id: head.id.clone(),
         correlation_id: head.cid.clone(),
+        traceparent: head.traceparent.clone(),
         priority: head.pri.map_or_else(Priority::default, |pri| Priority::from_number(pri.into())),
         ..Outgoing::new(head.t.clone(), redact::payload(len, msgpack, too_large)?)
     })

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hkdf::Hkdf;
-use p256::{PublicKey, SecretKey};
+use p256::{AffinePoint, PublicKey, SecretKey, elliptic_curve::point::AffineCoordinates as _};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -70,15 +70,26 @@ pub fn hkdf_sha256(salt: Option<&[u8]>, secret: &[u8], info: &[&[u8]], out: &mut
     Hkdf::<Sha256>::new(salt, secret).expand_multi_info(info, out).map_err(|_| Code::KeyExchangeFailed)
 }
 
+/// The marker of an uncompressed point. Source: SEC 1 §2.3.3.
+const UNCOMPRESSED: u8 = 4;
+
+/// Bytes of an uncompressed point: the marker and two coordinates.
+const PUBLIC_LEN: usize = 65;
+
+/// Reads an uncompressed point; `None` when it is no point on the curve.
+fn point(bytes: &[u8]) -> Option<PublicKey> {
+    let (marker, coordinates) = bytes.split_first()?;
+    let (x, y) = coordinates.split_at_checked(32)?;
+    let point = AffinePoint::from_coordinates(x.try_into().ok()?, y.try_into().ok()?).into_option()?;
+    PublicKey::from_affine(point).ok().filter(|_| *marker == UNCOMPRESSED)
+}
+
 /// A P-256 key pair for one connection. Wiped on drop.
 pub struct KeyPair {
     secret: SecretKey,
 }
 
 impl KeyPair {
-    /// Bytes of an uncompressed point: a marker and two coordinates.
-    const PUBLIC_LEN: usize = 65;
-
     /// A fresh pair. The generator cannot make it a second time.
     pub fn generate(rng: &mut Rng) -> Self {
         loop {
@@ -104,7 +115,15 @@ impl KeyPair {
 
     /// The public key as it goes on the wire: base64 of 65 bytes, uncompressed SEC1.
     pub fn public_base64(&self) -> String {
-        STANDARD.encode(self.secret.public_key().to_sec1_bytes())
+        STANDARD.encode(self.public_bytes())
+    }
+
+    fn public_bytes(&self) -> [u8; PUBLIC_LEN] {
+        let public = self.secret.public_key();
+        let mut bytes = [UNCOMPRESSED; PUBLIC_LEN];
+        bytes[1..33].copy_from_slice(&public.as_affine().x());
+        bytes[33..].copy_from_slice(&public.as_affine().y());
+        bytes
     }
 
     /// Agrees on a key with the peer's public key and gives the two halves of the channel.
@@ -121,7 +140,7 @@ impl KeyPair {
     ) -> Result<(Sealer, Opener), Code> {
         let peer = STANDARD.decode(peer_base64).map_err(|_| Code::KeyExchangeFailed)?;
         let mut shared = self.shared_secret(&peer)?;
-        let own = self.secret.public_key().to_sec1_bytes();
+        let own = self.public_bytes();
         let keys = dialect.derive(&shared, role, &own, &peer);
         shared.zeroize();
         let keys = keys?;
@@ -134,10 +153,7 @@ impl KeyPair {
     /// # Errors
     /// [`Code::KeyExchangeFailed`] when `peer` is not 65 bytes of uncompressed SEC1, or no point on the curve.
     pub fn shared_secret(&self, peer: &[u8]) -> Result<[u8; 32], Code> {
-        if peer.len() != Self::PUBLIC_LEN {
-            return Err(Code::KeyExchangeFailed);
-        }
-        let peer = PublicKey::from_sec1_bytes(peer).map_err(|_| Code::KeyExchangeFailed)?;
+        let peer = point(peer).ok_or(Code::KeyExchangeFailed)?;
         Ok((*self.secret.diffie_hellman(&peer).raw_secret_bytes()).into())
     }
 }

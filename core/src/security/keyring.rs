@@ -52,6 +52,11 @@ impl Keyring {
         &mut self.opener
     }
 
+    /// Nonces that are remembered: [`Opener::held`].
+    pub fn held(&self) -> usize {
+        self.opener.held()
+    }
+
     /// Frames sealed under the present key.
     pub const fn sealed(&self) -> u64 {
         self.sealer.sealed()

@@ -12,7 +12,8 @@ const MAX_NONCE: usize = 64;
 #[derive(Debug)]
 pub struct ReplayWindow {
     max_skew_ms: u64,
-    seen: BTreeSet<(u64, String)>,
+    /// Stamp and nonce in one text, in the order of stamps, see [`seen`].
+    seen: BTreeSet<String>,
     /// Nothing up to this stamp is accepted any more.
     floor: Option<u64>,
 }
@@ -32,17 +33,32 @@ impl ReplayWindow {
         if !in_time || nonce.len() > MAX_NONCE || self.floor.is_some_and(|floor| stamp_ms <= floor) {
             return false;
         }
-        while self.seen.first().is_some_and(|(stamp, _)| *stamp < oldest) {
-            self.seen.pop_first();
+        while self.seen.first().is_some_and(|first| stamp_of(first) < oldest) {
+            // Also when the clock is set back, what was forgotten is not fresh.
+            self.floor = self.seen.pop_first().map(|first| stamp_of(&first));
         }
-        if !self.seen.insert((stamp_ms, nonce.to_owned())) {
+        if !self.seen.insert(seen(stamp_ms, nonce)) {
             return false;
         }
         if self.seen.len() > WINDOW {
-            self.floor = self.seen.pop_first().map(|(stamp, _)| stamp);
+            self.floor = self.seen.pop_first().as_deref().map(stamp_of);
         }
         true
     }
+
+    /// Nonces that are remembered; at most 10,000.
+    pub fn held(&self) -> usize {
+        self.seen.len()
+    }
+}
+
+/// One text sorts like the pair, and needs no set of its own kind, which a browser would have to download.
+fn seen(stamp_ms: u64, nonce: &str) -> String {
+    format!("{stamp_ms:016x}{nonce}")
+}
+
+fn stamp_of(seen: &str) -> u64 {
+    seen.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -75,6 +91,17 @@ mod tests {
             assert_eq!(window.accept(stamp, "a", NOW), fresh, "{stamp}");
         }
         assert!(!window.accept(NOW, &"a".repeat(MAX_NONCE + 1), NOW));
+    }
+
+    #[test]
+    fn what_was_forgotten_stays_refused_when_the_clock_is_set_back() {
+        let mut window = window();
+        assert!(window.accept(NOW, "a", NOW));
+        let later = NOW + SKEW + 1;
+        assert!(window.accept(later, "b", later));
+        assert_eq!(window.held(), 1, "the first is too old to be remembered");
+        assert!(!window.accept(NOW, "a", NOW + 1));
+        assert!(window.accept(NOW + 1, "c", NOW + 1), "what is younger counts");
     }
 
     #[test]

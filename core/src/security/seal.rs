@@ -172,6 +172,12 @@ impl Opener {
         self.former = keep.then(|| Box::new(former));
     }
 
+    /// Nonces that are remembered, under the present key and the one before; at most 40,000 each, and one of a peer that
+    /// counts.
+    pub fn held(&self) -> usize {
+        self.key.history.held() + self.former.as_ref().map_or(0, |key| key.history.held())
+    }
+
     /// Whether the key before the last rotation is still kept.
     pub const fn has_former(&self) -> bool {
         self.former.is_some()
@@ -254,6 +260,13 @@ impl Default for History {
 }
 
 impl History {
+    fn held(&self) -> usize {
+        match self {
+            Self::Counting(_) => 1,
+            Self::Random { seen, .. } => seen.len(),
+        }
+    }
+
     fn allows(&self, nonce: Nonce) -> bool {
         match self {
             Self::Counting(last) => nonce.counts_on_from(*last),

@@ -4,9 +4,16 @@ use std::{collections::BTreeSet, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::Mac as _;
-use serde::{Deserialize, Serialize};
 
-use crate::{error::Code, rng::Rng, time::WallTime};
+use crate::{
+    error::Code,
+    rng::Rng,
+    time::WallTime,
+    wire::{
+        Payload,
+        control::{Object, Value},
+    },
+};
 
 use super::{
     Role, Secret,
@@ -68,10 +75,12 @@ pub struct SigningConfig {
 impl SigningConfig {
     /// The defaults, with this key.
     pub fn new(key: Secret) -> Self {
+        let mut kinds = BTreeSet::new();
+        kinds.insert("priority_message".to_owned());
         Self {
             key,
             form: SigningForm::default(),
-            kinds: BTreeSet::from(["priority_message".to_owned()]),
+            kinds,
             publications: true,
             verification: Verification::default(),
             max_skew: Duration::from_secs(5 * 60),
@@ -126,11 +135,20 @@ impl Binding {
     }
 }
 
-#[derive(Serialize, Deserialize)]
 struct Claims {
     hash: String,
     nonce: String,
     iat: f64,
+}
+
+impl Claims {
+    fn read(claims: Value<'_>) -> Option<Self> {
+        Some(Self {
+            hash: claims.member("hash")?.text()?,
+            nonce: claims.member("nonce")?.text()?,
+            iat: claims.member("iat")?.number()?,
+        })
+    }
 }
 
 impl Signing {
@@ -149,6 +167,11 @@ impl Signing {
     /// Ends the binding: the connection is over, the name of the next one is not known yet.
     pub fn unbind(&mut self) {
         self.binding = None;
+    }
+
+    /// Nonces that are remembered: [`ReplayWindow::held`].
+    pub fn held(&self) -> usize {
+        self.window.held()
     }
 
     /// Whether a message of this end is to be signed.
@@ -178,8 +201,8 @@ impl Signing {
                 sign_envelope(self.key(), canonical, &timestamp, &nonce)
             }
             SigningForm::Jwt => {
-                let claims = Claims { hash: sha256_hex(canonical), nonce, iat: ms as f64 / 1000.0 };
-                let claims = serde_json::to_string(&claims).expect("plain members");
+                let claims = Object::new().text("hash", &sha256_hex(canonical)).text("nonce", &nonce);
+                let claims = claims.number("iat", Some(ms as f64 / 1000.0)).into_json();
                 let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(JWT_HEADER), URL_SAFE_NO_PAD.encode(claims));
                 let tag = mac(self.key(), signed.as_bytes()).finalize().into_bytes();
                 format!("{signed}.{}", URL_SAFE_NO_PAD.encode(tag))
@@ -257,23 +280,23 @@ impl Stamped {
 fn parse_hmac(signature: &str) -> Option<Stamped> {
     let mut parts = signature.split(':');
     let (_hash, timestamp, nonce, _tag) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let ms = seconds_to_ms(timestamp.parse().ok()?)?;
+    let ms = seconds_to_ms(read_json(timestamp.as_bytes(), |stamp| stamp.number())?)?;
     parts.next().is_none().then(|| Stamped { ms, nonce: nonce.to_owned(), jwt_hash: None })
 }
 
 fn parse_jwt(signature: &str) -> Option<Stamped> {
     let mut parts = signature.split('.');
     let (header, claims, _tag) = (parts.next()?, parts.next()?, parts.next()?);
-    let header: JwtHeader = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
-    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    let algorithm = read_json(&URL_SAFE_NO_PAD.decode(header).ok()?, |header| header.member("alg")?.text())?;
+    let claims = read_json(&URL_SAFE_NO_PAD.decode(claims).ok()?, Claims::read)?;
     let ms = seconds_to_ms(claims.iat)?;
-    let ours = parts.next().is_none() && header.alg == "HS256";
+    let ours = parts.next().is_none() && algorithm == "HS256";
     ours.then_some(Stamped { ms, nonce: claims.nonce, jwt_hash: Some(claims.hash) })
 }
 
-#[derive(Deserialize)]
-struct JwtHeader {
-    alg: String,
+/// Reads what is JSON, if it is.
+fn read_json<T>(text: &[u8], read: impl FnOnce(Value<'_>) -> Option<T>) -> Option<T> {
+    Payload::from_json(text.to_vec()).ok()?.read_control(read)
 }
 
 /// Unix seconds as they are written, in milliseconds. Anything that is no time is none.

@@ -65,6 +65,10 @@ struct ServerHello<'a> {
 struct HelloLimits {
     max_message_size: usize,
     max_topics: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit_capacity: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit_refill: Option<f64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -139,7 +143,13 @@ impl Peer {
     }
 
     fn limits(&self) -> HelloLimits {
-        HelloLimits { max_message_size: self.config.limits.max_frame, max_topics: self.config.limits.max_topics }
+        let rate = self.config.inbound_rate;
+        HelloLimits {
+            max_message_size: self.config.limits.max_frame,
+            max_topics: self.config.limits.max_topics,
+            rate_limit_capacity: rate.map(|rate| rate.capacity),
+            rate_limit_refill: rate.map(|rate| rate.refill),
+        }
     }
 
     pub(super) fn on_hello(&mut self, message: &Message, now: Moment) {

@@ -83,6 +83,9 @@ fn plain(message: Message) -> Result<Message, DecodeError> {
 impl Peer {
     pub(super) fn on_frame(&mut self, frame: &Frame, now: Moment) {
         self.last_inbound = now;
+        if !self.count_frame(now) {
+            return;
+        }
         let limits = self.config.limits;
         match self.channel.decode(frame, &limits, now, self.wall.at(now)) {
             Ok(message) if self.accepts(&message) => self.on_message(message, now),
@@ -138,10 +141,12 @@ impl Peer {
             "batch_message" if message.topic().is_none() => self.on_batch_message(&message, now),
             batch::PRIORITY_KIND => {
                 let inner = batch::unwrap_priority(message, &self.config.limits);
-                self.on_application_message(inner, now);
+                let _told = self.on_application_message(inner, now);
             }
             _ if self.answers(&message, now) => {}
-            _ => self.on_application_message(message, now),
+            _ => {
+                let _told = self.on_application_message(message, now);
+            }
         }
     }
 
@@ -177,8 +182,9 @@ impl Peer {
             report.results.push(match checked {
                 Ok(item) => {
                     let id = item.id().map(str::to_owned);
-                    self.on_application_message(item, now);
-                    BatchItemReport { id, success: true, error: None }
+                    let outcome = self.on_application_message(item, now);
+                    let error = outcome.err().map(|code| code.as_str().to_owned());
+                    BatchItemReport { id, success: error.is_none(), error }
                 }
                 Err(error) => {
                     self.rejected += 1;
@@ -292,11 +298,14 @@ impl Peer {
         if allowed { Ok(()) } else { Err(Code::TopicDenied) }
     }
 
-    /// With a topic it is a publication, without one it is for the server's application.
-    fn on_application_message(&mut self, message: Message, now: Moment) {
+    /// With a topic it is a publication, without one it is for the server's application. The client is told of a refusal.
+    fn on_application_message(&mut self, message: Message, now: Moment) -> Result<(), Code> {
+        if !self.within_rate(message.id(), now) {
+            return Err(Code::RateLimited);
+        }
         let Some(name) = message.topic() else {
             self.outputs.push_back(Output::Emit(Event::Message(message)));
-            return;
+            return Ok(());
         };
         let refused = if !is_publishable(message.kind()) {
             Some((Code::InvalidRequest, "only the server publishes messages of this type"))
@@ -308,8 +317,14 @@ impl Peer {
             None
         };
         match refused {
-            Some((code, text)) => self.send_error(code, text, true, message.id(), now),
-            None => self.outputs.push_back(Output::Emit(Event::Publish(message))),
+            Some((code, text)) => {
+                self.send_error(code, text, true, message.id(), now);
+                Err(code)
+            }
+            None => {
+                self.outputs.push_back(Output::Emit(Event::Publish(message)));
+                Ok(())
+            }
         }
     }
 }

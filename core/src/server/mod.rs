@@ -7,12 +7,16 @@
 //! requests.rs   questions that a connection can answer by itself
 //! tokens.rs     tokens for this connection and for single topics
 //! rotation.rs   fresh keys in mid-session
+//! rates.rs      how fast a client may send
 //! outbound.rs   messages to this client alone
+//! held.rs       what is in memory, and the bounds of it
 //! ```
 
 mod handshake;
+mod held;
 mod inbound;
 mod outbound;
+mod rates;
 mod requests;
 mod rotation;
 mod tokens;
@@ -22,6 +26,7 @@ mod upgrade;
 #[cfg(test)]
 mod tests;
 
+pub use held::Held;
 pub use types::*;
 pub use upgrade::{ParamError, UpgradeParams};
 
@@ -37,6 +42,8 @@ use crate::{
     time::{Moment, Timers, WallClock, WallTime},
     wire::Encoding,
 };
+
+use rates::InboundRate;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Timer {
@@ -67,6 +74,8 @@ pub struct Peer {
     /// The client sent a sealed frame: it has the key, and plaintext is over.
     sealed_seen: bool,
     rejected: u32,
+    /// `None`: no bound.
+    inbound_rate: Option<Box<InboundRate>>,
     opened: Moment,
     last_inbound: Moment,
     reads_paused: bool,
@@ -95,6 +104,7 @@ impl Peer {
         let signing = config.signing.clone().map(|config| Signing::new(config, Role::Server, &mut rng));
         let mut channel = Channel::new(params.encoding, compression, signing);
         channel.bind_signatures(&connection_id);
+        let inbound_rate = config.inbound_rate.map(|limit| Box::new(InboundRate::new(limit, now)));
         let mut peer = Self {
             channel,
             config,
@@ -107,6 +117,7 @@ impl Peer {
             hello_seen: false,
             sealed_seen: false,
             rejected: 0,
+            inbound_rate,
             opened: now,
             last_inbound: now,
             reads_paused: false,
@@ -133,7 +144,10 @@ impl Peer {
                 self.reads_paused = paused;
                 self.last_inbound = now;
             }
-            Input::Alive => self.last_inbound = now,
+            Input::Alive => {
+                self.last_inbound = now;
+                self.count_frame(now);
+            }
             Input::Wake => {}
         }
         self.fire_timers(now);
@@ -158,7 +172,8 @@ impl Peer {
         self.send_message(message, now)
     }
 
-    /// Seals one shared frame (its payload bytes, markers included) for an encrypted connection.
+    /// Seals one shared frame (its payload bytes, markers included) for an encrypted connection. Frames must go out in the
+    /// order in which they were sealed: write what [`Peer::poll`] still has first.
     ///
     /// # Errors
     /// When there is no key, or its nonces are used up; the connection must be closed then.

@@ -14,7 +14,7 @@ use crate::{
     wire::{Head, Payload},
 };
 
-use super::{Output, Peer, SubscriptionRequest, Timer};
+use super::{Output, Peer, SubscriptionRequest, Timer, rates::Pause};
 
 #[derive(Serialize)]
 struct ErrorPayload<'a> {
@@ -24,6 +24,8 @@ struct ErrorPayload<'a> {
     severity: &'a str,
     timestamp: &'a str,
     connection_id: &'a str,
+    #[serde(flatten)]
+    pause: Option<Pause>,
 }
 
 #[derive(Serialize)]
@@ -207,6 +209,29 @@ impl Peer {
         refused_id: Option<&str>,
         now: Moment,
     ) {
+        self.send_any_error((code, message), recoverable, None, refused_id, now);
+    }
+
+    /// The error of a client that is too fast.
+    pub(super) fn send_pause(
+        &mut self,
+        message: &str,
+        recoverable: bool,
+        pause: Pause,
+        refused_id: Option<&str>,
+        now: Moment,
+    ) {
+        self.send_any_error((Code::RateLimited, message), recoverable, Some(pause), refused_id, now);
+    }
+
+    fn send_any_error(
+        &mut self,
+        (code, message): (Code, &str),
+        recoverable: bool,
+        pause: Option<Pause>,
+        refused_id: Option<&str>,
+        now: Moment,
+    ) {
         let connection_id = self.connection_id.clone();
         let payload = ErrorPayload {
             code: code.as_str(),
@@ -215,21 +240,27 @@ impl Peer {
             severity: if recoverable { "warning" } else { "error" },
             timestamp: &self.wall.at(now).to_string(),
             connection_id: &connection_id,
+            pause,
         };
         self.send_control("error", &payload, refused_id, now);
     }
 
     /// Sends a message of the protocol itself; `answers` is the id of the message it answers.
     pub(super) fn send_control<T: Serialize>(&mut self, kind: &str, payload: &T, answers: Option<&str>, now: Moment) {
+        let payload = Payload::new(payload).expect("control payloads are plain structs");
+        self.send_payload(kind, &payload, answers, now);
+    }
+
+    /// The same, with a payload that is written already.
+    pub(super) fn send_payload(&mut self, kind: &str, payload: &Payload, answers: Option<&str>, now: Moment) {
         if self.over {
             return;
         }
         let id = self.rng.message_id(self.wall.at(now));
         let timestamp = self.wall.at(now).to_string();
-        let payload = Payload::new(payload).expect("control payloads are plain structs");
         let head =
             Head { kind, id: Some(&id), timestamp: Some(&timestamp), correlation_id: answers, ..Head::default() };
-        match self.channel.control(&head, &payload) {
+        match self.channel.control(&head, payload) {
             Ok(frame) => self.outputs.push_back(Output::Send(frame)),
             Err(code) => self.close(Close::new(close::POLICY, code.as_str()), now),
         }

@@ -33,7 +33,7 @@ impl Peer {
             return Err(RotateError::NotConnected);
         }
         let request = self.channel.ask_for_keys(self.full_duplex, &mut self.rng)?;
-        self.send_control("key_rotation_request", &request, None, now);
+        self.send_payload("key_rotation_request", &request.written().into_payload(), None, now);
         Ok(())
     }
 
@@ -62,7 +62,7 @@ impl Peer {
             RotationAnswer::Outranked => return,
             RotationAnswer::Respond(response) => response,
         };
-        self.send_control("key_rotation_response", &response, id, now);
+        self.send_payload("key_rotation_response", &response.written().into_payload(), id, now);
         if response.grants() && !self.over {
             self.channel.switch_keys();
             self.timers.set(Timer::Rotation, now + ROTATION_OVERLAP);

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     client::SubscriptionAction,
+    delivery::RateLimit,
     security::{Dialect, KeyPair, SigningConfig},
     topic::Acl,
     wire::{self, Limits, Message, Payload},
@@ -300,4 +301,102 @@ fn a_batch_of_nonsense_ends_the_connection_at_the_limit_and_no_later() {
     let items = vec!["{\"t\":\"a\"}"; 1001].join(",");
     let drained = say(&mut peer, &format!(r#"{{"t":"batch","p":{{"messages":[{items}]}}}}"#));
     assert_eq!((drained.codes(), drained.closed), (vec!["INVALID_REQUEST".to_owned()], None));
+}
+
+fn paced_peer(capacity: u32, refill: f64) -> Peer {
+    let config = Arc::new(PeerConfig { inbound_rate: Some(RateLimit { capacity, refill }), ..PeerConfig::default() });
+    let admission = Admission::Granted(Identity { user_id: "u".into(), ..Identity::default() });
+    let wall = WallTime::from_unix_ms(1_771_601_400_000);
+    let mut peer = Peer::new(config, UpgradeParams::default(), admission, "c1".into(), Seed::from_u64(1), NOW, wall);
+    drain(&mut peer);
+    peer
+}
+
+fn say_at(peer: &mut Peer, text: &str, after_ms: u64) -> Drained {
+    peer.handle(
+        Input::Frame(Frame::Text(Bytes::copy_from_slice(text.as_bytes()))),
+        NOW + Duration::from_millis(after_ms),
+    );
+    drain(peer)
+}
+
+fn fields(message: &Message) -> serde_json::Value {
+    message.payload().parse().unwrap()
+}
+
+#[test]
+fn a_fast_client_is_warned_then_refused_message_by_message() {
+    let mut peer = paced_peer(10, 5.0);
+    let mut warned = Vec::new();
+    for number in 0..10 {
+        let drained = say(&mut peer, r#"{"t":"k","p":{},"id":"m"}"#);
+        assert_eq!((drained.events.len(), drained.codes().len()), (1, 0), "{number}");
+        warned.extend(drained.sent.iter().filter(|message| message.kind() == "rate_limit_warning").map(fields));
+    }
+    assert_eq!(warned.len(), 1, "at most one a second: {warned:?}");
+    let expected =
+        serde_json::json!({ "current_rate": 9, "limit": 5.0, "window": 1.0, "remaining": 1, "retry_after": 0.001 });
+    assert_eq!(warned[0], expected);
+
+    let refused = say(&mut peer, r#"{"t":"k","p":{},"id":"late"}"#);
+    assert_eq!((refused.codes(), refused.closed), (vec!["RATE_LIMITED".to_owned()], None));
+    assert_eq!(refused.sent[0].correlation_id(), Some("late"));
+    let told = fields(&refused.sent[0]);
+    assert_eq!((&told["retry_after"], &told["limit"], &told["recoverable"]), (&0.2.into(), &5.0.into(), &true.into()));
+    assert!(matches!(&refused.events[..], [Event::Rejected(error)] if error.code == Code::RateLimited));
+    assert_eq!(say_at(&mut peer, r#"{"t":"k","p":{}}"#, 200).codes(), Vec::<String>::new(), "after the pause");
+    let other = say_at(&mut peer, r#"{"t":"subscription_update","p":{"topics":["a"]}}"#, 200);
+    assert!(matches!(other.events[..], [Event::Subscribe(_)]), "requests of the protocol are not refused");
+}
+
+#[test]
+fn a_client_that_goes_on_is_closed_with_a_time_to_come_back() {
+    let mut peer = paced_peer(10, 5.0);
+    let mut sent = 0;
+    let last = loop {
+        sent += 1;
+        let drained = say(&mut peer, r#"{"t":"k","p":{}}"#);
+        if drained.closed.is_some() {
+            break drained;
+        }
+        assert!(sent < 100, "endless patience");
+    };
+    // Ten are taken, and ten more tokens of patience are used up by five refused ones.
+    assert_eq!((sent, last.closed), (16, Some(close::RATE_LIMITED)));
+    let told = fields(last.sent.last().unwrap());
+    assert_eq!(
+        (&told["code"], &told["recoverable"], &told["retry_after"]),
+        (&"RATE_LIMITED".into(), &false.into(), &2.0.into())
+    );
+    for flood in [r#"{"t":"ping","p":{}}"#, "{{{", "PONG"] {
+        let mut peer = paced_peer(10, 5.0);
+        let sent = (1..100).find(|_| say(&mut peer, flood).closed.is_some());
+        assert_eq!(sent, Some(21), "{flood}");
+    }
+    let mut peer = paced_peer(10, 5.0);
+    let pings = (1..100).find(|_| {
+        peer.handle(Input::Alive, NOW);
+        drain(&mut peer).closed.is_some()
+    });
+    assert_eq!(pings, Some(21), "pings of the carrier count too");
+}
+
+#[test]
+fn a_steady_client_within_the_rate_is_never_told_anything() {
+    let mut peer = paced_peer(5, 10.0);
+    for number in 0..1000 {
+        let drained = say_at(&mut peer, r#"{"t":"k","p":{}}"#, number * 100);
+        assert_eq!((drained.events.len(), drained.codes().len(), drained.closed), (1, 0, None), "{number}");
+        assert!(drained.sent.iter().all(|message| message.kind() != "rate_limit_warning"));
+    }
+}
+
+#[test]
+fn messages_of_a_batch_count_one_by_one() {
+    let mut peer = paced_peer(2, 1.0);
+    let batch = r#"{"t":"batch_message","id":"b","p":{"messages":[{"t":"k","p":{},"id":"1"},{"t":"k","p":{},"id":"2"},{"t":"k","p":{},"id":"3"}]}}"#;
+    let drained = say(&mut peer, batch);
+    let report = drained.sent.iter().find(|message| message.kind() == "batch_message_result").map(fields).unwrap();
+    assert_eq!((&report["successful"], &report["failed"]), (&2.into(), &1.into()), "{report}");
+    assert_eq!(report["results"][2]["error"], "RATE_LIMITED");
 }

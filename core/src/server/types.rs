@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     config::ConfigError,
-    delivery::{Position, TopicRecovery},
+    delivery::{Position, RateLimit, TopicRecovery},
     error::Code,
     io::{Close, Frame},
     security::{Secret, SigningConfig, tokens},
@@ -37,6 +37,8 @@ pub struct PeerConfig {
     pub recovery: bool,
     /// Refused frames after which a connection is closed with 1008. Default 100.
     pub max_rejected: u32,
+    /// How fast a client may send messages; see PROTOCOL.md §7.3 for what happens above it. Default: no bound.
+    pub inbound_rate: Option<RateLimit>,
 }
 
 impl PeerConfig {
@@ -74,6 +76,7 @@ impl Default for PeerConfig {
             idle_timeout: Duration::from_secs(90),
             recovery: false,
             max_rejected: 100,
+            inbound_rate: None,
         }
     }
 }
@@ -93,7 +96,7 @@ pub enum Admission {
 }
 
 /// Who is on the other end.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The user: the token's `sub`, or a random name on an open server.
     pub user_id: String,

@@ -4,6 +4,7 @@ use crate::{error::Code, io::Frame};
 
 use super::{
     DecodeError, Encoding, Head, Limits, Message, Payload, PayloadEncoding, Priority,
+    control::Value,
     decode::{Incoming, decode},
     encode::{packed, text},
     json, msgpack,
@@ -107,9 +108,11 @@ pub(crate) fn wrap_priority(head: &Head<'_>, payload: &Payload, priority: Priori
 
 /// The message inside a `priority_message`, or the message itself when there is none. It is opened once.
 pub(crate) fn unwrap_priority(outer: Message, limits: &Limits) -> Message {
-    let payload: serde_json::Value = outer.payload().parse_control().unwrap_or_default();
-    let inner = payload.get("message").filter(|inner| inner.is_object()).map(serde_json::Value::to_string);
-    match inner.and_then(|text| decode(&Frame::Text(text.into()), limits, None).ok()) {
+    let inner = outer.payload().read_control(|payload| {
+        let text = payload.member("message").and_then(Value::object)?.as_json().to_owned();
+        decode(&Frame::Text(text.into()), limits, None).ok()
+    });
+    match inner {
         Some(inner) => inner.arrived_with(&outer),
         None => outer,
     }

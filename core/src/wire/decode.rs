@@ -151,6 +151,7 @@ fn ping(text: &[u8], incoming: &Incoming<'_>) -> Result<Message, DecodeError> {
         priority: None,
         correlation_id: Member::Absent,
         signature: Member::Absent,
+        traceparent: Member::Absent,
         version: None,
         payload: Payload::EMPTY,
         wire_len: incoming.wire_len,

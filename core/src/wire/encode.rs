@@ -31,6 +31,8 @@ pub struct Head<'a> {
     pub offset: Option<u64>,
     /// `sig`.
     pub signature: Option<&'a str>,
+    /// `traceparent`. Written as it is: see [`is_traceparent`](super::is_traceparent).
+    pub traceparent: Option<&'a str>,
 }
 
 /// How a message is written.
@@ -71,7 +73,7 @@ impl Default for Compression {
     }
 }
 
-/// Encodes one message: `t` first, `p`, `id`, `seq`, `ts`, `pri`, `cid`, `tp`, `e`, `o`, `sig`, `v` last.
+/// Encodes one message: `t` first, `p`, `id`, `seq`, `ts`, `pri`, `cid`, `tp`, `e`, `o`, `sig`, `traceparent`, `v` last.
 ///
 /// A msgpack map has the category as member `c` after `t`; JSON has it as a prefix. A payload that is already
 /// in the encoding that is written goes out byte for byte.
@@ -107,8 +109,16 @@ impl Head<'_> {
 
     /// Bytes that the members take at most, as long as nothing in them needs an escape.
     fn size_hint(&self) -> usize {
-        let texts =
-            [Some(self.kind), self.id, self.timestamp, self.correlation_id, self.topic, self.epoch, self.signature];
+        let texts = [
+            Some(self.kind),
+            self.id,
+            self.timestamp,
+            self.correlation_id,
+            self.topic,
+            self.epoch,
+            self.signature,
+            self.traceparent,
+        ];
         128 + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
     }
 
@@ -123,6 +133,7 @@ impl Head<'_> {
         members.text("e", self.epoch);
         members.number("o", self.offset);
         members.text("sig", self.signature);
+        members.text("traceparent", self.traceparent);
         members.number("v", Some(PROTOCOL_VERSION));
     }
 }
@@ -248,6 +259,7 @@ mod tests {
             epoch: Some("0000abcd"),
             offset: Some(u64::MAX),
             signature: Some("s"),
+            traceparent: Some("00-1-2-3"),
         }
     }
 
@@ -264,7 +276,7 @@ mod tests {
         let frame = encode(&head(), &payload(r#"{ "a":1.0}"#), Encoding::Text, None);
         let expected = concat!(
             r#"U{"t":"chat","p":{ "a":1.0},"id":"m-1","seq":0,"ts":"2026-02-20T15:30:00.000Z","pri":8,"#,
-            r#""cid":"c\"1","tp":"room","e":"0000abcd","o":18446744073709551615,"sig":"s","v":1}"#,
+            r#""cid":"c\"1","tp":"room","e":"0000abcd","o":18446744073709551615,"sig":"s","traceparent":"00-1-2-3","v":1}"#,
         );
         assert!(matches!(frame, Frame::Text(_)));
         assert_eq!(text_of(&frame), expected);
@@ -288,7 +300,7 @@ mod tests {
         let frame = encode(&Head { kind: "x", ..Head::default() }, &payload("[1]"), Encoding::Msgpack, None);
         assert_eq!(&**frame.bytes(), b"M:\x84\xa1t\xa1x\xa1c\xa1U\xa1p\x91\x01\xa1v\x01");
         let all = encode(&head(), &payload("{}"), Encoding::Msgpack, None);
-        assert_eq!(all.bytes()[2], 0x8D);
+        assert_eq!(all.bytes()[2], 0x8E);
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(super) enum Key {
     Priority,
     CorrelationId,
     Signature,
+    Trace,
     Version,
 }
 
@@ -42,7 +43,7 @@ impl Key {
     const COUNT: usize = Self::Version as usize + 1;
 
     /// Length in bytes of the longest name.
-    pub(super) const LONGEST: usize = 7;
+    pub(super) const LONGEST: usize = 11;
 
     /// The key with this name.
     pub(super) fn from_name(name: &[u8]) -> Option<Self> {
@@ -66,6 +67,7 @@ impl Key {
             [b'e', b'p', b'o', b'c', b'h'] => Self::EpochAlias,
             [b'o', b'f', b'f', b's', b'e', b't'] => Self::OffsetAlias,
             [b'p', b'a', b'y', b'l', b'o', b'a', b'd'] => Self::PayloadAlias,
+            [b't', b'r', b'a', b'c', b'e', b'p', b'a', b'r', b'e', b'n', b't'] => Self::Trace,
             _ => return None,
         })
     }
@@ -177,6 +179,7 @@ impl Envelope {
             priority: reader.signed(self.get(Key::Priority)),
             correlation_id: reader.name("cid", self.get(Key::CorrelationId))?,
             signature: reader.text("sig", self.get(Key::Signature))?,
+            traceparent: reader.text("traceparent", self.get(Key::Trace))?,
             version: reader.unsigned(self.get(Key::Version)),
             payload: if payload.is_present() {
                 Payload { encoding, bytes: body.slice(payload.range()) }

@@ -4,7 +4,7 @@
 //! is UTF-8. An escape that names half of a surrogate pair is grammatical and passes too; where such
 //! text is unescaped, it becomes U+FFFD.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use crate::error::Code;
 
@@ -37,7 +37,53 @@ pub(super) fn index(text: &[u8], max_depth: usize) -> Result<Envelope, DecodeErr
 /// Where the items of the array `name` are in a valid JSON object; `None` when there is no such array. Of several
 /// members of that name the first counts. After `most` items one more is given, and no further ones are looked for.
 pub(super) fn items_of(text: &[u8], name: &str, most: usize) -> Option<Vec<Range<usize>>> {
-    Scanner::new(text, DEEPEST).items_of(name, most).unwrap_or_default()
+    let mut found = None;
+    let mut scanner = Scanner::new(text, DEEPEST);
+    scanner
+        .members(|scanner, start, end| {
+            if &scanner.text[start..end] == name.as_bytes() {
+                found = scanner.items(most)?;
+                return Ok(false);
+            }
+            scanner.skip_value().map(|_| true)
+        })
+        .ok()?;
+    found
+}
+
+/// Where the items of a valid JSON array are; `None` when it is none. After `most` items one more is given.
+pub(super) fn items(text: &[u8], most: usize) -> Option<Vec<Range<usize>>> {
+    Scanner::new(text, DEEPEST).items(most).unwrap_or_default()
+}
+
+/// A member of an object.
+pub(super) struct Member<'a> {
+    /// The content of its name, still escaped.
+    name: &'a [u8],
+    /// Where its value is.
+    pub(super) value: Range<usize>,
+}
+
+impl Member<'_> {
+    /// Its name.
+    pub(super) fn name(&self) -> Cow<'_, str> {
+        match std::str::from_utf8(self.name) {
+            Ok(name) if memchr::memchr(b'\\', self.name).is_none() => Cow::Borrowed(name),
+            _ => Cow::Owned(unescape(self.name)),
+        }
+    }
+}
+
+/// Looks at each member of a valid JSON object in turn; at none when it is no object.
+pub(super) fn each_member(text: &[u8], mut look: impl FnMut(Member<'_>)) {
+    let mut scanner = Scanner::new(text, DEEPEST);
+    // Text that is not valid has no members from there on.
+    let _ = scanner.members(|scanner, start, end| {
+        let value = scanner.at;
+        scanner.skip_value()?;
+        look(Member { name: &scanner.text[start..end], value: value..scanner.at });
+        Ok(true)
+    });
 }
 
 /// Checks that `text` is UTF-8.
@@ -55,13 +101,15 @@ pub(super) fn unescape(content: &[u8]) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Appends the text of a string's content that passed the scanner.
-pub(super) fn unescape_into(content: &[u8], out: &mut Vec<u8>) {
+/// Appends the text of a string's content that passed the scanner. Gives whether no escape names half of a surrogate
+/// pair.
+pub(super) fn unescape_into(content: &[u8], out: &mut Vec<u8>) -> bool {
     let mut rest = content;
+    let mut whole = true;
     while let Some(at) = memchr::memchr(b'\\', rest) {
         out.extend_from_slice(&rest[..at]);
         rest = &rest[at + 1..];
-        let Some((&letter, after)) = rest.split_first() else { return };
+        let Some((&letter, after)) = rest.split_first() else { return whole };
         rest = after;
         match letter {
             b'b' => out.push(8),
@@ -69,16 +117,22 @@ pub(super) fn unescape_into(content: &[u8], out: &mut Vec<u8>) {
             b'n' => out.push(b'\n'),
             b'r' => out.push(b'\r'),
             b't' => out.push(b'\t'),
-            b'u' => rest = unescape_unicode(rest, out),
+            b'u' => {
+                let (after, is_whole) = unescape_unicode(rest, out);
+                rest = after;
+                whole &= is_whole;
+            }
             other => out.push(other),
         }
     }
     out.extend_from_slice(rest);
+    whole
 }
 
-/// Reads four hex digits, and the second half of a surrogate pair where there is one.
-fn unescape_unicode<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
-    let Some((first, mut rest)) = hex4(text) else { return text };
+/// Reads four hex digits, and the second half of a surrogate pair where there is one. Gives what follows, and whether
+/// they name a character.
+fn unescape_unicode<'a>(text: &'a [u8], out: &mut Vec<u8>) -> (&'a [u8], bool) {
+    let Some((first, mut rest)) = hex4(text) else { return (text, false) };
     let mut code = first;
     if (0xD800..0xDC00).contains(&first)
         && let Some(after) = rest.strip_prefix(b"\\u")
@@ -87,9 +141,10 @@ fn unescape_unicode<'a>(text: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
         code = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
         rest = after;
     }
-    let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
-    out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-    rest
+    let character = char::from_u32(code);
+    let written = character.unwrap_or(char::REPLACEMENT_CHARACTER);
+    out.extend_from_slice(written.encode_utf8(&mut [0; 4]).as_bytes());
+    (rest, character.is_some())
 }
 
 fn hex4(text: &[u8]) -> Option<(u32, &[u8])> {
@@ -100,7 +155,6 @@ fn hex4(text: &[u8]) -> Option<(u32, &[u8])> {
 
 /// Appends `text` as a JSON string, quotes included.
 pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut clean = 0;
@@ -118,13 +172,20 @@ pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(&bytes[clean..at]);
         clean = at + 1;
         if short == 0 {
-            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            let [high, low] = hex(byte);
+            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', high, low]);
         } else {
             out.extend_from_slice(&[b'\\', short]);
         }
     }
     out.extend_from_slice(&bytes[clean..]);
     out.push(b'"');
+}
+
+/// The two lower-case hex digits of a byte.
+pub(super) const fn hex(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[(byte >> 4) as usize], DIGITS[(byte & 15) as usize]]
 }
 
 /// Appends a number.
@@ -285,8 +346,9 @@ impl<'a> Scanner<'a> {
         Ok(envelope)
     }
 
-    /// Reads up to the array `name` of an object, and through it.
-    fn items_of(&mut self, name: &str, most: usize) -> Result<Option<Vec<Range<usize>>>, Fault> {
+    /// Reads an object. For each member `value` is told where the content of its name is; it reads the value, and
+    /// says whether to go on.
+    fn members(&mut self, mut value: impl FnMut(&mut Self, usize, usize) -> Result<bool, Fault>) -> Result<(), Fault> {
         self.skip_space();
         let mut next = b'{';
         while self.peek() == Some(next) {
@@ -297,14 +359,13 @@ impl<'a> Scanner<'a> {
             }
             let start = self.at + 1;
             let (_, end) = self.name_and_colon()?;
-            if &self.text[start..end] == name.as_bytes() {
-                return self.items(most);
+            if !value(self, start, end)? {
+                break;
             }
-            self.skip_value()?;
             self.skip_space();
             next = b',';
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Reads a value; gives the spans of its items if it is an array.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Head, msgpack};
+use super::{Head, msgpack, trace::is_traceparent};
 
 /// Which family a message belongs to. Source: PROTOCOL.md §2.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,7 +51,7 @@ impl Category {
             "draining",
             "rate_limit_warning",
         ];
-        if kind.contains("_snapshot") || kind.starts_with("snapshot_") {
+        if kind.as_bytes().windows(9).any(|part| part == b"_snapshot") || kind.starts_with("snapshot_") {
             Self::Snapshot
         } else if SYSTEM.contains(&kind) {
             Self::System
@@ -267,6 +267,7 @@ pub struct Message {
     pub(super) priority: Option<i64>,
     pub(super) correlation_id: Member,
     pub(super) signature: Member,
+    pub(super) traceparent: Member,
     pub(super) version: Option<u64>,
     pub(super) payload: Payload,
     /// Bytes of the frame it came in.
@@ -331,6 +332,12 @@ impl Message {
         self.signature.as_str()
     }
 
+    /// `traceparent`: the trace that the message belongs to, in the form of W3C Trace Context. What has another form
+    /// is not there.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.traceparent.as_str().filter(|text| is_traceparent(text))
+    }
+
     /// `v`: protocol version the sender wrote.
     pub const fn version(&self) -> Option<u64> {
         self.version
@@ -350,6 +357,7 @@ impl Message {
             epoch: self.epoch(),
             offset: self.offset(),
             signature: self.signature(),
+            traceparent: self.traceparent(),
         }
     }
 

@@ -8,7 +8,9 @@
 //! Both dialects are read always; the prefix form is written.
 
 pub(crate) mod batch;
+mod canonical;
 mod compress;
+pub(crate) mod control;
 mod decode;
 mod encode;
 mod envelope;
@@ -16,7 +18,10 @@ mod json;
 mod limits;
 mod message;
 mod msgpack;
+mod number;
+mod trace;
 
+pub(crate) use canonical::canonical;
 pub use compress::{compress, inflate};
 #[doc(hidden)]
 pub use decode::scan;
@@ -24,3 +29,4 @@ pub use decode::{DecodeError, decode};
 pub use encode::{Compression, Encoding, Head, encode};
 pub use limits::Limits;
 pub use message::{Category, Message, Payload, PayloadEncoding, PayloadError, Priority};
+pub use trace::{is_traceparent, trace_id};

@@ -3,7 +3,7 @@
 //! Every length is compared with what is left before anything is read or reserved. Walking is
 //! recursive, as deep as the depth limit allows and never deeper than [`json::DEEPEST`].
 
-use std::{io::Write as _, ops::Range};
+use std::ops::Range;
 
 use rmp::Marker;
 
@@ -13,6 +13,7 @@ use super::{
     DecodeError,
     envelope::{self, Envelope, Key, Kind, Value},
     json::{self, Token, Tokens},
+    number,
 };
 
 /// Checks that `bytes` are exactly one msgpack value, nested at most `max_depth`.
@@ -175,7 +176,7 @@ fn write_number(text: &str, out: &mut Vec<u8>) {
         write_negative(number, out);
     } else {
         out.push(0xCB);
-        out.extend_from_slice(&text.parse::<f64>().unwrap_or(f64::NAN).to_be_bytes());
+        out.extend_from_slice(&number::parse(text).to_be_bytes());
     }
 }
 
@@ -443,9 +444,11 @@ impl<'a> Walker<'a> {
             Item::Bool(true) => out.extend_from_slice(b"true"),
             Item::Bool(false) => out.extend_from_slice(b"false"),
             Item::Unsigned(number) => json::write_unsigned(number, out),
-            Item::Signed(number) => print(out, format_args!("{number}")),
-            // Debug has the fewest digits that give the number back, and keeps ".0".
-            Item::Float(number) if number.is_finite() => print(out, format_args!("{number:?}")),
+            Item::Signed(number) => {
+                out.push(b'-');
+                json::write_unsigned(number.unsigned_abs(), out);
+            }
+            Item::Float(number) if number.is_finite() => number::write(number, out),
             Item::Float(_) => out.extend_from_slice(b"null"),
             Item::Str(text) => json::write_string(text, out),
             Item::Bin(bytes) => write_hex(bytes, out),
@@ -489,14 +492,10 @@ impl<'a> Walker<'a> {
     }
 }
 
-fn print(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("writing to memory does not fail");
-}
-
 fn write_hex(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     for byte in bytes {
-        print(out, format_args!("{byte:02x}"));
+        out.extend_from_slice(&json::hex(*byte));
     }
     out.push(b'"');
 }

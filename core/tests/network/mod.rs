@@ -262,20 +262,6 @@ fn the_time_that_a_draining_server_named_counts_more_than_a_hint() {
 }
 
 #[test]
-fn a_token_revives_a_client_whose_retries_ended_for_want_of_one() {
-    let mut client = config();
-    client.credentials = Credentials::Token("stale".into());
-    client.reconnect.max_retries = Some(0);
-    let mut world = World::new(WorldConfig { client, good_token: Some("fresh".into()), ..WorldConfig::default() });
-    world.connect();
-    world.run(SECOND);
-    assert_eq!(world.client.state(), ConnectionState::Failed);
-    world.set_token("fresh");
-    world.run(SECOND);
-    assert_eq!(world.client.state(), ConnectionState::Connected);
-}
-
-#[test]
 fn a_forbidden_upgrade_is_told_apart_and_retried_slowly() {
     let mut world = World::new(WorldConfig { client: config(), ..WorldConfig::default() });
     world.connect();

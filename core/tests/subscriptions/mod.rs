@@ -82,6 +82,12 @@ fn error(id: &str, code: &str) -> String {
     format!(r#"WSE{{"t":"error","cid":"{id}","p":{{"code":"{code}","message":"no"}}}}"#)
 }
 
+fn refusal(id: Option<&str>, topic: &str) -> String {
+    let id = id.map_or(String::new(), |id| format!(r#""cid":"{id}","#));
+    let payload = format!(r#"{{"action":"subscribe","failed_topics":[{{"topic":"{topic}","error":"TOPIC_DENIED"}}]}}"#);
+    format!(r#"WSE{{"t":"subscription_update",{id}"p":{payload}}}"#)
+}
+
 #[test]
 fn an_error_that_names_a_request_is_its_answer() {
     let mut bench = Bench::connected(config(), READY);
@@ -125,6 +131,40 @@ fn an_error_that_comes_late_refuses_what_it_names() {
     bench.hear(&error(&id, "TOPIC_DENIED"));
     assert!(bench.client.topics().is_empty());
     assert_eq!((bench.outcomes(request).len(), bench.outcomes(RequestId(0)).len()), (1, 1));
+}
+
+#[test]
+fn a_late_answer_of_a_published_server_ends_no_other_request() {
+    let mut bench = Bench::connected(config(), READY);
+    bench.client.subscribe(&["a", "denied"], NOW).expect("valid");
+    bench.drain();
+    let late = bench.asked()[0].0.clone();
+    bench.client.handle(Input::Wake, NOW + 6 * SECOND);
+    bench.drain();
+    let request = bench.client.subscribe(&["b"], NOW + 6 * SECOND).expect("valid");
+    bench.drain();
+    bench.hear(&refusal(Some(&late), "denied"));
+    assert!(bench.outcomes(request).is_empty(), "its own answer is still to come");
+    let [told] = bench.outcomes(RequestId(0))[..] else { panic!("{:?}", bench.events) };
+    assert_eq!(told.refused, [("denied".to_owned(), "TOPIC_DENIED".to_owned())]);
+    assert_eq!(bench.client.topics(), ["a", "b"]);
+}
+
+#[test]
+fn no_topic_is_given_up_without_a_word_where_answers_name_no_request() {
+    let mut bench = Bench::connected(config(), READY);
+    bench.client.subscribe(&["denied"], NOW).expect("valid");
+    bench.drain();
+    bench.client.handle(Input::Wake, NOW + 6 * SECOND);
+    bench.drain();
+    let request = bench.client.subscribe(&["b"], NOW + 6 * SECOND).expect("valid");
+    bench.drain();
+    bench.hear(&refusal(None, "denied"));
+    let [outcome] = bench.outcomes(request)[..] else { panic!("{:?}", bench.events) };
+    assert_eq!((&outcome.accepted[..], outcome.refused.len()), (&["b".to_owned()][..], 0));
+    let [told] = bench.outcomes(RequestId(0))[..] else { panic!("{:?}", bench.events) };
+    assert_eq!(told.refused[0].0, "denied");
+    assert_eq!(bench.client.topics(), ["b"]);
 }
 
 #[test]

@@ -371,7 +371,7 @@ impl Core {
     ) -> PyResult<Outgoing> {
         let payload = value::to_payload(payload, self.settings.payloads)?;
         let priority = priority.map_or_else(Priority::default, Priority::from_number);
-        Ok(Outgoing { kind, payload, topic, id, correlation_id, priority })
+        Ok(Outgoing { kind, payload, topic, id, correlation_id, priority, traceparent: None })
     }
 }
 

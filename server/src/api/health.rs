@@ -3,11 +3,14 @@
 use axum::{Json, extract::State};
 use serde::Serialize;
 
-use crate::{counters::Stats, server::Server};
+use crate::{
+    counters::Stats,
+    server::{Server, Stage},
+};
 
 #[derive(Serialize)]
 pub(super) struct Health {
-    /// `ok`, or `stopping` during a shutdown.
+    /// `ok`, or how far a shutdown is: `leaving`, `draining`, `stopping`.
     status: &'static str,
     version: &'static str,
     uptime_seconds: u64,
@@ -15,6 +18,8 @@ pub(super) struct Health {
     connections: usize,
     /// Topics that are remembered.
     topics: usize,
+    /// Whether new connections are welcome.
+    ready: bool,
     /// Whether a token is needed.
     auth: &'static str,
     counters: Stats,
@@ -22,11 +27,15 @@ pub(super) struct Health {
 
 pub(super) async fn health(State(server): State<Server>) -> Json<Health> {
     Json(Health {
-        status: if server.is_stopping() { "stopping" } else { "ok" },
+        status: match server.stage() {
+            Stage::Serving => "ok",
+            stage => stage.as_str(),
+        },
         version: crate::VERSION,
         uptime_seconds: server.now().as_millis() / 1000,
         connections: server.connection_count(),
         topics: server.topic_count(),
+        ready: server.is_ready(),
         auth: if server.is_open() { "open" } else { "jwt" },
         counters: server.stats(),
     })

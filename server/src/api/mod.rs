@@ -1,12 +1,26 @@
-//! What is served beside the WebSocket, on the same port.
+//! What is served beside the WebSocket, on the same port. Described for machines in `openapi.json`.
 
+mod access;
+mod compression;
 mod console;
+mod debug;
 mod error;
 mod health;
+mod history;
+mod idempotency;
+mod log;
+mod metrics;
+mod openapi;
 mod publish;
+mod ready;
+mod request;
+
+use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::{Request, State},
+    middleware::{self, Next},
     response::{IntoResponse, Redirect, Response},
     routing::{any, get, post},
 };
@@ -15,30 +29,52 @@ use tower_http::services::ServeDir;
 use wse_client_core::error::Code;
 
 pub(crate) use error::ApiError;
+pub(crate) use idempotency::Answers;
 
-use crate::{listen, server::Server};
+use crate::{auth::Hosts, listen, server::Server};
 
 /// All routes. Files of `static_dir` are what nothing else matches; without it `/` leads to the console.
 pub(crate) fn routes(server: &Server) -> Router {
+    let compression_test = get(compression::samples).post(compression::posted);
     let router = Router::new()
         .route("/wse", any(listen::upgrade))
         .route("/wse/health", get(health::health).fallback(method_not_allowed))
+        .route("/wse/metrics", get(metrics::metrics).fallback(method_not_allowed))
+        .route("/wse/debug", get(debug::debug).fallback(method_not_allowed))
+        .route("/wse/compression-test", compression_test.fallback(method_not_allowed))
+        .route("/wse/ready", get(ready::ready).fallback(method_not_allowed))
         .route("/wse/publish", post(publish::publish).fallback(method_not_allowed))
+        .route("/wse/history", get(history::history).fallback(method_not_allowed))
+        .route("/wse/presence", get(history::presence).fallback(method_not_allowed))
+        .route("/wse/openapi.json", get(openapi::openapi).fallback(method_not_allowed))
         .route("/console", get(console::page).fallback(method_not_allowed))
         .route("/console/{file}", get(console::asset).fallback(method_not_allowed));
     let router = match &server.config().static_dir {
         Some(folder) => router.fallback_service(ServeDir::new(folder)),
         None => router.route("/", get(async || Redirect::temporary("/console"))).fallback(not_found),
     };
-    router.with_state(server.clone())
+    let config = server.config();
+    let hosts = Arc::new(Hosts::new(&config.allowed_hosts, server.is_open() && server.is_on_loopback(), &config.host));
+    let router = router.layer(middleware::from_fn_with_state((server.clone(), hosts), check_host));
+    router.layer(middleware::from_fn(log::request)).with_state(server.clone())
+}
+
+/// Whoever calls the server by a name that is not its own is a web page that should not reach it.
+async fn check_host(State((server, hosts)): State<(Server, Arc<Hosts>)>, request: Request, next: Next) -> Response {
+    if hosts.allow(request.headers()) {
+        return next.run(request).await;
+    }
+    server.counters().refused_hosts.one();
+    let message = "this server does not answer to that host name: see --allowed-hosts";
+    ApiError::new(StatusCode::MISDIRECTED_REQUEST, Code::Forbidden, message).into_response()
 }
 
 async fn not_found() -> Response {
-    let message = "nothing here: /wse (WebSocket), /wse/health, /wse/publish, /console";
+    let message = "nothing here: /wse (WebSocket), /console, and what /wse/openapi.json describes";
     ApiError::new(StatusCode::NOT_FOUND, Code::InvalidRequest, message).into_response()
 }
 
 async fn method_not_allowed() -> Response {
-    let message = "GET /wse/health, POST /wse/publish, GET /console";
+    let message = "not with this method: /wse/openapi.json says which";
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, Code::InvalidRequest, message).into_response()
 }

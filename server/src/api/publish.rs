@@ -1,17 +1,20 @@
-//! `POST /wse/publish`: a message to a topic from any program that speaks HTTP. Source: PROTOCOL.md §6.2.
+//! `POST /wse/publish`: messages to topics from any program that speaks HTTP. Source: PROTOCOL.md §6.2.
 //!
 //! ```text
 //! {"topic": "t", "type": "k", "payload": {…}}      type and payload; payload may be left out
 //! {"topic": "t", "message": {"t": "k", "p": {…}}}  a ready envelope
 //! -> 200 {"delivered": 3, "id": "…"}
+//!
+//! {"messages": [ any of these, … ]}                several, in this order
+//! -> 200 {"published": 1, "refused": 1, "results": [{"delivered": 3, "id": "…"}, {"error": {"code": "…", "message": "…"}}]}
 //! ```
 
 use axum::{
-    Json,
     body::Bytes,
-    extract::{FromRequest, Request, State, rejection::BytesRejection},
+    extract::{Request, State},
+    response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use wse_client_core::{
@@ -21,22 +24,32 @@ use wse_client_core::{
     wire::{self, Payload, PayloadError},
 };
 
-use super::ApiError;
+use super::{
+    ApiError,
+    access::check_key,
+    error::Refusal,
+    idempotency::{self, Outcome},
+    log::traceparent,
+    request::{self, bad},
+};
 use crate::{
-    auth::ApiKeyCheck,
     handler::forwarded,
     server::{PublishError, Server},
 };
 
+/// Most messages in one request.
+const MAX_BATCH: usize = 1000;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
-    topic: String,
+    topic: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
     #[serde(default, deserialize_with = "given")]
     payload: Option<Box<RawValue>>,
     message: Option<Box<RawValue>>,
+    messages: Option<Vec<Box<RawValue>>>,
 }
 
 /// A payload that is `null` is a payload, not the lack of one.
@@ -45,86 +58,92 @@ fn given<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<Box<RawVal
 }
 
 #[derive(Serialize)]
-pub(super) struct Answer {
+struct Answer {
     /// Number of connections that get the message.
     delivered: usize,
     id: String,
 }
 
-pub(super) async fn publish(State(server): State<Server>, request: Request) -> Result<Json<Answer>, ApiError> {
-    check_key(&server, request.headers())?;
-    let body = read_body(&server, request).await?;
-    let (topic, message) = parse(&server, &body)?;
-    let published = server.publish(&topic, message).map_err(refused)?;
-    Ok(Json(Answer { delivered: published.delivered, id: published.id }))
+#[derive(Serialize)]
+struct BatchAnswer {
+    published: usize,
+    refused: usize,
+    results: Vec<Single>,
 }
 
-fn check_key(server: &Server, headers: &HeaderMap) -> Result<(), ApiError> {
-    match server.auth().check_api_key(headers) {
-        ApiKeyCheck::Right => Ok(()),
-        ApiKeyCheck::Missing => Err(ApiError::new(
-            StatusCode::UNAUTHORIZED,
-            Code::AuthRequired,
-            "send the API key as Authorization: Bearer KEY or X-API-Key: KEY",
-        )),
-        ApiKeyCheck::Wrong => Err(ApiError::new(StatusCode::UNAUTHORIZED, Code::AuthFailed, "the API key is wrong")),
-        ApiKeyCheck::NotConfigured if server.is_open() && server.is_on_loopback() => check_page(headers),
-        ApiKeyCheck::NotConfigured => Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            Code::PublishDenied,
-            "publishing over HTTP is off: start the server with --api-key KEY (WSE_API_KEY)",
-        )),
+/// What became of one message of several.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Single {
+    Published(Answer),
+    Refused { error: Refusal },
+}
+
+pub(super) async fn publish(State(server): State<Server>, request: Request) -> Result<Response, ApiError> {
+    check_key(&server, request.headers(), Code::PublishDenied)?;
+    let key = idempotency::key(request.headers())?.map(str::to_owned);
+    let trace = traceparent(request.headers()).map(str::to_owned);
+    let body = request::body(&server, request).await?;
+    let act = || act(&server, &body, trace.as_deref());
+    let outcome = match key {
+        None => Outcome { body: act()?, repeated: false },
+        Some(key) => server.answers().once(&key, &body, server.now(), act)?,
+    };
+    let mut response = outcome.body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if outcome.repeated {
+        server.counters().publishes_repeated.one();
+        headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
     }
+    Ok(response)
 }
 
-/// A page of another origin may not publish on a server that asks for no key: browsers name the page's origin
-/// with every such request, other programs name none.
-fn check_page(headers: &HeaderMap) -> Result<(), ApiError> {
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let own = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let page = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
-    if page.is_some() && page == own {
-        return Ok(());
+/// Publishes what the body says, as a part of `trace`, and gives the answer.
+fn act(server: &Server, body: &[u8], trace: Option<&str>) -> Result<Bytes, ApiError> {
+    let mut body = parse(body)?;
+    let Some(messages) = body.messages.take() else { return json(&publish_one(server, body, trace)?) };
+    if body.topic.is_some() || body.kind.is_some() || body.payload.is_some() || body.message.is_some() {
+        return Err(bad("messages stands alone: each of them has its own topic"));
     }
-    let message = "pages of other origins may not publish here: start the server with --api-key KEY, and send the key";
-    Err(ApiError::new(StatusCode::FORBIDDEN, Code::OriginNotAllowed, message))
-}
-
-/// Reads the whole body, in bounded time and space.
-async fn read_body(server: &Server, mut request: Request) -> Result<Bytes, ApiError> {
-    let limit = server.limits().max_frame;
-    axum::extract::DefaultBodyLimit::max(limit).apply(&mut request);
-    let reading = tokio::time::timeout(server.config().handshake_timeout, Bytes::from_request(request, &()));
-    match reading.await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(rejection)) => Err(unread(&rejection, limit)),
-        Err(_) => Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, Code::Timeout, "the body took too long")),
+    if messages.is_empty() || messages.len() > MAX_BATCH {
+        return Err(bad(format!("messages must be 1 to {MAX_BATCH}")));
     }
-}
-
-fn unread(rejection: &BytesRejection, limit: usize) -> ApiError {
-    match rejection.status() {
-        status @ StatusCode::PAYLOAD_TOO_LARGE => {
-            ApiError::new(status, Code::MessageTooLarge, format!("the body is over {limit} bytes"))
+    let results = messages.iter().map(|message| {
+        match parse(message.get().as_bytes()).and_then(|body| publish_one(server, body, trace)) {
+            Ok(answer) => Single::Published(answer),
+            Err(error) => Single::Refused { error: error.refusal() },
         }
-        status => ApiError::new(status, Code::InvalidRequest, "the body could not be read"),
-    }
+    });
+    let results: Vec<_> = results.collect();
+    let published = results.iter().filter(|result| matches!(result, Single::Published(_))).count();
+    json(&BatchAnswer { published, refused: results.len() - published, results })
 }
 
-fn parse(server: &Server, body: &[u8]) -> Result<(String, Outgoing), ApiError> {
-    let body: Body = serde_json::from_slice(body).map_err(|error| {
+fn json(answer: &impl Serialize) -> Result<Bytes, ApiError> {
+    let failed =
+        |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, Code::ServerError, "the answer could not be written");
+    serde_json::to_vec(answer).map(Bytes::from).map_err(failed)
+}
+
+fn parse(body: &[u8]) -> Result<Body, ApiError> {
+    serde_json::from_slice(body).map_err(|error| {
         let code = if error.is_data() { Code::InvalidRequest } else { Code::InvalidJson };
         ApiError::new(StatusCode::BAD_REQUEST, code, error.to_string())
-    })?;
-    let message = match (body.kind, body.payload, body.message) {
-        (Some(kind), payload, None) => Outgoing::new(kind, payload.map_or(Ok(Payload::EMPTY), checked)?),
-        (None, None, Some(message)) => envelope(server, &message)?,
-        _ => {
-            let message = "give either type (and payload), or message";
-            return Err(ApiError::new(StatusCode::BAD_REQUEST, Code::InvalidRequest, message));
-        }
+    })
+}
+
+fn publish_one(server: &Server, body: Body, trace: Option<&str>) -> Result<Answer, ApiError> {
+    let Some(topic) = body.topic else { return Err(bad("no topic")) };
+    let mut message = match (body.kind, body.payload, body.message, body.messages) {
+        (Some(kind), payload, None, None) => Outgoing::new(kind, payload.map_or(Ok(Payload::EMPTY), checked)?),
+        (None, None, Some(message), None) => envelope(server, &message)?,
+        _ => return Err(bad("give either type (and payload), or message")),
     };
-    Ok((body.topic, message))
+    // What a message says itself counts more than what is said of the request.
+    message.traceparent = message.traceparent.or_else(|| trace.map(str::to_owned));
+    let published = server.publish(&topic, message).map_err(refused)?;
+    Ok(Answer { delivered: published.delivered, id: published.id })
 }
 
 fn checked(payload: Box<RawValue>) -> Result<Payload, ApiError> {
@@ -150,7 +169,9 @@ fn refused(error: PublishError) -> ApiError {
     let status = match &error {
         PublishError::Invalid(SendError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
         PublishError::Invalid(_) => StatusCode::BAD_REQUEST,
-        PublishError::TooManyTopics { .. } | PublishError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        PublishError::TooManyTopics { .. } | PublishError::OutOfMemory | PublishError::ShuttingDown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     };
     ApiError::new(status, error.code(), error.to_string())
 }

@@ -1,14 +1,24 @@
 //! Who may come in: tokens, origins and the API key.
 
 mod api_key;
+mod claims;
+mod der;
+mod host;
+mod jws;
+mod key;
+mod key_file;
+mod make;
 mod origin;
 mod sources;
-mod token;
+#[cfg(test)]
+mod tests;
+mod verify;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, header};
 use wse_client_core::{
+    config::ConfigError,
     error::Code,
     security::Secret,
     server::{Admission, Identity},
@@ -16,33 +26,57 @@ use wse_client_core::{
 };
 
 pub(crate) use api_key::ApiKeyCheck;
-pub use token::{TokenClaims, TokenError, make_token};
+pub(crate) use host::Hosts;
+pub(crate) use key::MIN_SECRET;
+pub use make::{TokenClaims, TokenError, TokenKey, make_token};
 
 use crate::{clock, config::Config};
 use api_key::ApiKey;
 use origin::Origins;
-use token::Verifier;
+use sources::{Source, TokenPlaces};
+use verify::{KeySet, Verifier};
 
 /// Checks what a client brings with its upgrade request.
 pub(crate) struct Authenticator {
     /// `None`: the server is open.
     verifier: Option<Verifier>,
+    places: TokenPlaces,
     origins: Origins,
     api_key: Option<ApiKey>,
     warned_of_query: AtomicBool,
 }
 
 impl Authenticator {
-    pub(crate) fn new(config: &Config) -> Self {
-        let verifier = config
-            .jwt_secret
-            .as_ref()
-            .map(|secret| Verifier::new(secret, config.jwt_issuer.as_deref(), config.jwt_audience.as_deref()));
-        Self {
+    /// # Errors
+    /// A setting whose keys cannot be used.
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let verifier = if config.is_open() { None } else { Some(Verifier::load(config)?) };
+        Ok(Self {
             verifier,
+            places: TokenPlaces::new(&config.jwt_cookie),
             origins: Origins::new(&config.allowed_origins),
             api_key: config.api_key.as_ref().map(ApiKey::new),
             warned_of_query: AtomicBool::new(false),
+        })
+    }
+
+    /// Reads the keys of tokens anew. What is connected stays connected. Answers how many keys there are; on an error the
+    /// old ones stay.
+    pub(crate) fn reload_keys(&self, config: &Config) -> Result<usize, ConfigError> {
+        let Some(verifier) = &self.verifier else { return Ok(0) };
+        let result = verifier.reload(config);
+        match &result {
+            Ok(count) => tracing::info!(count, "the keys of tokens were read again"),
+            Err(error) => tracing::error!(%error, "the keys of tokens cannot be used, the last ones stay"),
+        }
+        result
+    }
+
+    /// Reads the keys anew if one of their files has changed. Looks at the disk.
+    pub(crate) fn refresh_keys(&self, config: &Config) {
+        if self.verifier.as_ref().is_some_and(|verifier| verifier.is_outdated(config)) {
+            // What cannot be read is told in the log.
+            let _ = self.reload_keys(config);
         }
     }
 
@@ -54,15 +88,15 @@ impl Authenticator {
             return denied(Code::OriginNotAllowed, "this origin is not allowed");
         }
         let Some(verifier) = &self.verifier else { return Admission::Granted(guest()) };
-        let mut seen = false;
-        for token in sources::tokens(headers, query_token) {
+        let (mut seen, wall) = (false, clock::wall());
+        for (source, token) in self.places.tokens(headers, query_token) {
             seen = true;
-            if token.from_query {
+            if source == Source::Query {
                 self.warn_of_query();
             }
-            match verifier.verify(&token.text) {
+            match verifier.verify(token, wall) {
                 Ok(identity) => return Admission::Granted(identity),
-                Err(error) => tracing::debug!(source = token.source(), %error, "token refused"),
+                Err(error) => tracing::debug!(?source, %error, "token refused"),
             }
         }
         if seen {
@@ -85,7 +119,7 @@ impl Authenticator {
         if !self.warned_of_query.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "a client sent its token in the URL (token=…), where proxies may log it; \
-                 prefer the Authorization header or the cookie access_token (said once)"
+                 prefer the Authorization header or a cookie (said once)"
             );
         }
     }
@@ -98,4 +132,12 @@ fn denied(code: Code, message: &str) -> Admission {
 /// Everyone on an open server: a random name, and every right.
 fn guest() -> Identity {
     Identity { user_id: clock::random_name("guest-"), subscribe: Acl::default(), publish: Acl::default() }
+}
+
+/// Whether the files of keys that the settings name can be used.
+///
+/// # Errors
+/// The setting, and the file in it, that cannot.
+pub(crate) fn check_keys(config: &Config) -> Result<(), ConfigError> {
+    KeySet::load(config).map(drop)
 }

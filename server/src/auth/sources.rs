@@ -1,47 +1,60 @@
 //! Where a token may be: cookie, `Authorization`, query, in this order. Source: PROTOCOL.md §4.2.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use wse_client_core::security::Secret;
 
-/// A token that a client sent.
-pub(super) struct Token {
-    pub(super) text: Secret,
-    pub(super) from_query: bool,
-    from_cookie: bool,
+/// Most tokens that are tried of one place.
+const MAX_PER_PLACE: usize = 2;
+
+/// Where a token was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Cookie,
+    Authorization,
+    Query,
 }
 
-impl Token {
-    /// For the log.
-    pub(super) const fn source(&self) -> &'static str {
-        match (self.from_query, self.from_cookie) {
-            (true, _) => "query",
-            (_, true) => "cookie",
-            _ => "authorization",
-        }
+/// Knows the places that are looked at.
+#[derive(Debug)]
+pub(super) struct TokenPlaces {
+    /// Name of the cookie.
+    cookie: String,
+}
+
+impl TokenPlaces {
+    pub(super) fn new(cookie: &str) -> Self {
+        Self { cookie: cookie.to_owned() }
     }
-}
 
-/// All tokens of a request, in the order in which they are tried.
-pub(super) fn tokens(headers: &HeaderMap, query: Option<&Secret>) -> Vec<Token> {
-    let token = |text: &str, from_cookie| Token { text: text.into(), from_query: false, from_cookie };
-    let mut found = Vec::new();
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    found.extend(cookies.filter_map(access_token).map(|text| token(text, true)));
-    let authorization = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| value.to_str().ok());
-    found.extend(authorization.filter_map(bearer).map(|text| token(text, false)));
-    if let Some(text) = query {
-        found.push(Token { text: text.clone(), from_query: true, from_cookie: false });
+    /// The tokens of a request, in the order in which they are tried. A browser may send a cookie twice, of two paths; more than
+    /// [`MAX_PER_PLACE`] would only make us work.
+    pub(super) fn tokens<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        query: Option<&'a Secret>,
+    ) -> impl Iterator<Item = (Source, &'a str)> {
+        let text = |value: &'a HeaderValue| value.to_str().ok();
+        let cookies = headers
+            .get_all(header::COOKIE)
+            .iter()
+            .filter_map(text)
+            .flat_map(|cookies| self.in_cookie(cookies))
+            .take(MAX_PER_PLACE);
+        let authorization =
+            headers.get_all(header::AUTHORIZATION).iter().filter_map(text).filter_map(bearer).take(MAX_PER_PLACE);
+        let cookies = cookies.map(|token| (Source::Cookie, token));
+        let authorization = authorization.map(|token| (Source::Authorization, token));
+        cookies.chain(authorization).chain(query.map(|token| (Source::Query, token.expose())))
     }
-    found
-}
 
-/// The cookie `access_token`. What scripts write when they have none counts as absent.
-fn access_token(cookies: &str) -> Option<&str> {
-    let pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
-    pairs
-        .filter(|(name, _)| *name == "access_token")
-        .map(|(_, value)| value.trim_matches('"'))
-        .find(|value| !matches!(*value, "" | "undefined" | "null"))
+    /// What scripts write into a cookie when they have no token counts as absent.
+    fn in_cookie<'a>(&'a self, cookies: &'a str) -> impl Iterator<Item = &'a str> {
+        let pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
+        pairs
+            .filter(|(name, _)| *name == self.cookie)
+            .map(|(_, value)| value.trim_matches('"'))
+            .filter(|value| !matches!(*value, "" | "undefined" | "null"))
+    }
 }
 
 /// The credentials of `Bearer`, whose name may be written in any case. Source: RFC 6750 §2.1, RFC 9110 §11.1.
@@ -55,21 +68,39 @@ pub(super) fn bearer(authorization: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn found(headers: &[(&'static str, &str)], query: Option<&str>) -> Vec<(String, &'static str)> {
+    fn found(headers: &[(&'static str, &str)], query: Option<&str>) -> Vec<(Source, String)> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().expect("a header value"));
         }
         let query = query.map(Secret::from);
-        tokens(&map, query.as_ref()).iter().map(|token| (token.text.expose().to_owned(), token.source())).collect()
+        let places = TokenPlaces::new("access_token");
+        places.tokens(&map, query.as_ref()).map(|(source, token)| (source, token.to_owned())).collect()
     }
 
     #[test]
     fn all_sources_are_found_in_order() {
         let headers = [("authorization", "bEaReR b"), ("cookie", "x=1; access_token=a; y=2")];
-        let expected = [("a", "cookie"), ("b", "authorization"), ("c", "query")];
-        let expected: Vec<_> = expected.map(|(text, source)| (text.to_owned(), source)).into();
-        assert_eq!(found(&headers, Some("c")), expected);
+        let expected = [(Source::Cookie, "a"), (Source::Authorization, "b"), (Source::Query, "c")];
+        assert_eq!(found(&headers, Some("c")), expected.map(|(source, text)| (source, text.to_owned())));
+    }
+
+    #[test]
+    fn a_place_has_two_tokens_at_most() {
+        let many = "access_token=a; access_token=; access_token=b; access_token=c";
+        let headers =
+            [("cookie", many), ("cookie", many), ("authorization", "Bearer d"), ("authorization", "Bearer e")];
+        let headers = [&headers[..], &[("authorization", "Bearer f")]].concat();
+        let texts: Vec<String> = found(&headers, None).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, ["a", "b", "d", "e"]);
+    }
+
+    #[test]
+    fn the_cookie_may_have_another_name() {
+        let mut headers = HeaderMap::new();
+        headers.insert("cookie", "access_token=a; session=b".parse().expect("a header value"));
+        let places = TokenPlaces::new("session");
+        assert_eq!(places.tokens(&headers, None).collect::<Vec<_>>(), [(Source::Cookie, "b")]);
     }
 
     #[test]

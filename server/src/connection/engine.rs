@@ -1,22 +1,32 @@
 //! One connection without its socket: between [`Peer`], the topics and the application.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc};
 
 use wse_client_core::{
+    delivery::TokenBucket,
     error::{Code, close},
     io::{Close, Frame},
     server::{Admission, Event, Input, Output, Peer, UpgradeParams},
     time::Moment,
-    wire::Message,
+    wire::{Message, Priority},
 };
 
 use super::{frames::Violation, session::Session};
 use crate::{
     clock,
+    config::rate,
     handler::ConnectionHandle,
     hub::{Framed, Link, Publication},
-    server::{Seat, Server},
+    listen::Place,
+    metrics::{KindRun, Opening},
+    server::Server,
 };
+
+/// What a message is counted as whose type cannot be told without opening it.
+const UNKNOWN: &str = "control";
+
+/// The type of every request about topics.
+const SUBSCRIPTION: &str = "subscription_update";
 
 /// A batch list larger than this is not kept for the next read.
 const KEPT_BATCH: usize = 256;
@@ -39,14 +49,14 @@ pub(crate) trait Outbox {
 
 /// Who wants to come in, and whether it may.
 pub(crate) struct Applicant {
-    /// The other end, where it is known.
-    pub(crate) remote: Option<SocketAddr>,
+    /// The client's address, where it is known.
+    pub(crate) remote: Option<IpAddr>,
     /// The query of the request.
     pub(crate) params: UpgradeParams,
     /// Whether the client may come in.
     pub(crate) admission: Admission,
     /// Its place among the connections; refused clients have none.
-    pub(crate) seat: Option<Seat>,
+    pub(crate) place: Option<Place>,
 }
 
 /// Owned by the task that drives it; others reach it through its [`Link`] only.
@@ -61,20 +71,33 @@ pub(crate) struct Engine<O> {
     pub(super) snapshots: Vec<Arc<Publication>>,
     pub(super) fetched: Vec<Arc<Publication>>,
     handle: ConnectionHandle,
+    /// Bounds how fast messages go out; `None`: no bound.
+    pub(super) pacer: Option<TokenBucket>,
+    /// When the pacer lets the next message go, if one waits for it.
+    pub(super) paced_until: Option<Moment>,
     /// When the peer wants to be woken.
     timer: Option<Moment>,
     reads_paused: bool,
+    /// What the link knows of [`Outbox::direct_bytes`].
+    unsent: usize,
     /// More is queued for this connection alone than it may hold.
     overflow: bool,
     /// How the connection ends, once that is known: nothing is added behind it.
     closing: Option<Close>,
     batch: Vec<Message>,
+    /// What came in and what goes out to this client alone, not yet in the metrics.
+    heard: KindRun,
+    pub(super) said: KindRun,
+    /// A frame that is drained comes of a message of the application, which is counted already.
+    pub(super) sends_mail: bool,
+    /// The frame that is being handled was counted.
+    was_counted: bool,
     session: Session,
 }
 
 impl<O: Outbox> Engine<O> {
     pub(crate) fn new(server: Server, applicant: Applicant, outbox: O) -> Self {
-        let Applicant { remote, params, admission, seat } = applicant;
+        let Applicant { remote, params, admission, place } = applicant;
         let now = server.now();
         let id = clock::new_id(clock::wall());
         let identity = match &admission {
@@ -82,12 +105,15 @@ impl<O: Outbox> Engine<O> {
             Admission::Denied { .. } => Default::default(),
         };
         let admitted = matches!(admission, Admission::Granted(_));
-        let link = Arc::new(Link::new(server.next_number(), id.clone(), identity, server.config().max_queue_bytes));
+        let (limit, total) = (server.config().max_queue_bytes, Arc::clone(server.queue_bytes()));
+        let link = Arc::new(Link::new(server.next_number(), id.clone(), identity, limit, total));
         let handle = ConnectionHandle::new(Arc::clone(&link), server.clone());
         let peer = Peer::new(server.peer_config(), params, admission, id, clock::derived_seed(), now, clock::wall());
         let user = &*link.identity().user_id;
         tracing::debug!(connection = link.id(), ?remote, user, admitted, "websocket open");
-        let session = Session::begin(handle.clone(), Arc::clone(&link), seat, admitted);
+        let session = Session::begin(handle.clone(), Arc::clone(&link), place, admitted);
+        let config = server.config();
+        let pacer = rate(config.outbound_rate, config.outbound_burst).map(|limit| TokenBucket::new(limit, now));
         let mut engine = Self {
             server,
             peer,
@@ -97,11 +123,18 @@ impl<O: Outbox> Engine<O> {
             snapshots: Vec::new(),
             fetched: Vec::new(),
             handle,
+            pacer,
+            paced_until: None,
             timer: None,
             reads_paused: false,
+            unsent: 0,
             overflow: false,
             closing: None,
             batch: Vec::new(),
+            heard: KindRun::default(),
+            said: KindRun::default(),
+            sends_mail: false,
+            was_counted: false,
             session,
         };
         engine.drain(now);
@@ -117,14 +150,24 @@ impl<O: Outbox> Engine<O> {
 
     /// A whole message arrived. Call [`Engine::hand_over`] after the last one of a read.
     pub(crate) fn on_frame(&mut self, frame: Frame, now: Moment) {
+        if self.server.echoes() {
+            return self.outbox.push_direct(&frame);
+        }
+        let opening = Opening::of(&frame);
+        self.was_counted = false;
         self.peer.handle(Input::Frame(frame), now);
         self.drain(now);
+        if !self.was_counted {
+            self.note_heard(opening.kind().unwrap_or(UNKNOWN));
+        }
     }
 
     /// Gives the application everything that a read brought.
     pub(crate) fn hand_over(&mut self, frames: usize) {
         let counters = self.server.counters();
         counters.frames_received.add(frames);
+        let metrics = self.server.metrics();
+        self.heard.flush(|kind, _, count| metrics.received(metrics.kind(kind), count));
         if self.batch.is_empty() {
             return;
         }
@@ -175,9 +218,16 @@ impl<O: Outbox> Engine<O> {
         self.drain(now);
     }
 
+    /// Memory is short, and this connection holds much of it.
+    pub(super) fn give_up_for_memory(&mut self, now: Moment) {
+        self.server.counters().refused_memory.one();
+        self.server.metrics().unsent(self.link.end());
+        self.give_up_on_slow_reader(now);
+    }
+
     /// When [`Engine::on_timer`] is due.
-    pub(crate) const fn timer(&self) -> Option<Moment> {
-        self.timer
+    pub(crate) fn timer(&self) -> Option<Moment> {
+        self.timer.into_iter().chain(self.paced_until).min()
     }
 
     /// Whether messages flow; if not, [`Engine::closing`] says how it ends.
@@ -214,7 +264,12 @@ impl<O: Outbox> Engine<O> {
 
     /// Stops or resumes reading, as the outbox asks for. To be called after frames have left it.
     pub(crate) fn pause_reads(&mut self, now: Moment) {
-        let pause = self.is_open() && self.outbox.direct_bytes() > self.pause_mark();
+        let unsent = self.outbox.direct_bytes();
+        if unsent != self.unsent {
+            self.unsent = unsent;
+            self.link.note_unsent(unsent);
+        }
+        let pause = self.is_open() && unsent > self.pause_mark();
         if pause != self.reads_paused {
             self.reads_paused = pause;
             self.peer.handle(Input::ReadsPaused(pause), now);
@@ -225,7 +280,9 @@ impl<O: Outbox> Engine<O> {
     pub(super) fn drain(&mut self, now: Moment) {
         loop {
             match self.peer.poll() {
+                Output::Send(_) if self.server.echoes() => {}
                 Output::Send(frame) => {
+                    self.note_said(&Opening::of(&frame));
                     self.outbox.push_direct(&frame);
                     self.overflow |= self.outbox.direct_bytes() > self.server.config().max_queue_bytes;
                 }
@@ -242,18 +299,64 @@ impl<O: Outbox> Engine<O> {
         }
     }
 
+    fn note_heard(&mut self, kind: &str) {
+        let metrics = self.server.metrics();
+        self.was_counted = true;
+        self.heard.note(kind, Priority::Normal, |kind, _, count| metrics.received(metrics.kind(kind), count));
+    }
+
+    /// Counts a message of the server's own: those of the application are counted where their type is known.
+    fn note_said(&mut self, opening: &Opening) {
+        let is_own = opening.is_control() || (opening.is_sealed() && !self.sends_mail);
+        if is_own {
+            let kind = opening.kind().unwrap_or(UNKNOWN);
+            let metrics = self.server.metrics();
+            self.said.note(kind, Priority::Critical, |kind, priority, count| {
+                metrics.sent(metrics.kind(kind), priority, count);
+            });
+        }
+    }
+
+    /// Adds what was said to the metrics.
+    pub(super) fn flush_said(&mut self) {
+        let metrics = self.server.metrics();
+        self.said.flush(|kind, priority, count| metrics.sent(metrics.kind(kind), priority, count));
+    }
+
     fn on_event(&mut self, event: Event, now: Moment) {
         match event {
-            Event::Message(message) => self.batch.push(message),
-            Event::Publish(message) => self.publish(&message, now),
-            Event::Subscribe(request) => self.subscribe(request, now),
-            Event::Recover(request) => self.recover(request, now),
-            Event::Unsubscribe(request) => self.unsubscribe(request, now),
+            Event::Message(message) => {
+                self.note_heard(message.kind());
+                self.batch.push(message);
+            }
+            Event::Publish(message) => {
+                self.note_heard(message.kind());
+                self.publish(&message, now);
+            }
+            Event::Subscribe(request) => {
+                if !request.from_url {
+                    self.note_heard(SUBSCRIPTION);
+                }
+                self.subscribe(request, now);
+            }
+            Event::Recover(request) => {
+                self.note_heard(SUBSCRIPTION);
+                self.recover(request, now);
+            }
+            Event::Unsubscribe(request) => {
+                self.note_heard(SUBSCRIPTION);
+                self.unsubscribe(request, now);
+            }
             Event::Rejected(error) => {
-                self.server.counters().frames_rejected.one();
+                let counters = self.server.counters();
+                if error.code == Code::RateLimited {
+                    counters.rate_limited.one();
+                }
+                counters.frames_rejected.one();
                 tracing::debug!(connection = self.link.id(), code = %error.code, detail = error.detail, "frame rejected");
             }
             Event::Hello { client_version } => {
+                self.note_heard("client_hello");
                 tracing::debug!(connection = self.link.id(), client_version, "hello");
             }
             Event::Closed(close) => {

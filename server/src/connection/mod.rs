@@ -6,7 +6,8 @@
 //! deliver.rs   what application and topics have for the client
 //! session.rs   what must be undone when a connection ends
 //!
-//! socket.rs    driver: a TCP socket
+//! socket.rs    driver: a socket
+//! stream.rs    its bytes, with or without TLS
 //! frames.rs    WebSocket frames, parsed in place
 //! writer.rs    the queue of one socket
 //! attached.rs  driver: whatever carries whole messages
@@ -21,8 +22,10 @@ pub(crate) mod frames;
 mod requests;
 mod session;
 mod socket;
+mod stream;
 mod writer;
 
 pub use attached::{Attached, Carried};
 pub(crate) use engine::Applicant;
 pub(crate) use socket::run;
+pub(crate) use stream::Stream;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wse_client_core::io::Close;
 
-use crate::{handler::ConnectionHandle, hub::Link, server::Seat};
+use crate::{handler::ConnectionHandle, hub::Link, listen::Place};
 
 /// Undoes everything on drop, so that a panicking handler leaves nothing behind either.
 pub(super) struct Session {
@@ -12,18 +12,18 @@ pub(super) struct Session {
     link: Arc<Link>,
     close: Close,
     admitted: bool,
-    _seat: Option<Seat>,
+    _place: Option<Place>,
 }
 
 impl Session {
     /// Enters a connection; refused ones are only held until their close frame is out.
-    pub(super) fn begin(handle: ConnectionHandle, link: Arc<Link>, seat: Option<Seat>, admitted: bool) -> Self {
+    pub(super) fn begin(handle: ConnectionHandle, link: Arc<Link>, place: Option<Place>, admitted: bool) -> Self {
         handle.server().enter(&link);
         if admitted {
             handle.server().counters().connections_accepted.one();
             handle.server().handler().on_connect(&handle);
         }
-        Self { handle, link, close: Close::abnormal(), admitted, _seat: seat }
+        Self { handle, link, close: Close::abnormal(), admitted, _place: place }
     }
 
     /// Notes how the connection ended.
@@ -36,12 +36,16 @@ impl Drop for Session {
     fn drop(&mut self) {
         let server = self.handle.server();
         server.leave(&self.link);
-        let unsent = self.link.end();
-        server.counters().sends_refused.add(unsent);
+        let unsent = server.metrics().unsent(self.link.end());
+        self.link.note_unsent(0);
+        if std::thread::panicking() {
+            server.counters().handler_panics.one();
+        }
         tracing::debug!(connection = self.link.id(), code = self.close.code, unsent, "websocket closed");
         if self.admitted {
             server.hub().remove(&self.link);
             server.counters().connections_closed.one();
+            server.metrics().disconnected(&self.close);
             server.handler().on_disconnect(&self.handle, &self.close);
         }
     }

@@ -1,18 +1,15 @@
-//! Drives one connection over a TCP socket: RFC 6455 frames in, many frames in one write out.
+//! Drives one connection over a socket: RFC 6455 frames in, many frames in one write out.
 
 use std::{cell::RefCell, io, pin::Pin, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use tokio::{
-    io::{AsyncWriteExt, Interest},
-    net::TcpStream,
-    time::Sleep,
-};
+use tokio::{io::Interest, time::Sleep};
 use wse_client_core::{io::Close, time::Moment};
 
 use super::{
     engine::{Applicant, Engine},
     frames::{FrameReader, Item, Opcode, framed, framed_close},
+    stream::Stream,
     writer::Writer,
 };
 use crate::server::Server;
@@ -29,9 +26,6 @@ const WRITES_PER_TURN: usize = 16;
 /// After our close frame: how long the client may take to close its side.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How long a write may make no progress at all.
-const STALLED: Duration = Duration::from_secs(60);
-
 /// A wait without an end.
 const FAR: Duration = Duration::from_secs(86_400);
 
@@ -40,12 +34,12 @@ thread_local! {
 }
 
 /// One read into the buffer of this thread. The bytes come as a slice of it; the messages in them share it.
-fn read_chunk(stream: &TcpStream) -> io::Result<BytesMut> {
+fn read_chunk(stream: &mut Stream) -> io::Result<BytesMut> {
     CHUNKS.with_borrow_mut(|buffer| {
         if buffer.capacity() < LEAST_ROOM {
             buffer.reserve(CHUNK);
         }
-        stream.try_read_buf(buffer)?;
+        stream.try_read(buffer)?;
         Ok(buffer.split())
     })
 }
@@ -62,8 +56,7 @@ enum State {
 }
 
 /// Runs a connection to its end. `leftover` are bytes that came right behind the request.
-pub(crate) async fn run(server: Server, stream: TcpStream, leftover: Bytes, mut applicant: Applicant) {
-    applicant.remote = stream.peer_addr().ok();
+pub(crate) async fn run(server: Server, stream: Stream, leftover: Bytes, applicant: Applicant) {
     let frames = FrameReader::new(server.limits().max_frame);
     let engine = Engine::new(server, applicant, Writer::default());
     Socket { engine, frames, state: State::Open, blocked_since: None }.run(stream, leftover).await;
@@ -78,22 +71,24 @@ struct Socket {
 }
 
 impl Socket {
-    async fn run(mut self, mut stream: TcpStream, leftover: Bytes) {
+    async fn run(mut self, mut stream: Stream, leftover: Bytes) {
         let now = self.engine.now();
         if leftover.is_empty() {
             self.note_close(now);
         } else {
             self.on_bytes(BytesMut::from(leftover), now);
         }
+        // TLS may have decrypted more than the request, of which the socket would not tell.
+        self.read(&mut stream);
         let mut timer = Box::pin(tokio::time::sleep(FAR));
         let mut armed: Option<Moment> = None;
         loop {
             let now = self.engine.now();
-            let more = self.write(&stream, now);
+            let more = self.write(&mut stream, now);
             if self.state == State::Over || self.engine.link().is_aborted() {
                 return;
             }
-            if self.take_shutdown() && stream.shutdown().await.is_err() {
+            if self.take_shutdown(&stream) && stream.shutdown().await.is_err() {
                 return;
             }
             if more {
@@ -101,11 +96,11 @@ impl Socket {
                 tokio::task::yield_now().await;
             }
             self.arm(timer.as_mut(), &mut armed);
-            let interest = self.interest();
+            let interest = self.interest(&stream);
             tokio::select! {
                 () = self.engine.link().wake().wait() => {}
                 ready = stream.ready(interest) => match ready {
-                    Ok(ready) if ready.is_readable() || ready.is_read_closed() => self.read(&stream),
+                    Ok(ready) if ready.is_readable() || ready.is_read_closed() => self.read(&mut stream),
                     Ok(_) => {}
                     Err(_) => self.socket_gone(),
                 },
@@ -118,7 +113,7 @@ impl Socket {
     }
 
     /// One read, and everything in it.
-    fn read(&mut self, stream: &TcpStream) {
+    fn read(&mut self, stream: &mut Stream) {
         let chunk = match read_chunk(stream) {
             Ok(chunk) if chunk.is_empty() => return self.socket_gone(),
             Ok(chunk) => chunk,
@@ -165,19 +160,25 @@ impl Socket {
     }
 
     /// Writes until the socket takes no more or nothing waits. True when there is more and the turn is over.
-    fn write(&mut self, stream: &TcpStream, now: Moment) -> bool {
+    fn write(&mut self, stream: &mut Stream, now: Moment) -> bool {
         for _ in 0..WRITES_PER_TURN {
             self.engine.fill(now);
             self.note_close(now);
-            if self.engine.outbox().is_empty() {
-                self.blocked_since = None;
-                self.engine.pause_reads(now);
-                return false;
-            }
-            match self.engine.outbox().write_to(stream) {
+            let all_out = self.engine.outbox().is_empty();
+            let result = if all_out { stream.try_flush().map(|_| 0) } else { self.engine.outbox().write_to(stream) };
+            match result {
+                Ok(_) if all_out && stream.has_unsent() => {
+                    self.blocked_since.get_or_insert(now);
+                    self.engine.pause_reads(now);
+                    return false;
+                }
                 Ok(written) => {
                     self.blocked_since = None;
                     self.engine.server().counters().bytes_sent.add(written);
+                    if all_out {
+                        self.engine.pause_reads(now);
+                        return false;
+                    }
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                     self.blocked_since.get_or_insert(now);
@@ -199,7 +200,7 @@ impl Socket {
         match self.state {
             State::Open => {
                 self.engine.on_timer(now);
-                if self.blocked_since.is_some_and(|since| now.since(since) >= STALLED) {
+                if self.blocked_since.is_some_and(|since| now.since(since) >= self.write_timeout()) {
                     self.blocked_since = None;
                     self.engine.give_up_on_slow_reader(now);
                 }
@@ -235,9 +236,9 @@ impl Socket {
     }
 
     /// Whether the close frame is out: then nothing more will be written, and the client is told so.
-    fn take_shutdown(&mut self) -> bool {
+    fn take_shutdown(&mut self, stream: &Stream) -> bool {
         match &mut self.state {
-            State::Closing { shut, .. } if !*shut && self.engine.outbox().is_empty() => {
+            State::Closing { shut, .. } if !*shut && self.engine.outbox().is_empty() && !stream.has_unsent() => {
                 *shut = true;
                 true
             }
@@ -249,7 +250,7 @@ impl Socket {
     fn arm(&self, timer: Pin<&mut Sleep>, armed: &mut Option<Moment>) {
         let next = match self.state {
             State::Open => {
-                let stalled = self.blocked_since.map(|since| since + STALLED);
+                let stalled = self.blocked_since.map(|since| since + self.write_timeout());
                 self.engine.timer().into_iter().chain(stalled).min()
             }
             State::Closing { until, .. } => Some(until),
@@ -262,11 +263,16 @@ impl Socket {
         }
     }
 
-    fn interest(&mut self) -> Interest {
+    /// How long a write may make no progress at all.
+    fn write_timeout(&self) -> Duration {
+        self.engine.server().config().write_timeout
+    }
+
+    fn interest(&mut self, stream: &Stream) -> Interest {
         // Readability tells of a broken socket too, so at least one of both is always asked for. After our close frame
         // the rest is read and dropped, paused or not.
         let paused = self.state == State::Open && self.engine.reads_paused();
-        match (paused, self.engine.outbox().is_empty()) {
+        match (paused, self.engine.outbox().is_empty() && !stream.has_unsent()) {
             (false, true) => Interest::READABLE,
             (false, false) => Interest::READABLE | Interest::WRITABLE,
             (true, _) => Interest::WRITABLE,

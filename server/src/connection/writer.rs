@@ -6,10 +6,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use wse_client_core::io::Frame;
 
-use super::{engine::Outbox, frames::framed_message};
+use super::{Stream, engine::Outbox, frames::framed_message};
 use crate::hub::Framed;
 
 /// Most frames in one vectored write.
@@ -67,7 +66,7 @@ impl Writer {
     ///
     /// # Errors
     /// As the socket answers, `WouldBlock` included.
-    pub(crate) fn write_to(&mut self, stream: &TcpStream) -> io::Result<usize> {
+    pub(crate) fn write_to(&mut self, stream: &mut Stream) -> io::Result<usize> {
         self.place_pongs();
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let mut count = 0;
@@ -77,7 +76,7 @@ impl Writer {
             skip = 0;
             count += 1;
         }
-        let written = stream.try_write_vectored(&slices[..count])?;
+        let written = stream.try_write(&slices[..count])?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }

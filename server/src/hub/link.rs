@@ -5,8 +5,9 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use wse_client_core::{client::Outgoing, delivery::Position, io::Close, server::Identity, topic};
@@ -17,7 +18,7 @@ use super::{
     topic::{Resumed, Subscriber, Topic},
     wake::Wake,
 };
-use crate::{handler::SendRefused, sync::lock};
+use crate::{handler::SendRefused, memory::QueueBytes, sync::lock};
 
 /// What one message in the inbox counts beside its payload.
 const MESSAGE_OVERHEAD: usize = 256;
@@ -33,6 +34,11 @@ pub(crate) struct Link {
     subscriptions: Mutex<Subscriptions>,
     inbox: Mutex<Inbox>,
     inbox_limit: usize,
+    /// What all queues hold together.
+    total: Arc<QueueBytes>,
+    /// Bytes that the connection's socket has not taken.
+    unsent: AtomicUsize,
+    evicted: AtomicBool,
     /// Whether the inbox is worth a look.
     mail: AtomicBool,
     abort: AtomicBool,
@@ -43,8 +49,33 @@ pub(crate) struct Link {
 struct Inbox {
     messages: VecDeque<Outgoing>,
     bytes: usize,
-    close: Option<Close>,
+    /// Messages by priority.
+    counts: [u32; 5],
+    ending: Option<Ending>,
     over: bool,
+}
+
+/// What waits for one connection alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting {
+    /// Messages by priority, the least urgent first.
+    pub(crate) messages: [u32; 5],
+    /// How full the inbox is, 0 to 1.
+    pub(crate) share: f64,
+}
+
+/// How a connection is to end.
+#[derive(Debug, Clone)]
+pub(crate) enum Ending {
+    /// Close with this.
+    Close(Close),
+    /// Send the client away, and tell it when to come back.
+    Drain {
+        /// Not before.
+        retry_after: Duration,
+        /// Spread over this time.
+        window: Duration,
+    },
 }
 
 /// What others want of a connection.
@@ -52,8 +83,8 @@ struct Inbox {
 pub(crate) enum Mail {
     /// Send this.
     Message(Outgoing),
-    /// Close once all messages are written. Comes last, and again at each look.
-    Close(Close),
+    /// End once all messages are written. Comes last, and again at each look.
+    End(Ending),
 }
 
 /// Topics by name, by slot, and as the client asked for them.
@@ -83,7 +114,7 @@ pub(crate) struct TopicRead {
 }
 
 impl Link {
-    pub(crate) fn new(number: u64, id: String, identity: Identity, inbox_limit: usize) -> Self {
+    pub(crate) fn new(number: u64, id: String, identity: Identity, inbox_limit: usize, total: Arc<QueueBytes>) -> Self {
         Self {
             number,
             id,
@@ -93,6 +124,9 @@ impl Link {
             subscriptions: Mutex::default(),
             inbox: Mutex::default(),
             inbox_limit,
+            total,
+            unsent: AtomicUsize::new(0),
+            evicted: AtomicBool::new(false),
             mail: AtomicBool::new(false),
             abort: AtomicBool::new(false),
         }
@@ -150,18 +184,25 @@ impl Link {
         let cost = cost(&message);
         {
             let mut inbox = lock(&self.inbox);
-            if inbox.over || inbox.close.is_some() {
+            if inbox.over || inbox.ending.is_some() {
                 return Err(SendRefused::Closed);
             }
             if inbox.bytes + cost > self.inbox_limit {
                 return Err(SendRefused::QueueFull { limit: self.inbox_limit });
             }
             inbox.bytes += cost;
+            inbox.counts[message.priority as usize] += 1;
+            self.total.settle(0, cost);
             inbox.messages.push_back(message);
             self.mail.store(true, Ordering::Release);
         }
         self.wake.wake();
         Ok(())
+    }
+
+    /// Whether messages wait in the inbox.
+    pub(crate) fn has_messages(&self) -> bool {
+        self.mail.load(Ordering::Acquire) && !lock(&self.inbox).messages.is_empty()
     }
 
     /// The next thing in the inbox.
@@ -172,35 +213,75 @@ impl Link {
         let mut inbox = lock(&self.inbox);
         if let Some(message) = inbox.messages.pop_front() {
             inbox.bytes -= cost(&message);
+            inbox.counts[message.priority as usize] -= 1;
+            self.total.settle(cost(&message), 0);
             return Some(Mail::Message(message));
         }
-        let close = inbox.close.clone();
-        // A close stays in the inbox until the connection is over.
-        self.mail.store(close.is_some(), Ordering::Release);
-        close.map(Mail::Close)
+        let ending = inbox.ending.clone();
+        // It stays in the inbox until the connection is over.
+        self.mail.store(ending.is_some(), Ordering::Release);
+        ending.map(Mail::End)
     }
 
     /// Asks the connection to close once everything queued is written. The first reason stands.
     pub(crate) fn close(&self, close: Close) {
+        self.end_with(Ending::Close(close));
+    }
+
+    /// Asks the connection to end once everything queued is written. The first reason stands.
+    pub(crate) fn end_with(&self, ending: Ending) {
         {
             let mut inbox = lock(&self.inbox);
-            inbox.close.get_or_insert(close);
+            inbox.ending.get_or_insert(ending);
             self.mail.store(true, Ordering::Release);
         }
         self.wake.wake();
     }
 
-    /// The close that was asked for.
-    pub(crate) fn close_requested(&self) -> Option<Close> {
-        lock(&self.inbox).close.clone()
+    /// The end that was asked for.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        lock(&self.inbox).ending.clone()
     }
 
-    /// The connection is over. Answers how many queued messages were never written.
-    pub(crate) fn end(&self) -> usize {
+    /// What waits in the inbox.
+    pub(crate) fn waiting(&self) -> Waiting {
+        let inbox = lock(&self.inbox);
+        Waiting { messages: inbox.counts, share: inbox.bytes as f64 / self.inbox_limit.max(1) as f64 }
+    }
+
+    /// Number of topics and patterns that the client asked for.
+    pub(crate) fn request_count(&self) -> usize {
+        lock(&self.subscriptions).request_count()
+    }
+
+    /// The connection is over. Answers how many queued messages of each priority were never written.
+    pub(crate) fn end(&self) -> [u32; 5] {
         let mut inbox = lock(&self.inbox);
         inbox.over = true;
-        inbox.bytes = 0;
-        std::mem::take(&mut inbox.messages).len()
+        self.total.settle(std::mem::take(&mut inbox.bytes), 0);
+        inbox.messages = VecDeque::new();
+        std::mem::take(&mut inbox.counts)
+    }
+
+    /// Notes how much the socket has not taken yet.
+    pub(crate) fn note_unsent(&self, bytes: usize) {
+        let before = self.unsent.swap(bytes, Ordering::Relaxed);
+        self.total.settle(before, bytes);
+    }
+
+    /// Bytes that wait for this connection alone.
+    pub(crate) fn queued(&self) -> usize {
+        lock(&self.inbox).bytes + self.unsent.load(Ordering::Relaxed)
+    }
+
+    /// Asks the connection to give up all that waits for it, and to end: its memory is needed.
+    pub(crate) fn evict(&self) {
+        self.evicted.store(true, Ordering::Release);
+        self.wake.wake();
+    }
+
+    pub(crate) fn is_evicted(&self) -> bool {
+        self.evicted.load(Ordering::Acquire)
     }
 
     /// Asks the connection to go at once, whatever is queued.

@@ -3,7 +3,9 @@
 //! Locks are taken in the order registry, subscriptions of a connection, state of a topic, and none is held
 //! across an await.
 
+mod history;
 mod link;
+mod look;
 mod publication;
 mod ring;
 mod topic;
@@ -11,7 +13,10 @@ mod wake;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use wse_client_core::{
@@ -21,12 +26,16 @@ use wse_client_core::{
     topic::{is_pattern, matches},
 };
 
-pub(crate) use link::{Link, Mail, TopicRead};
+pub(crate) use link::{Ending, Link, Mail, TopicRead, Waiting};
+pub(crate) use look::TopicState;
 pub(crate) use publication::{Framed, Publication};
 pub(crate) use ring::{HistoryBounds, RingBounds};
 pub(crate) use topic::Resumed;
 
-use crate::sync::{read, write};
+use crate::{
+    presence::{PresencePage, PresenceQuery},
+    sync::{read, write},
+};
 use topic::Topic;
 
 /// Topics, patterns and their subscribers.
@@ -34,6 +43,8 @@ use topic::Topic;
 pub(crate) struct Hub {
     registry: RwLock<Registry>,
     bounds: HubBounds,
+    /// As of the last sweep.
+    held: AtomicUsize,
 }
 
 /// Bounds on what a hub holds.
@@ -58,12 +69,22 @@ struct Registry {
 
 impl Hub {
     pub(crate) fn new(bounds: HubBounds) -> Self {
-        Self { registry: RwLock::default(), bounds }
+        Self { registry: RwLock::default(), bounds, held: AtomicUsize::new(0) }
+    }
+
+    /// Who is in a topic.
+    pub(crate) fn presence(&self, topic: &str, _query: &PresenceQuery) -> PresencePage {
+        PresencePage { topic: topic.to_owned(), ..PresencePage::default() }
     }
 
     /// Number of topics that are remembered.
     pub(crate) fn topic_count(&self) -> usize {
         read(&self.registry).topics.len()
+    }
+
+    /// Bytes that all topics held when they were last looked at.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Hands a publication to its subscribers. Answers how many connections will get it.
@@ -143,6 +164,7 @@ impl Hub {
             held += topic.trim(now, false);
             forgotten |= topic.is_forgotten(now, false);
         }
+        self.held.store(held, Ordering::Relaxed);
         if held > self.bounds.history_bytes {
             tracing::warn!(held, limit = self.bounds.history_bytes, "histories are over their budget and are let go");
             for topic in &topics {
@@ -215,7 +237,7 @@ mod tests {
     fn link(number: u64, deny: &[&str]) -> Arc<Link> {
         let subscribe = Acl { allow: Vec::new(), deny: deny.iter().map(|&text| text.into()).collect() };
         let identity = Identity { subscribe, ..Identity::default() };
-        Arc::new(Link::new(number, number.to_string(), identity, 1000))
+        Arc::new(Link::new(number, number.to_string(), identity, 1000, Arc::default()))
     }
 
     fn publish(hub: &Hub, topic: &str, kind: &str) -> usize {

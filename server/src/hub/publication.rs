@@ -53,10 +53,14 @@ pub(crate) struct Publication {
     timestamp: String,
     correlation_id: Option<String>,
     priority: Priority,
+    /// Of the usual form, if there is one.
+    traceparent: Option<String>,
     payload: Payload,
     /// Epoch and offset, once it is in the ring of a topic with a history.
     position: OnceLock<(Arc<str>, u64)>,
     compression: Option<Compression>,
+    /// What it is counted as, and when it was published, in nanoseconds of the server's clock.
+    measured: (u16, u64),
     text: OnceLock<Framed>,
     binary: OnceLock<Framed>,
     msgpack: OnceLock<Framed>,
@@ -81,14 +85,26 @@ impl Publication {
             timestamp,
             correlation_id: message.correlation_id,
             priority: message.priority,
+            traceparent: message.traceparent.filter(|text| wire::is_traceparent(text)),
             payload: message.payload.detached(),
             position: OnceLock::new(),
             compression,
+            measured: (0, 0),
             text: OnceLock::new(),
             binary: OnceLock::new(),
             msgpack: OnceLock::new(),
             compressed: OnceLock::new(),
         }
+    }
+
+    /// Notes what it is counted as, and when it was published.
+    pub(crate) fn measured(self, kind: u16, at: u64) -> Self {
+        Self { measured: (kind, at), ..self }
+    }
+
+    /// The number of its type in the metrics, its priority, and when it was published.
+    pub(crate) const fn measure(&self) -> (u16, Priority, u64) {
+        (self.measured.0, self.priority, self.measured.1)
     }
 
     /// Notes where it stands in its topic, before anybody can see it.
@@ -106,9 +122,11 @@ impl Publication {
             timestamp: self.timestamp.clone(),
             correlation_id: self.correlation_id.clone(),
             priority: self.priority,
+            traceparent: self.traceparent.clone(),
             payload: self.payload.clone(),
             position: OnceLock::new(),
             compression: self.compression,
+            measured: self.measured,
             text: OnceLock::new(),
             binary: OnceLock::new(),
             msgpack: OnceLock::new(),
@@ -124,6 +142,31 @@ impl Publication {
     /// The type.
     pub(crate) fn kind(&self) -> &str {
         &self.kind
+    }
+
+    /// The id.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// When it was published, RFC 3339.
+    pub(crate) fn timestamp(&self) -> &str {
+        &self.timestamp
+    }
+
+    /// The id of the message that it answers.
+    pub(crate) fn correlation_id(&self) -> Option<&str> {
+        self.correlation_id.as_deref()
+    }
+
+    /// What the publisher said.
+    pub(crate) const fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// The trace that it belongs to: 32 hex digits.
+    pub(crate) fn trace_id(&self) -> Option<&str> {
+        wire::trace_id(self.traceparent.as_deref()?)
     }
 
     /// Whether it holds the whole state of something, for those who come later.
@@ -170,6 +213,7 @@ impl Publication {
             topic: Some(&self.topic),
             epoch: self.position.get().map(|(epoch, _)| &**epoch),
             offset: self.position.get().map(|(_, offset)| *offset),
+            traceparent: self.traceparent.as_deref(),
             ..Head::default()
         };
         Framed::new(&wire::encode(&head, &self.payload, encoding, compression))

@@ -16,11 +16,13 @@ use wse_client_core::{
 
 use super::{
     link::Link,
+    look::TopicState,
     publication::Publication,
     ring::{Fetched, Ring, RingBounds},
 };
 use crate::{
     clock,
+    history::Stretch,
     sync::{read, write},
 };
 
@@ -164,6 +166,26 @@ impl Topic {
         Resumed { recovery, snapshots }
     }
 
+    /// At most `limit` publications after a position; without one, the newest. `None` without a history.
+    pub(crate) fn stretch(&self, after: Option<&Position>, limit: usize) -> Option<Stretch> {
+        let state = read(&self.state);
+        if !state.ring.keeps_history() {
+            return None;
+        }
+        let (base, head) = (state.ring.base(), state.ring.head());
+        let known = after.is_none_or(|position| *position.epoch == *self.epoch);
+        let wanted = match after {
+            Some(position) if known => position.offset.map_or(0, |offset| offset.saturating_add(1)),
+            Some(_) => base,
+            None => head.saturating_sub(limit as u64).max(base),
+        };
+        let mut publications = Vec::new();
+        let from = wanted.clamp(base, head);
+        state.ring.fetch(from, limit, &mut publications);
+        let epoch = Arc::clone(&self.epoch);
+        Some(Stretch { epoch, base, head, recovered: known && wanted >= base, from, publications })
+    }
+
     /// Removes a connection.
     pub(crate) fn detach(&self, subscriber: &Arc<Subscriber>) {
         let mut state = write(&self.state);
@@ -204,6 +226,21 @@ impl Topic {
             state.ring.trim(slowest, now);
         }
         state.ring.bytes()
+    }
+
+    /// The topic as it is just now.
+    pub(super) fn look(&self) -> TopicState {
+        let state = read(&self.state);
+        let (base, head) = (state.ring.base(), state.ring.head());
+        let slowest = state.subscribers.iter().map(|subscriber| subscriber.cursor.load(Ordering::Relaxed)).min();
+        TopicState {
+            topic: self.name.to_string(),
+            subscribers: state.subscribers.len(),
+            held: head - base,
+            held_bytes: state.ring.bytes(),
+            published: head,
+            lag: slowest.map_or(0, |cursor| head.saturating_sub(cursor)),
+        }
     }
 
     /// This life of the topic.

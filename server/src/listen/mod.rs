@@ -1,17 +1,38 @@
-//! One accepted socket: HTTP requests, and the upgrade to a WebSocket.
+//! One accepted socket: TLS, HTTP requests, and the upgrade to a WebSocket.
+//!
+//! ```text
+//! gate.rs       how many there may be, in all and from one address
+//! networks.rs   whose word about a client's address counts
+//! tls.rs        the certificate
+//! accepted.rs   the socket while it speaks HTTP
+//! upgrade.rs    from a request to a WebSocket; handshake.rs has its rules
+//! ```
 
+mod accepted;
+mod gate;
 mod handshake;
+mod networks;
+mod tls;
 mod upgrade;
 
-use std::{pin::pin, sync::Arc};
+use std::{net::SocketAddr, pin::pin, sync::Arc};
 
 use axum::Router;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
 use tower_service::Service;
 
-pub(crate) use upgrade::upgrade;
+pub use tls::CertificateError;
+pub(crate) use {
+    gate::{Gate, NoPlace, Place},
+    networks::Networks,
+    tls::Tls,
+    upgrade::upgrade,
+};
+
+use accepted::Accepted;
+use gate::Opened;
 
 use crate::server::Server;
 
@@ -21,24 +42,31 @@ const MAX_HEAD: usize = 64 * 1024;
 /// Counts one socket among all; travels with it into the WebSocket connection.
 #[derive(Clone)]
 pub(crate) struct SocketSlot {
+    /// The other end.
+    peer: SocketAddr,
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
 /// Serves a socket in a task of its own, unless too many are open.
-pub(crate) fn spawn(server: &Server, stream: TcpStream, routes: &Router) {
-    let Some(permit) = server.socket_permit() else {
-        server.counters().refused_sockets.one();
-        tracing::warn!("too many open sockets, refusing one");
-        return;
+pub(crate) fn spawn(server: &Server, stream: TcpStream, peer: SocketAddr, routes: &Router) {
+    let opened = match server.gate().open(peer) {
+        Ok(opened) => opened,
+        Err(why) => {
+            server.counters().refused_sockets.one();
+            return tracing::debug!(%peer, ?why, "too many open sockets, refusing one");
+        }
     };
-    let slot = SocketSlot { _permit: Arc::new(permit) };
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
     }
-    tokio::spawn(serve(server.clone(), stream, routes.clone(), slot));
+    tokio::spawn(serve(server.clone(), stream, peer, routes.clone(), opened));
 }
 
-async fn serve(server: Server, stream: TcpStream, routes: Router, slot: SocketSlot) {
+async fn serve(server: Server, stream: TcpStream, peer: SocketAddr, routes: Router, opened: Opened) {
+    // Held until the socket is closed or has become a WebSocket.
+    let Opened { socket, pending: _pending } = opened;
+    let slot = SocketSlot { peer, _permit: Arc::new(socket) };
+    let Some(stream) = accept(&server, stream).await else { return };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(slot.clone());
         routes.clone().call(request)
@@ -61,4 +89,18 @@ async fn serve(server: Server, stream: TcpStream, routes: Router, slot: SocketSl
         server.counters().http_errors.one();
         tracing::debug!(%error, "http connection ended");
     }
+}
+
+/// The TLS handshake, where there is TLS.
+async fn accept(server: &Server, stream: TcpStream) -> Option<Accepted> {
+    let config = server.config();
+    let Some(tls) = server.tls() else { return Some(Accepted::plain(stream, config.write_timeout)) };
+    let why = match timeout(config.handshake_timeout, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => return Some(Accepted::tls(stream, config.write_timeout)),
+        Ok(Err(error)) => error.to_string(),
+        Err(elapsed) => elapsed.to_string(),
+    };
+    server.counters().tls_failures.one();
+    tracing::debug!(why, "TLS handshake failed");
+    None
 }

@@ -7,11 +7,11 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use wse_client_core::error::Code;
 
 use super::{
     SocketSlot,
+    accepted::Accepted,
     handshake::{self, Refusal},
 };
 use crate::{api::ApiError, connection, server::Server};
@@ -25,8 +25,9 @@ pub(crate) async fn upgrade(State(server): State<Server>, mut request: Request) 
     let Ok(accept) = HeaderValue::try_from(accept) else {
         return ApiError::new(StatusCode::BAD_REQUEST, Code::InvalidRequest, "unusable key").into_response();
     };
-    let applicant = server.admit(request.headers(), request.uri().query().unwrap_or_default());
     let slot = request.extensions_mut().remove::<SocketSlot>();
+    let peer = slot.as_ref().map(|slot| slot.peer);
+    let applicant = server.admit(request.headers(), request.uri().query().unwrap_or_default(), peer);
     let upgrading = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         // Held to the end of the connection: the socket counts among the open ones.
@@ -35,12 +36,12 @@ pub(crate) async fn upgrade(State(server): State<Server>, mut request: Request) 
             Ok(upgraded) => upgraded,
             Err(error) => return tracing::debug!(%error, "client left during the handshake"),
         };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
+        match upgraded.downcast::<TokioIo<Accepted>>() {
             Ok(parts) => {
-                let (stream, leftover) = (parts.io.into_inner(), parts.read_buf);
+                let (stream, leftover) = (parts.io.into_inner().into_stream(), parts.read_buf);
                 connection::run(server, stream, leftover, applicant).await;
             }
-            Err(_) => tracing::error!("upgraded connection is not a TCP socket"),
+            Err(_) => tracing::error!("upgraded connection is not a socket of ours"),
         }
     });
     let mut response = Response::new(Body::empty());

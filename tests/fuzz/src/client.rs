@@ -66,6 +66,7 @@ pub(crate) fn run(data: &[u8]) {
     let mut now = Moment::from_millis(1000);
     let wall = WallTime::from_unix_ms(1_700_000_000_000);
     let config = script_config(&mut source);
+    let bounds = Bounds::of(&config);
     let mut client = Client::new(config, Seed::from_u64(1), now, wall).expect("the settings are right");
     let mut watch = Watch::default();
     client.connect(now);
@@ -76,8 +77,49 @@ pub(crate) fn run(data: &[u8]) {
         }
         now = step(&mut source, &mut client, &mut watch, now);
         watch.drain(&mut client);
+        bounds.check(&client);
     }
     check_end(&mut client, &mut watch, now);
+}
+
+/// What the settings say that a client holds at most.
+struct Bounds {
+    waiting: usize,
+    waiting_bytes: usize,
+    topics: usize,
+    ids: usize,
+    reordering: usize,
+}
+
+impl Bounds {
+    fn of(config: &ClientConfig) -> Self {
+        Self {
+            waiting: config.offline.max_size,
+            waiting_bytes: config.offline.max_bytes,
+            topics: config.limits.max_topics,
+            ids: config.delivery.dedup_window,
+            reordering: config.delivery.reorder.map_or(0, |reorder| reorder.max_held),
+        }
+    }
+
+    /// Whoever is at the other end, the client holds no more.
+    fn check(&self, client: &Client) {
+        let held = client.held();
+        let bounded = held.waiting <= self.waiting
+            && held.waiting_bytes <= self.waiting_bytes
+            && held.outputs == 0
+            && held.topics <= self.topics
+            && held.topic_tokens <= self.topics
+            && held.subscriptions <= self.topics + 1
+            && held.requests <= 64
+            && held.positions <= self.topics.max(2000)
+            && held.gaps <= held.positions
+            && held.ids <= self.ids
+            && held.reordering <= self.reordering
+            && held.sealed_nonces <= 2 * 40_000
+            && held.signed_nonces <= 10_000;
+        assert!(bounded, "{held:?}");
+    }
 }
 
 /// However it went, the client ends when it is told to, and can start anew.
@@ -262,6 +304,7 @@ fn step(source: &mut Source<'_>, client: &mut Client, watch: &mut Watch, now: Mo
             let _ = client.set_channel_token(if source.byte() & 1 == 0 { "a" } else { "" }, token);
         }
         29 => client.set_token(None, now),
+        30 => client.set_clock(source.wall(), now),
         _ => client.handle(Input::Frame(socket, frame(source)), now),
     }
     now
@@ -271,11 +314,17 @@ const HINTS: &[NetworkHint] =
     &[NetworkHint::Offline, NetworkHint::Online, NetworkHint::AddressChanged, NetworkHint::Sleep, NetworkHint::Wake];
 
 fn request(source: &mut Source<'_>) -> Request {
-    match source.byte() % 5 {
+    match source.byte() % 8 {
         0 => Request::Metrics,
         1 => Request::UpdateConfig(ConfigUpdate { batch_size: Some(0), ..ConfigUpdate::default() }),
         2 => Request::Sync(SyncRequest { topics: topics(source), last_sequence: u64::MAX, ..SyncRequest::default() }),
         3 => Request::Encryption,
+        4 => Request::Presence { topic: source.text() },
+        5 => Request::Batch((0..source.byte() % 4).map(|_| outgoing(source)).collect()),
+        6 => Request::Named {
+            kind: source.text(),
+            payload: Payload::from_json(source.chunk().to_vec()).unwrap_or(Payload::EMPTY),
+        },
         _ => Request::Health,
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use wse_client_core::{
     client::SubscriptionAction,
-    delivery::LostRange,
+    delivery::{LostRange, RateLimit},
     error::Code,
     io::{Close, Frame},
     rng::Seed,
@@ -101,6 +101,7 @@ fn peer(source: &mut Source<'_>, now: Moment) -> Peer {
     let mut config =
         PeerConfig { limits, encryption: flags & 1 == 0, max_rejected: u32::from(flags) + 1, ..PeerConfig::default() };
     config.recovery = more & 0x20 != 0;
+    config.inbound_rate = (flags & 2 != 0).then_some(RateLimit { capacity: 5, refill: 300.0 });
     if more & 0x40 != 0 {
         config.signing = Some(SigningConfig::new("0123456789abcdef0123456789abcdef".into()));
         config.token_key = Some("another 32 bytes of randomness...".into());
@@ -167,6 +168,7 @@ fn step(source: &mut Source<'_>, peer: &mut Peer, watch: &mut Watch, now: Moment
             let _ = peer.channel_token("a", now);
             let _ = peer.session_token(now);
         }
+        21 => peer.set_clock(source.wall(), now),
         20 => peer.tell_error(Code::RateLimited, "slowly", Some("7"), now),
         _ => peer.handle(Input::Frame(frame(source)), now),
     }
@@ -202,6 +204,9 @@ impl Watch {
                 Output::Wait(deadline) => {
                     assert!(self.told_closed == deadline.is_none(), "waits for ever, or waits after the end");
                     self.deadline = deadline;
+                    let held = peer.held();
+                    let bounded = held.outputs == 0 && held.sealed_nonces <= 2 * 40_000 && held.signed_nonces <= 10_000;
+                    assert!(bounded, "{held:?}");
                     return;
                 }
             }

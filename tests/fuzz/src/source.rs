@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wse_client_core::time::WallTime;
+
 /// A supply of decisions. Once it is used up it gives zeros.
 pub(crate) struct Source<'a> {
     rest: &'a [u8],
@@ -31,6 +33,13 @@ impl<'a> Source<'a> {
     pub(crate) fn pause(&mut self) -> Duration {
         let byte = u64::from(self.byte());
         Duration::from_millis(if byte < 128 { byte } else { (byte - 128) * (byte - 128) * 20 })
+    }
+
+    /// What a civil clock may show: near the time at which scripts begin, or anything.
+    pub(crate) fn wall(&mut self) -> WallTime {
+        let (near, far) = (self.pause(), self.byte());
+        let began = if far < 0xC0 { 1_700_000_000_000 } else { u64::from(far - 0xC0) << 58 };
+        WallTime::from_unix_ms(began.saturating_add(near.as_millis() as u64).wrapping_sub(u64::from(far & 1) * 60_000))
     }
 
     /// Up to 255 bytes: a length, then as many as there are.

@@ -11,6 +11,7 @@ use wse_client_core::{
 };
 
 use crate::{
+    civil::Civil,
     dice::Dice,
     invariants::{self, Invariant},
     line::DOWN,
@@ -53,7 +54,7 @@ impl World {
         if self.trace.is_on() && !matches!(input, Input::Frame(..)) {
             self.trace.note(self.now, format_args!("in {index} {input:?}"));
         }
-        let now = self.tabs[index].local(self.now);
+        let now = self.tabs[index].told(self.now);
         self.tabs[index].client.handle(input, now);
         self.drain_tab(index);
     }
@@ -115,7 +116,7 @@ impl World {
     }
 
     pub(crate) fn rotate_token(&mut self, index: usize) {
-        let now = self.tabs[index].local(self.now);
+        let now = self.tabs[index].told(self.now);
         let tab = &mut self.tabs[index];
         tab.token = (tab.token + 1).max(tab.required);
         self.trace.note(self.now, format_args!("do {index} token {}", tab.token));
@@ -132,11 +133,9 @@ impl World {
         match event {
             Event::Message(message) => invariants::delivered(self, index, &message),
             Event::Notice(_) => self.tabs[index].ledger.received += 1,
-            Event::Rejected(_) => {
+            Event::Rejected(error) => {
                 let id = (index, self.tabs[index].hearing.unwrap_or(SocketId(0)));
-                if let Some(line) = self.lines.get_mut(&id) {
-                    line.carried[DOWN].refused += 1;
-                }
+                invariants::frame_refused(self, id, DOWN, &error);
             }
             Event::Response { request, outcome } => {
                 self.tabs[index].ledger.received += u64::from(matches!(outcome, RequestOutcome::Answered(_)));
@@ -224,7 +223,7 @@ impl World {
         command: impl FnOnce(&mut crate::tab::Tab, wse_client_core::time::Moment),
     ) {
         self.trace.note(self.now, format_args!("do {index} {name}"));
-        let now = self.tabs[index].local(self.now);
+        let now = self.tabs[index].told(self.now);
         command(&mut self.tabs[index], now);
         self.drain_tab(index);
     }
@@ -233,7 +232,7 @@ impl World {
         let topics = some_topics(&mut self.dice);
         self.trace.note(self.now, format_args!("do {index} subscribe {topics:?}"));
         let tab = &mut self.tabs[index];
-        let now = tab.local(self.now);
+        let now = tab.told(self.now);
         let request = tab.client.subscribe(&topics, now).expect("valid topics, and few of them");
         tab.requests.insert(request);
         tab.wanted.extend(topics.iter().map(|name| (*name).to_owned()));
@@ -244,7 +243,7 @@ impl World {
         let topics = some_topics(&mut self.dice);
         self.trace.note(self.now, format_args!("do {index} unsubscribe {topics:?}"));
         let tab = &mut self.tabs[index];
-        let now = tab.local(self.now);
+        let now = tab.told(self.now);
         let request = tab.client.unsubscribe(&topics, now).expect("valid topics, and few of them");
         tab.requests.insert(request);
         for name in topics {
@@ -262,7 +261,7 @@ impl World {
         message.topic = topic.map(str::to_owned);
         message.priority = some_priority(&mut self.dice);
         let priority = message.priority;
-        let now = self.tabs[index].local(self.now);
+        let now = self.tabs[index].told(self.now);
         let sent = self.tabs[index].client.send(message, now);
         self.trace.note(self.now, format_args!("do {index} send {number} to {topic:?} {priority:?}: {sent:?}"));
         match sent {
@@ -282,7 +281,7 @@ impl World {
     fn ask_something(&mut self, index: usize) {
         use wse_client_core::client::Request::{ConnectionState, Encryption, Health};
         let question = [Health, ConnectionState, Encryption][self.dice.below(3)].clone();
-        let now = self.tabs[index].local(self.now);
+        let now = self.tabs[index].told(self.now);
         if let Ok(request) = self.tabs[index].client.request(&question, now) {
             self.tabs[index].requests.insert(request);
         }
@@ -329,7 +328,13 @@ impl World {
         }
     }
 
+    /// The machine slept and its timers with it, or somebody set its civil clock.
     fn jump_clock(&mut self, index: usize) {
+        if self.dice.chance(50) {
+            self.tabs[index].civil = Civil::draw(&mut self.dice);
+            self.trace.note(self.now, format_args!("-- the clock of {index} is set: {:?}", self.tabs[index].civil));
+            return;
+        }
         let jump = self.dice.millis(1_000, 4_000_000);
         self.trace.note(self.now, format_args!("-- the clock of {index} jumps by {jump:?}"));
         let jump = u64::try_from(jump.as_millis()).unwrap_or(0);

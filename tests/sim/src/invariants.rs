@@ -7,7 +7,7 @@ use wse_client_core::{
     delivery::LostRange,
     io::{Frame, SocketId},
     time::Moment,
-    wire::{Category, Message, Priority},
+    wire::{Category, DecodeError, Message, Priority},
 };
 
 use crate::{
@@ -46,6 +46,8 @@ pub enum Invariant {
     NonceOnce,
     /// What nobody sent, or came on a socket that is no more, is not heard.
     NoForgery,
+    /// A frame is refused only on a connection where one was forged, damaged or repeated.
+    NoFalseAlarm,
     /// Each attempt carries the last token that was set.
     FreshToken,
     /// Accepted = heard + dropped by a named policy + waiting + in flight or gone down with a connection that broke; in
@@ -55,7 +57,7 @@ pub enum Invariant {
     RequestEnds,
     /// States change as they are told, and only a client that may fail fails.
     StateTold,
-    /// What a client holds keeps the bounds that its settings name.
+    /// What either end holds keeps the bounds that are named for it.
     Memory,
     /// The clock moves.
     TimeMoves,
@@ -76,6 +78,7 @@ impl Invariant {
             Self::NoPlaintext => "no-plaintext",
             Self::NonceOnce => "nonce-once",
             Self::NoForgery => "no-forgery",
+            Self::NoFalseAlarm => "no-false-alarm",
             Self::FreshToken => "fresh-token",
             Self::Sum => "sum",
             Self::RequestEnds => "request-ends",
@@ -305,6 +308,15 @@ pub(crate) fn told_lost(world: &mut World, index: usize, topic: &str, range: &Lo
     }
 }
 
+/// One end refused a frame of this direction, and told.
+pub(crate) fn frame_refused(world: &mut World, id: LineId, direction: usize, error: &DecodeError) {
+    let Some(line) = world.lines.get_mut(&id) else { return };
+    line.carried[direction].refused += 1;
+    if !line.spoilt[direction] {
+        world.fail_line(id, Invariant::NoFalseAlarm, &format!("a sound frame is refused: {error:?}"));
+    }
+}
+
 /// A server heard a message of an application.
 pub(crate) fn heard_once(world: &mut World, id: LineId, number: u64, message: &Message) {
     world.report.heard += 1;
@@ -368,6 +380,7 @@ pub(crate) fn dropped_by_a_rule(world: &mut World, index: usize, id: &str, prior
 /// The client did not accept a message.
 pub(crate) fn refused_by_a_rule(world: &mut World, index: usize, priority: Priority, error: &SendError) {
     let (tab, settings) = (&mut world.tabs[index], &world.plan.clients[index]);
+    tab.ledger.refused += 1;
     tab.ledger.refused_of[priority as usize] += u64::from(is_by_queue(error));
     let held = tab.client.held();
     let state = tab.client.state();
@@ -401,12 +414,14 @@ pub(crate) fn after_input(world: &mut World, index: usize) {
     let queue = &metrics.queue;
     let levels = [&queue.background, &queue.low, &queue.normal, &queue.high, &queue.critical];
     let ledger = &world.tabs[index].ledger;
-    let balanced = ledger.accepted == metrics.messages_sent + ledger.dropped + queue.waiting as u64
+    let balanced = ledger.accepted == metrics.messages_sent + ledger.dropped + queue.waiting
         && levels.map(|level| level.dropped) == ledger.dropped_of
         && levels.map(|level| level.refused) == ledger.refused_of
         && levels.iter().all(|level| level.queued >= level.sent + level.dropped)
-        && levels.iter().map(|level| level.queued - level.sent - level.dropped).sum::<u64>() == queue.waiting as u64
-        && metrics.messages_dropped == ledger.dropped + ledger.refused_of.iter().sum::<u64>()
+        && levels.iter().map(|level| level.queued - level.sent - level.dropped).sum::<u64>() == queue.waiting
+        && metrics.messages_accepted == ledger.accepted
+        && metrics.messages_dropped == ledger.dropped
+        && metrics.messages_refused == ledger.refused
         && metrics.messages_received == ledger.received
         && metrics.messages_lost >= ledger.lost;
     if !balanced {
@@ -442,11 +457,29 @@ fn memory(world: &mut World, index: usize) {
         && held.positions <= RECOVERABLE.len()
         && held.gaps <= held.positions
         && held.ids <= settings.delivery.dedup_window
-        && held.reordering <= settings.delivery.reorder.map_or(0, |reorder| reorder.max_held);
+        && held.reordering <= settings.delivery.reorder.map_or(0, |reorder| reorder.max_held)
+        && held.sealed_nonces <= COUNTING
+        && held.signed_nonces <= MAX_SIGNED;
     if !bounded {
         world.fail(Invariant::Memory, format!("client {index} holds {held:?}"));
     }
 }
+
+/// What a server's end of a connection holds keeps its bounds.
+pub(crate) fn memory_of_line(world: &mut World, id: LineId) {
+    let Some(line) = world.lines.get(&id) else { return };
+    let held = line.peer.held();
+    if held.outputs > 0 || held.sealed_nonces > COUNTING || held.signed_nonces > MAX_SIGNED {
+        world.fail_line(id, Invariant::Memory, &format!("the server's end holds {held:?}"));
+    }
+}
+
+/// Both ends of this world count their nonces: of each key the last one is remembered, and until there are two of a
+/// key it is too early to tell.
+const COUNTING: usize = 2;
+
+/// Nonces of signatures that either end remembers.
+const MAX_SIGNED: usize = 10_000;
 
 /// Topics and patterns that an application can want here.
 const ALL_TOPICS: usize = RECOVERABLE.len() + PLAIN.len() + PATTERNS.len() + 1;

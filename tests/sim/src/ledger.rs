@@ -36,6 +36,8 @@ pub(crate) struct Ledger {
     pub(crate) accepted: u64,
     pub(crate) heard: u64,
     pub(crate) dropped: u64,
+    /// Not accepted, for whatever reason.
+    pub(crate) refused: u64,
     /// By level: told to be dropped, and refused because the queue was full.
     pub(crate) dropped_of: [u64; 5],
     pub(crate) refused_of: [u64; 5],

@@ -4,6 +4,7 @@
 //! ```text
 //! plan.rs        what a world is made of
 //! world.rs       the clock, what is due, the step
+//! civil.rs       what the clocks of hosts show
 //! tab.rs         one client and the model it is held against
 //! clients.rs     drivers and applications
 //! line.rs        one connection and its faults
@@ -15,6 +16,7 @@
 //! invariants.rs  what must be true
 //! ```
 
+mod civil;
 mod clients;
 mod declared;
 mod dice;

@@ -7,7 +7,7 @@ use wse_client_core::{
     io::{Frame, SocketId},
     rng::Seed,
     server::{self, Admission, Identity, Peer, UpgradeParams},
-    time::{Moment, WallTime},
+    time::Moment,
     topic::{self, Acl},
 };
 
@@ -62,6 +62,8 @@ pub(crate) struct Line {
     pub(crate) delay: Duration,
     /// Frames never overtake each other.
     last_arrival: [Moment; 2],
+    /// A frame of this direction may be refused: it was forged, damaged or came a second time.
+    pub(crate) spoilt: [bool; 2],
     /// Something on it was forged or damaged: it will be cut.
     pub(crate) tainted: bool,
     /// The next frame in this direction is damaged.
@@ -108,7 +110,7 @@ impl World {
             Admission::Granted(Identity { user_id: format!("user-{tab}"), subscribe, publish: Acl::default() })
         };
         let seed = Seed::from_u64((self.plan.seed << 20) ^ (tab as u64) << 12 ^ socket.0 ^ 1 << 60);
-        let wall = WallTime::from_unix_ms(1_771_601_400_000 + self.now.as_millis());
+        let wall = self.clocks[host].at(self.now);
         let name = format!("{tab}-{}", socket.0);
         let peer = Peer::new(self.peer_configs[host].clone(), params, admission, name, seed, self.now, wall);
         let line = Line::new(host, peer, at);
@@ -267,6 +269,7 @@ impl Line {
             last_of: [0; 5],
             delay: Duration::ZERO,
             last_arrival: [opened; 2],
+            spoilt: [false; 2],
             tainted: false,
             damage: None,
             skips: None,

@@ -188,8 +188,6 @@ fn signing(required: bool, dice: &mut Dice) -> SigningConfig {
         form: if dice.chance(50) { SigningForm::Hmac } else { SigningForm::Jwt },
         kinds,
         verification: if required { Verification::Required } else { Verification::IfPresent },
-        // The clocks of this world jump by hours.
-        max_skew: Duration::from_secs(100 * 24 * 3600),
         ..SigningConfig::new(key)
     }
 }

@@ -19,9 +19,18 @@ use crate::{
 };
 
 impl World {
+    /// One connection, after its peer was told what the server's civil clock shows: a driver does so before all that it
+    /// hands in.
+    pub(crate) fn told_line(&mut self, id: LineId) -> Option<&mut Line> {
+        let line = self.lines.get_mut(&id)?;
+        line.peer.set_clock(self.clocks[line.host].at(self.now), self.now);
+        Some(line)
+    }
+
     pub(crate) fn peer_input(&mut self, id: LineId, input: server::Input) {
-        let Some(line) = self.lines.get_mut(&id).filter(|line| line.open) else { return };
-        line.peer.handle(input, self.now);
+        let now = self.now;
+        let Some(line) = self.told_line(id).filter(|line| line.open) else { return };
+        line.peer.handle(input, now);
         self.drain_peer(id);
     }
 
@@ -34,7 +43,7 @@ impl World {
                 server::Output::Emit(event) => self.on_peer_event(id, event),
                 server::Output::Wait(at) => {
                     line.deadline = at;
-                    return;
+                    return invariants::memory_of_line(self, id);
                 }
             }
         }
@@ -69,16 +78,13 @@ impl World {
             server::Event::Publish(message) => {
                 self.hear(id, &message);
                 if let Some(name) = message.topic().map(str::to_owned) {
-                    self.publish(&name);
+                    // Once all is written that this connection has to say: frames go out as they were sealed.
+                    self.schedule(self.now, Due::Passed(name));
                 }
             }
             server::Event::Message(message) => self.hear(id, &message),
             server::Event::Closed(_) => self.retire(id),
-            server::Event::Rejected(_) => {
-                if let Some(line) = self.lines.get_mut(&id) {
-                    line.carried[UP].refused += 1;
-                }
-            }
+            server::Event::Rejected(error) => invariants::frame_refused(self, id, UP, &error),
             server::Event::Hello { .. } => {}
             _ => {}
         }
@@ -125,9 +131,10 @@ impl World {
                 line.baselines.entry(name.to_owned()).or_insert(Some(from));
             }
         }
-        let Some(line) = self.lines.get_mut(&id) else { return };
+        let now = self.now;
+        let Some(line) = self.told_line(id) else { return };
         let active: Vec<String> = line.topics.iter().cloned().collect();
-        line.peer.answer_subscription(SubscriptionAction::Subscribe, request, Vec::new(), &active, self.now);
+        line.peer.answer_subscription(SubscriptionAction::Subscribe, request, Vec::new(), &active, now);
         // The answer goes out first: what was missed follows it.
         self.drain_peer(id);
         for publication in replay {
@@ -272,10 +279,11 @@ impl World {
     pub(crate) fn send_direct(&mut self, id: LineId) {
         self.numbers += 1;
         let message = Outgoing::new("direct", numbered(self.numbers));
-        let Some(line) = self.lines.get_mut(&id).filter(|line| line.open && !line.peer.must_hold_messages()) else {
+        let now = self.now;
+        let Some(line) = self.told_line(id).filter(|line| line.open && !line.peer.must_hold_messages()) else {
             return;
         };
-        if line.peer.send(&message, self.now).is_ok() {
+        if line.peer.send(&message, now).is_ok() {
             line.carried[DOWN].sent += 1;
         }
         self.drain_peer(id);

@@ -9,7 +9,7 @@ use wse_client_core::{
     topic,
 };
 
-use crate::{declared::Declared, history::Stamp, ledger::Ledger, world::Delivery};
+use crate::{civil::Civil, declared::Declared, history::Stamp, ledger::Ledger, world::Delivery};
 
 /// Where a client stands in a recoverable topic, as its application was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub(crate) struct Tab {
     pub(crate) client: Client,
     /// How far its clock is ahead of the world's, in milliseconds.
     pub(crate) skew: u64,
+    pub(crate) civil: Civil,
     pub(crate) frozen: bool,
     pub(crate) reads_paused: bool,
     /// What came while it did not look.
@@ -69,12 +70,13 @@ pub(crate) struct Tab {
 }
 
 impl Tab {
-    pub(crate) fn new(client: Client, has_provider: bool, may_fail: bool) -> Self {
+    pub(crate) fn new(client: Client, civil: Civil, has_provider: bool, may_fail: bool) -> Self {
         Self {
             wanted: client.topics().iter().cloned().collect(),
             state: client.state(),
             client,
             skew: 0,
+            civil,
             frozen: false,
             reads_paused: false,
             inbox: VecDeque::new(),
@@ -105,6 +107,14 @@ impl Tab {
     /// The world's moment on this client's clock.
     pub(crate) fn local(&self, now: Moment) -> Moment {
         Moment::from_millis(now.as_millis() + self.skew)
+    }
+
+    /// What a driver does before all that it hands in: it tells the client what the host's civil clock shows. Gives the
+    /// moment on the client's clock.
+    pub(crate) fn told(&mut self, now: Moment) -> Moment {
+        let local = self.local(now);
+        self.client.set_clock(self.civil.at(now), local);
+        local
     }
 
     /// Whether a late or ordinary callback waits until the application looks again.

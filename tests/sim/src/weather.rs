@@ -11,6 +11,7 @@ use wse_client_core::{
 };
 
 use crate::{
+    civil::Civil,
     history::Publication,
     line::{DOWN, LineId, UP},
     plan::RECOVERABLE,
@@ -30,7 +31,7 @@ impl World {
         let pause = self.dice.millis(50, self.plan.calm_ms);
         self.after(pause, Due::Weather);
         let Some(id) = self.some_line() else { return self.trouble_a_host() };
-        match self.dice.below(19) {
+        match self.dice.below(20) {
             0 | 1 => self.cut(id),
             2 => self.kill(id, [true, true]),
             3 => self.kill(id, [true, false]),
@@ -46,6 +47,7 @@ impl World {
             13 => self.burst(),
             14 => self.delay_a_bus(),
             15 => self.rotate(id),
+            16 => self.set_a_clock(),
             _ => self.trouble_a_host(),
         }
     }
@@ -77,6 +79,13 @@ impl World {
             self.trace.note(self.now, format_args!("-- damage in direction {direction} of {}/{}", id.0, id.1.0));
             if let Some(line) = self.lines.get_mut(&id) {
                 line.damage = Some(direction);
+                line.spoilt[direction] = true;
+            }
+            // What comes right behind it finds a gap in the numbers.
+            if direction == DOWN && self.dice.chance(50) {
+                for _ in 0..2 + self.dice.below(20) {
+                    self.send_direct(id);
+                }
             }
         }
     }
@@ -89,6 +98,9 @@ impl World {
         }
         self.trace.note(self.now, format_args!("-- forge on {}/{}", id.0, id.1.0));
         let frame = Frame::Binary(Bytes::from_static(FORGED));
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.spoilt = [true; 2];
+        }
         if self.dice.chance(50) {
             self.reach_tab(id.0, id.1, Delivery::Frame(frame));
         } else {
@@ -106,6 +118,9 @@ impl World {
         // Only publications: a second hello means something.
         let Some(frame) = last.filter(is_publication) else { return };
         self.trace.note(self.now, format_args!("-- repeat on {}/{}", id.0, id.1.0));
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.spoilt[DOWN] = true;
+        }
         let at = self.now + Duration::from_secs(5);
         self.schedule(at, Due::ToTab(id.0, id.1, Delivery::Frame(frame)));
     }
@@ -155,8 +170,9 @@ impl World {
         };
         self.tabs[id.0].declared.add(name, stamp.epoch, stamp.offset, stamp.offset);
         let range = LostRange { epoch: epoch_text(stamp.epoch), from: stamp.offset, to: Some(stamp.offset) };
-        if let Some(line) = self.lines.get_mut(&id) {
-            line.peer.tell_lost_range(name, &range, self.now);
+        let now = self.now;
+        if let Some(line) = self.told_line(id) {
+            line.peer.tell_lost_range(name, &range, now);
         }
         self.drain_peer(id);
     }
@@ -176,9 +192,10 @@ impl World {
             _ => Close::normal(),
         };
         self.trace.note(self.now, format_args!("-- server closes {}/{} {close:?}", id.0, id.1.0));
-        if let Some(line) = self.lines.get_mut(&id) {
-            line.peer.tell_error(Code::RateLimited, "too many messages", None, self.now);
-            line.peer.close(close, self.now);
+        let now = self.now;
+        if let Some(line) = self.told_line(id) {
+            line.peer.tell_error(Code::RateLimited, "too many messages", None, now);
+            line.peer.close(close, now);
         }
         self.drain_peer(id);
     }
@@ -195,10 +212,18 @@ impl World {
         self.trace.note(self.now, format_args!("-- the bus to server {host} takes {:?}", self.buses[host].delay));
     }
 
+    /// Somebody sets the civil clock of a server.
+    fn set_a_clock(&mut self) {
+        let host = self.dice.below(self.clocks.len());
+        self.clocks[host] = Civil::draw(&mut self.dice);
+        self.trace.note(self.now, format_args!("-- the clock of server {host} is set: {:?}", self.clocks[host]));
+    }
+
     /// The server renews the keys of a connection, if it has some.
     fn rotate(&mut self, id: LineId) {
-        if let Some(line) = self.lines.get_mut(&id)
-            && line.peer.rotate_keys(self.now).is_ok()
+        let now = self.now;
+        if let Some(line) = self.told_line(id)
+            && line.peer.rotate_keys(now).is_ok()
         {
             self.drain_peer(id);
         }
@@ -231,11 +256,12 @@ impl World {
         self.hosts[host] = Host { down: true, ..Host::default() };
         let here = |(_, line): &(&LineId, &crate::line::Line)| line.open && line.host == host;
         let ids: Vec<LineId> = self.lines.iter().filter(here).map(|(id, _)| *id).collect();
+        let now = self.now;
         for id in ids {
             if self.dice.chance(30) {
                 self.cut(id);
-            } else if let Some(line) = self.lines.get_mut(&id) {
-                line.peer.close(close.clone(), self.now);
+            } else if let Some(line) = self.told_line(id) {
+                line.peer.close(close.clone(), now);
                 self.drain_peer(id);
             }
         }

@@ -4,14 +4,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use wse_client_core::{
     client::{self, Client, RequestId},
-    config::Credentials,
+    config::{ClientConfig, Credentials},
     io::{Close, Frame, SocketId},
     rng::Seed,
     server::{self, PeerConfig, SubscriptionRequest},
-    time::{Moment, WallTime},
+    time::Moment,
 };
 
 use crate::{
+    civil::Civil,
     dice::Dice,
     history::{History, Publication},
     invariants::{self, Invariant, Violation},
@@ -45,6 +46,8 @@ pub(crate) enum Due {
     ReadOn(usize),
     Weather,
     Publish,
+    /// A message of a client that a server heard goes out to whoever listens.
+    Passed(String),
     HostUp(usize),
     /// A publication comes to a server.
     Bus(usize, Publication),
@@ -99,6 +102,8 @@ pub struct World {
     pub(crate) tabs: Vec<Tab>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) buses: Vec<Bus>,
+    /// What the clock of each server shows.
+    pub(crate) clocks: Vec<Civil>,
     pub(crate) lines: BTreeMap<(usize, SocketId), Line>,
     pub(crate) history: History,
     pub(crate) due: BTreeMap<(Moment, u64), Due>,
@@ -123,7 +128,10 @@ impl World {
         let mut dice = Dice::new(seed.wrapping_mul(0x2545_F491_4F6C_DD1D) ^ 0x5157_e001);
         let plan = Plan::draw(seed, &mut dice);
         let now = Moment::from_millis(1000);
-        let tabs = plan.clients.iter().enumerate().map(|(index, config)| tab(seed, index, config, now)).collect();
+        let clocks = (0..plan.servers).map(|_| Civil::draw(&mut dice)).collect();
+        let civil: Vec<Civil> = plan.clients.iter().map(|_| Civil::draw(&mut dice)).collect();
+        let configs = plan.clients.iter().zip(civil).enumerate();
+        let tabs = configs.map(|(index, (config, civil))| tab(seed, index, config, civil, now)).collect();
         Self {
             now,
             dice,
@@ -131,6 +139,7 @@ impl World {
             tabs,
             hosts: (0..plan.servers).map(|_| Host::default()).collect(),
             buses: (0..plan.servers).map(|_| Bus::default()).collect(),
+            clocks,
             lines: BTreeMap::new(),
             history: History::new(plan.ring),
             plan,
@@ -152,7 +161,8 @@ impl World {
     /// The first invariant that does not hold.
     pub fn run(&mut self) -> Result<Report, Violation> {
         for index in 0..self.tabs.len() {
-            self.tabs[index].client.connect(self.now);
+            let now = self.tabs[index].told(self.now);
+            self.tabs[index].client.connect(now);
             self.drain_tab(index);
             let first = self.dice.millis(10, 2_000);
             self.after(first, Due::App(index));
@@ -244,6 +254,7 @@ impl World {
             Due::ReadOn(index) => self.pause_reads(index, false),
             Due::Weather => self.turn_weather(),
             Due::Publish => self.publish_something(),
+            Due::Passed(name) => self.publish(&name),
             Due::HostUp(host) => self.hosts[host] = Host::default(),
             Due::Bus(host, publication) => self.fan_out(host, &publication),
             Due::Answer(id, request, subscribes) => self.answer_line(id, request, subscribes),
@@ -262,21 +273,21 @@ impl World {
 
     /// Notes the first invariant that does not hold; the run ends after this step.
     pub(crate) fn fail(&mut self, invariant: Invariant, detail: String) {
-        self.trace.note(self.now, format_args!("!! {}: {detail}", invariant.name()));
-        let at = self.now;
-        self.violation.get_or_insert(Violation { invariant, at, detail });
+        if self.violation.is_none() {
+            self.trace.note(self.now, format_args!("!! {}: {detail}", invariant.name()));
+            self.violation = Some(Violation { invariant, at: self.now, detail });
+        }
     }
 }
 
-fn tab(seed: u64, index: usize, config: &wse_client_core::config::ClientConfig, now: Moment) -> Tab {
+fn tab(seed: u64, index: usize, config: &ClientConfig, civil: Civil, now: Moment) -> Tab {
     let mut config = config.clone();
     let has_provider = matches!(config.credentials, Credentials::Provider);
     if !has_provider {
         config.credentials = Credentials::Token(token_text(index, 1).into());
     }
-    let wall = WallTime::from_unix_ms(1_771_601_400_000);
     let may_fail = config.reconnect.max_retries.is_some();
     let client_seed = Seed::from_u64(seed.wrapping_mul(64) + index as u64);
-    let client = Client::new(config, client_seed, now, wall).expect("plans are valid settings");
-    Tab::new(client, has_provider, may_fail)
+    let client = Client::new(config, client_seed, now, civil.at(now)).expect("plans are valid settings");
+    Tab::new(client, civil, has_provider, may_fail)
 }

@@ -1,0 +1,112 @@
+//! By which names clients may call the server. A page of any site can have its own name point to this machine (DNS
+//! rebinding): its requests then count as same-origin, and only the `Host` header still tells.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, header};
+
+/// Names that are answered to.
+#[derive(Debug, Clone)]
+pub(crate) enum Hosts {
+    /// Whatever clients write.
+    Any,
+    /// These, lower case.
+    Listed(Vec<String>),
+    /// Names of this machine as seen from itself, and the configured one.
+    Local(String),
+}
+
+impl Hosts {
+    /// `local`: the server trusts everybody who reaches it, because only this machine does.
+    pub(crate) fn new(allowed: &[String], local: bool, host: &str) -> Self {
+        if !allowed.is_empty() {
+            Self::Listed(allowed.iter().map(|name| name.to_ascii_lowercase()).collect())
+        } else if local {
+            Self::Local(host.to_ascii_lowercase())
+        } else {
+            Self::Any
+        }
+    }
+
+    /// Whether a request with these headers is answered. Every browser names a host; who names none is none.
+    pub(crate) fn allow(&self, headers: &HeaderMap) -> bool {
+        let mut named = headers.get_all(header::HOST).iter();
+        named.all(|value| value.to_str().is_ok_and(|authority| self.allows(authority)))
+    }
+
+    fn allows(&self, authority: &str) -> bool {
+        let name = without_port(authority).trim_end_matches('.').to_ascii_lowercase();
+        match self {
+            Self::Any => true,
+            Self::Listed(allowed) => allowed.contains(&name),
+            Self::Local(own) => {
+                let ip = name.trim_matches(['[', ']']).parse::<IpAddr>();
+                name == *own
+                    || name == "localhost"
+                    || name.ends_with(".localhost")
+                    || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
+            }
+        }
+    }
+}
+
+fn without_port(authority: &str) -> &str {
+    match authority.rfind(':') {
+        // The colons of an IPv6 address are within its brackets.
+        Some(colon) if !authority[colon..].contains(']') => &authority[..colon],
+        _ => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_server_on_loopback_answers_to_local_names_only() {
+        let hosts = Hosts::new(&[], true, "my-laptop");
+        for name in [
+            "localhost",
+            "LOCALHOST:5006",
+            "127.0.0.1:80",
+            "127.1.2.3",
+            "[::1]:5006",
+            "[::1]",
+            "app.localhost",
+            "my-laptop:1",
+            "localhost.",
+        ] {
+            assert!(hosts.allows(name), "{name}");
+        }
+        for name in [
+            "",
+            "evil.example",
+            "evil.example:5006",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "[2001:db8::1]",
+            "127.0.0.1.evil.example",
+        ] {
+            assert!(!hosts.allows(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_all_there_is() {
+        let hosts = Hosts::new(&["API.example.com".into()], true, "127.0.0.1");
+        assert!(hosts.allows("api.example.com:443"));
+        assert!(!hosts.allows("127.0.0.1"));
+        assert!(Hosts::new(&[], false, "0.0.0.0").allows("anything"));
+    }
+
+    #[test]
+    fn every_host_header_counts() {
+        let hosts = Hosts::new(&[], true, "127.0.0.1");
+        let mut headers = HeaderMap::new();
+        assert!(hosts.allow(&headers), "no browser");
+        headers.append(header::HOST, "localhost".parse().expect("valid"));
+        assert!(hosts.allow(&headers));
+        headers.append(header::HOST, "evil.example".parse().expect("valid"));
+        assert!(!hosts.allow(&headers));
+    }
+}
