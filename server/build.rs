@@ -25,6 +25,7 @@ fn content_type(name: &str) -> Option<&'static str> {
         "html" => "text/html; charset=utf-8",
         "js" => "text/javascript",
         "css" => "text/css",
+        "svg" => "image/svg+xml",
         "wasm" => "application/wasm",
         _ => return None,
     })

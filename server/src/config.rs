@@ -126,6 +126,9 @@ pub struct Config {
     pub signing_key: Option<Secret>,
     /// Folder whose files are served at `/`. Default none: `/` leads to the console.
     pub static_dir: Option<PathBuf>,
+    /// Whether the page `/console` is there. It is for who has the API key, or sits at the machine of an open server on
+    /// loopback; on other servers it only says so. Default true.
+    pub console: bool,
     /// At a drain: how long readiness says no before the first client is sent away. Default 0.
     pub drain_delay: Duration,
     /// At a drain: clients are sent away, and come back, spread over this time. Default 5 s.
@@ -183,6 +186,7 @@ impl Default for Config {
             encryption: peer.encryption,
             signing_key: None,
             static_dir: None,
+            console: true,
             drain_delay: Duration::ZERO,
             drain_window: Duration::from_secs(5),
             drain_retry_after: Duration::from_secs(1),

@@ -1,28 +1,20 @@
-import { useCallback, useMemo, useReducer, useState, type FormEvent } from "react";
-import type { WSEConfig, WseMessage } from "wse-client";
-import { useWSE } from "wse-client/react";
+import { useEffect, useMemo, useState, type FormEvent } from "react";
+import { ConnectionState, type WSEConfig } from "wse-client";
+import { useWSE, useWSEClient } from "wse-client/react";
 import { token } from "./api.ts";
+import { Card, Empty } from "./card.tsx";
+import { LONGEST, useFollowed, type Line } from "./follow.ts";
+import { clock, count, rate, some } from "./format.ts";
 
-/** Messages that the page shows. */
-const SHOWN = 200;
-
-interface Line {
-  number: number;
-  at: string;
+interface TailProps {
   topic: string;
-  type: string;
-  text: string;
+  onTopic: (topic: string) => void;
+  /** Tells the page's own connection. */
+  onSelf: (id: string | undefined) => void;
 }
 
-interface Lines {
-  count: number;
-  lines: Line[];
-}
-
-const scheme = location.protocol === "https:" ? "wss" : "ws";
-
-/** Follows topics as any client does: by the hook of the npm package. */
-export function Tail({ topic, onTopic }: { topic: string; onTopic: (topic: string) => void }) {
+/** Follows a topic or pattern as any client does: by the hook of the npm package. */
+export function Tail({ topic, onTopic, onSelf }: TailProps) {
   const [draft, setDraft] = useState(topic);
   const [seen, setSeen] = useState(topic);
   if (seen !== topic) {
@@ -33,79 +25,107 @@ export function Tail({ topic, onTopic }: { topic: string; onTopic: (topic: strin
     event.preventDefault();
     onTopic(draft.trim());
   };
+  const form = (
+    <form onSubmit={follow}>
+      <input value={draft} onChange={(event) => setDraft(event.target.value)} placeholder="topic or pattern, e.g. room:*" aria-label="topic or pattern to follow" spellCheck={false} />
+      <button type="submit" disabled={!draft.trim() || draft.trim() === topic}>
+        Follow
+      </button>
+      {topic && (
+        <button type="button" className="quiet" onClick={() => onTopic("")}>
+          Stop
+        </button>
+      )}
+    </form>
+  );
   return (
-    <section className="card tail">
-      <header>
-        <h2>Live</h2>
-        <span className="spacer" />
-        <form onSubmit={follow}>
-          <input value={draft} onChange={(event) => setDraft(event.target.value)} placeholder="topic or pattern, e.g. room:*" aria-label="topic to follow" />
-          <button type="submit">Follow</button>
-          {topic && (
-            <button type="button" className="quiet" onClick={() => onTopic("")}>
-              Stop
-            </button>
-          )}
-        </form>
-      </header>
-      {topic ? <Follow key={topic} topic={topic} /> : <p className="hint">Choose a topic in the table, or write a pattern: what is published there appears here.</p>}
-    </section>
+    <Card title="Live tail" className="tail" tools={form}>
+      {topic ? (
+        <Follow key={topic} topic={topic} onSelf={onSelf} />
+      ) : (
+        <Empty title="Nothing is followed">Choose a topic in the table, or write a pattern: what is published there appears here.</Empty>
+      )}
+    </Card>
   );
 }
 
-function Follow({ topic }: { topic: string }) {
-  const [state, add] = useReducer(append, { count: 0, lines: [] });
+const endpoint = `${location.origin.replace(/^http/, "ws")}/wse`;
+
+function Follow({ topic, onSelf }: { topic: string; onSelf: TailProps["onSelf"] }) {
   const [paused, setPaused] = useState(false);
-  const [shown, setShown] = useState<Line[] | null>(null);
-  const onMessage = useCallback((message: WseMessage) => add(message), []);
-  const config = useMemo<WSEConfig>(
-    () => ({
-      endpoints: [`${scheme}://${location.host}/wse`],
-      topics: [topic],
-      token,
-      offline: { enabled: false },
-      onMessage,
-    }),
-    [topic, onMessage],
-  );
+  const config = useMemo<WSEConfig>(() => ({ endpoints: [endpoint], topics: [topic], token, offline: { enabled: false } }), [topic]);
+  const client = useWSEClient(config);
   const { connectionState } = useWSE(config);
-  const lines = paused && shown ? shown : state.lines;
-  const toggle = () => {
-    setShown(paused ? null : state.lines);
-    setPaused(!paused);
-  };
+  const [followed, clear] = useFollowed(client, paused);
+  const isConnected = connectionState === ConnectionState.Connected;
+  useEffect(() => {
+    onSelf(isConnected ? client.server?.connectionId : undefined);
+    return () => onSelf(undefined);
+  }, [client, isConnected, onSelf]);
+
+  const newest = followed.lines[0]?.number ?? -1;
+  const behind = paused ? followed.count - 1 - newest : 0;
   return (
     <>
-      <p className="row">
-        <span className={`pill ${connectionState}`} data-testid="tail-state">
+      <div className="row">
+        <span className={`pill ${isConnected ? "good" : connectionState === ConnectionState.Failed ? "bad" : "warn"}`} role="status" data-testid="tail-state">
           {connectionState}
         </span>
         <span className="muted" data-testid="tail-count">
-          {state.count} messages on {topic}
+          {some(followed.count, "message")} · {rate(followed.rate)} a second
         </span>
+        {followed.lost > 0 && <span className="bad">{count(followed.lost)} lost: this page is too slow for them</span>}
         <span className="spacer" />
-        <button className="quiet" onClick={toggle}>
-          {paused ? "Go on" : "Hold"}
+        <button type="button" className="quiet" aria-pressed={paused} onClick={() => setPaused(!paused)}>
+          {paused ? `Go on${behind > 0 ? ` (${count(behind)} more)` : ""}` : "Pause"}
         </button>
-      </p>
-      <ol className="lines" data-testid="tail">
-        {lines.map((line) => (
-          <li key={line.number}>
-            <time>{line.at}</time> <b>{line.topic}</b> <i>{line.type}</i> <code title={line.text}>{line.text}</code>
-          </li>
-        ))}
-      </ol>
+        <button type="button" className="quiet" onClick={clear} disabled={followed.count === 0}>
+          Clear
+        </button>
+      </div>
+      {followed.trouble && (
+        <p className="bad" role="alert">
+          {followed.trouble}
+        </p>
+      )}
+      {followed.lines.length > 0 ? (
+        <ol className="lines" tabIndex={0} aria-label={`messages of ${topic}, the newest first`} data-testid="tail">
+          {followed.lines.map((line) => (
+            <Row key={line.number} line={line} />
+          ))}
+        </ol>
+      ) : (
+        isConnected && <Empty title={`Waiting for messages on ${topic}`}>What was published before is not shown.</Empty>
+      )}
     </>
   );
 }
 
-function append(state: Lines, message: WseMessage): Lines {
-  const line = {
-    number: state.count,
-    at: new Date().toLocaleTimeString("en-GB", { hour12: false }),
-    topic: message.topic ?? "–",
-    type: message.type,
-    text: JSON.stringify(message.payload),
-  };
-  return { count: state.count + 1, lines: [line, ...state.lines].slice(0, SHOWN) };
+function Row({ line }: { line: Line }) {
+  return (
+    <li>
+      <details>
+        <summary>
+          <time>{clock(line.at)}</time> <b>{line.topic}</b> <i>{line.type}</i> <code>{line.text.slice(0, 400)}</code>
+        </summary>
+        <Whole line={line} />
+      </details>
+    </li>
+  );
+}
+
+function Whole({ line: { text, length } }: { line: Line }) {
+  const pretty = useMemo(() => {
+    try {
+      return JSON.stringify(JSON.parse(text), null, 2);
+    } catch {
+      return text;
+    }
+  }, [text]);
+  return (
+    <pre>
+      {pretty}
+      {length > LONGEST && `\n… ${count(length - LONGEST)} more characters`}
+    </pre>
+  );
 }

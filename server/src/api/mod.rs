@@ -33,7 +33,7 @@ pub(crate) use idempotency::Answers;
 
 use crate::{auth::Hosts, listen, server::Server};
 
-/// All routes. Files of `static_dir` are what nothing else matches; without it `/` leads to the console.
+/// All routes. Files of `static_dir` are what nothing else matches; without it `/` leads to the console, if that is on.
 pub(crate) fn routes(server: &Server) -> Router {
     let compression_test = get(compression::samples).post(compression::posted);
     let router = Router::new()
@@ -46,11 +46,12 @@ pub(crate) fn routes(server: &Server) -> Router {
         .route("/wse/publish", post(publish::publish).fallback(method_not_allowed))
         .route("/wse/history", get(history::history).fallback(method_not_allowed))
         .route("/wse/presence", get(history::presence).fallback(method_not_allowed))
-        .route("/wse/openapi.json", get(openapi::openapi).fallback(method_not_allowed))
-        .route("/console", get(console::page).fallback(method_not_allowed))
-        .route("/console/{file}", get(console::asset).fallback(method_not_allowed));
+        .route("/wse/openapi.json", get(openapi::openapi).fallback(method_not_allowed));
+    let console = server.config().console;
+    let router = if console { router.merge(console::routes()) } else { router };
     let router = match &server.config().static_dir {
         Some(folder) => router.fallback_service(ServeDir::new(folder)),
+        None if !console => router.fallback(not_found),
         None => router.route("/", get(async || Redirect::temporary("/console"))).fallback(not_found),
     };
     let config = server.config();

@@ -9,6 +9,7 @@ mod key;
 mod key_file;
 mod make;
 mod origin;
+mod reader;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use wse_client_core::{
 pub(crate) use api_key::ApiKeyCheck;
 pub(crate) use host::Hosts;
 pub(crate) use key::MIN_SECRET;
+pub(crate) use reader::ReaderToken;
 pub use make::{TokenClaims, TokenError, TokenKey, make_token};
 
 use crate::{clock, config::Config};

@@ -124,6 +124,13 @@ pub static SETTINGS: &[Setting] = &[
         "Folder whose files are served at / (for example a built web app)."
     ),
     setting!(
+        Flag,
+        "console",
+        "BOOL",
+        server.console,
+        "Whether the page /console is there. It shows nothing without the api_key, except on an open server on loopback."
+    ),
+    setting!(
         Value,
         "max_connections",
         "N",
