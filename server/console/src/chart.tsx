@@ -16,6 +16,8 @@ interface ChartProps {
   at: number[];
   lines: Line[];
   format: (value: number) => string;
+  /** Distances that the marks of the axis may have. */
+  steps?: number[];
 }
 
 const theme = matchMedia("(prefers-color-scheme: dark)");
@@ -26,7 +28,7 @@ function watchTheme(listener: () => void): () => void {
 }
 
 /** Two minutes of rates; the right edge is now. The legend has the newest values, for those who do not see the curve too. */
-export function Chart({ title, at, lines, format }: ChartProps) {
+export function Chart({ title, at, lines, format, steps }: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(null);
   const dark = useSyncExternalStore(watchTheme, () => theme.matches);
@@ -36,7 +38,7 @@ export function Chart({ title, at, lines, format }: ChartProps) {
     const element = box.current;
     if (!element) return undefined;
     const size = () => ({ width: element.clientWidth, height: element.clientHeight });
-    plot.current = new uPlot({ ...size(), ...options(lines, format) }, [at, ...lines.map((line) => line.values)], element);
+    plot.current = new uPlot({ ...size(), ...options(lines, format, steps) }, [at, ...lines.map((line) => line.values)], element);
     const sizes = new ResizeObserver(() => plot.current?.setSize(size()));
     sizes.observe(element);
     return () => {
@@ -61,7 +63,7 @@ export function Chart({ title, at, lines, format }: ChartProps) {
   );
 }
 
-function options(lines: Line[], format: (value: number) => string): Omit<uPlot.Options, "width" | "height"> {
+function options(lines: Line[], format: (value: number) => string, steps?: number[]): Omit<uPlot.Options, "width" | "height"> {
   const style = getComputedStyle(document.documentElement);
   const css = (name: string) => style.getPropertyValue(name).trim();
   const axis = { stroke: css("--muted"), grid: { stroke: css("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
@@ -87,7 +89,7 @@ function options(lines: Line[], format: (value: number) => string): Omit<uPlot.O
         splits: (_plot, _axis, _oldest, newest) => [90, 60, 30].map((ago) => newest - ago),
         values: () => ["-90 s", "-60 s", "-30 s"],
       },
-      { ...axis, size: 58, space: 36, values: (_plot, marks) => marks.map(format) },
+      { ...axis, size: 58, space: 36, ...(steps ? { incrs: steps } : {}), values: (_plot, marks) => marks.map(format) },
     ],
     series: [{}, ...lines.map(series)],
   };

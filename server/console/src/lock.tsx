@@ -32,7 +32,7 @@ export function Lock({ refusal, had, onKey }: LockProps) {
           </p>
         ) : (
           <p className="muted">
-            This server shows its inside to who has its API key (<code>WSE_API_KEY</code>).
+            This server shows its inside to whoever has its API key (<code>WSE_API_KEY</code>).
           </p>
         )}
         <label>

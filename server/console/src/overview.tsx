@@ -51,7 +51,7 @@ function Memory({ memory }: { memory: Report["memory"] }) {
       <b>{bytes(memory.held)}</b>
       <meter min={0} max={memory.budget} high={memory.budget * 0.9} value={memory.held} aria-label={`${bytes(memory.held)} of ${bytes(memory.budget)}`} />
       <small title={`topics ${bytes(memory.topics)}, queues ${bytes(memory.queues)}`}>
-        {share < 0.001 ? "< 0.1" : (share * 100).toFixed(1)} % of {bytes(memory.budget)}
+        {memory.held === 0 ? "0" : share < 0.001 ? "< 0.1" : (share * 100).toFixed(1)} % of {bytes(memory.budget)}
       </small>
     </div>
   );
@@ -62,7 +62,7 @@ function Curves({ watch: { history } }: { watch: Watch }) {
   const inward = useMemo<Line[]>(
     () => [
       { label: "published", color: "--violet", values: published },
-      { label: "frames received", color: "--blue", values: received },
+      { label: "frames in", color: "--blue", values: received },
     ],
     [received, published],
   );
@@ -76,12 +76,15 @@ function Curves({ watch: { history } }: { watch: Watch }) {
   );
   return (
     <div className="thirds">
-      <Chart title="Messages in, a second" at={at} lines={inward} format={rate} />
+      <Chart title="Messages, a second" at={at} lines={inward} format={rate} />
       <Chart title="Deliveries, a second" at={at} lines={outward} format={rate} />
-      <Chart title="Bytes, a second" at={at} lines={traffic} format={bytes} />
+      <Chart title="Bytes, a second" at={at} lines={traffic} format={bytes} steps={BINARY} />
     </div>
   );
 }
+
+/** Marks of an axis of bytes. */
+const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
 /** Counters that an operator would rather see at 0. */
 const ALARMS = /refused|rejected|lost|failures|slow|limited|violations|errors|panics/;
@@ -91,7 +94,7 @@ export function Counters({ counters }: { counters: Record<string, number> }) {
   const rows = Object.entries(counters);
   const raised = rows.filter(([name, value]) => ALARMS.test(name) && value > 0).length;
   return (
-    <Card title="Since the start" note={raised ? `${raised} that should be 0` : "nothing refused, lost or broken"}>
+    <Card title="Since the start" note={raised ? `${raised} to look at` : "nothing refused, lost or broken"}>
       <dl className="counters">
         {rows.map(([name, value]) => (
           <div key={name} className={value === 0 ? "zero" : ALARMS.test(name) ? "alarm" : ""}>

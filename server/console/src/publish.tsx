@@ -67,7 +67,10 @@ export function Publish({ topic }: { topic: string }) {
             value={payload}
             aria-invalid={wrong !== null}
             aria-describedby={wrong ? "flaw" : undefined}
-            onChange={(event) => setPayload(event.target.value)}
+            onChange={(event) => {
+              setOutcome(null);
+              setPayload(event.target.value);
+            }}
             spellCheck={false}
           />
         </label>

@@ -102,13 +102,14 @@ function Follow({ topic, onSelf }: { topic: string; onSelf: TailProps["onSelf"] 
 }
 
 function Row({ line }: { line: Line }) {
+  const [isOpen, setOpen] = useState(false);
   return (
     <li>
-      <details>
+      <details onToggle={(event) => setOpen(event.currentTarget.open)}>
         <summary>
           <time>{clock(line.at)}</time> <b>{line.topic}</b> <i>{line.type}</i> <code>{line.text.slice(0, 400)}</code>
         </summary>
-        <Whole line={line} />
+        {isOpen && <Whole line={line} />}
       </details>
     </li>
   );
