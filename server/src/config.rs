@@ -52,7 +52,7 @@ pub struct Config {
     pub jwt_issuer: Option<String>,
     /// The `aud` that tokens must have, alone or in a list. Default: not checked.
     pub jwt_audience: Option<String>,
-    /// Key for `POST /wse/publish`. Without one that works only on an open server on loopback.
+    /// Key of the HTTP API and of the console. Without one those work only on an open server on loopback.
     pub api_key: Option<Secret>,
     /// Allow an open server on an address that others can reach. Default false.
     pub allow_open: bool,

@@ -42,7 +42,11 @@ async fn the_page_may_load_nothing_from_elsewhere() {
         assert_eq!((line("x-content-type-options: "), line("referrer-policy: ")), ("nosniff", "no-referrer"));
         for part in page.body.split('"').filter(|part| part.starts_with("/console/")) {
             let file = get(&running, part).await;
-            assert!(file.status == 200 && file.head.contains("x-content-type-options: nosniff"), "{part}: {}", file.head);
+            assert!(
+                file.status == 200 && file.head.contains("x-content-type-options: nosniff"),
+                "{part}: {}",
+                file.head
+            );
         }
         assert_eq!(get(&running, "/console/README.md").await.status, 404);
     }
@@ -72,8 +76,7 @@ async fn the_page_can_be_turned_off() {
 #[tokio::test]
 async fn its_token_reads_every_topic_and_publishes_nothing() {
     // What is asked of the tokens of others is asked of this one.
-    let config =
-        Config { jwt_issuer: Some("https://id.example".into()), jwt_audience: Some("wse".into()), ..keyed() };
+    let config = Config { jwt_issuer: Some("https://id.example".into()), jwt_audience: Some("wse".into()), ..keyed() };
     let running = Running::start(config).await;
     let mut page = running.subscriber(&format!("?token={}", token(&running).await), &["news", "room:*"]).await;
     running.publish("news", "k", &json!(1));

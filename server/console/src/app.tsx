@@ -78,7 +78,7 @@ function Trouble({ watch }: { watch: Watch }) {
   const ago = Math.round((Date.now() - watch.seen) / 1000);
   return (
     <div className="banner" role="alert">
-      <b>The server does not answer.</b> {watch.trouble}. Asking again every second
+      <b>The server does not answer</b> ({watch.trouble}). Asking again every second
       {watch.report ? `; the figures below are ${duration(Math.max(1, ago))} old.` : "."}
     </div>
   );

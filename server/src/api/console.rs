@@ -44,9 +44,21 @@ pub(super) fn routes() -> Router<Server> {
         .route("/console/{file}", get(asset).fallback(method_not_allowed))
 }
 
+impl Server {
+    /// Whether `/console` shows the page: [`Config::console`](crate::Config::console) is true, something guards it, and the
+    /// program was built with it.
+    pub fn has_console(&self) -> bool {
+        self.config().console && self.guards_console() && file("index.html").is_some()
+    }
+
+    /// Whether not everyone who reaches the server may see it from inside.
+    fn guards_console(&self) -> bool {
+        self.config().api_key.is_some() || (self.is_open() && self.is_on_loopback())
+    }
+}
+
 async fn page(State(server): State<Server>) -> Response {
-    let is_guarded = server.config().api_key.is_some() || (server.is_open() && server.is_on_loopback());
-    let page = if is_guarded {
+    let page = if server.guards_console() {
         file("index.html").unwrap_or_else(|| (StatusCode::NOT_FOUND, Html(NOT_BUILT)).into_response())
     } else {
         (StatusCode::NOT_FOUND, Html(UNGUARDED)).into_response()

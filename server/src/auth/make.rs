@@ -15,7 +15,11 @@ use sha2::Sha256;
 use wse_client_core::{config::ConfigError, security::Secret, topic::Acl};
 use zeroize::Zeroizing;
 
-use super::{claims::MAX_SUBJECT, der, key::{Algorithm, Key}};
+use super::{
+    claims::MAX_SUBJECT,
+    der,
+    key::{Algorithm, Key},
+};
 use crate::{clock, config::check_secret};
 
 /// What [`make_token`] and [`TokenKey::sign`] write into a token.

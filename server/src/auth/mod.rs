@@ -29,8 +29,8 @@ use wse_client_core::{
 pub(crate) use api_key::ApiKeyCheck;
 pub(crate) use host::Hosts;
 pub(crate) use key::MIN_SECRET;
-pub(crate) use reader::ReaderToken;
 pub use make::{TokenClaims, TokenError, TokenKey, make_token};
+pub(crate) use reader::ReaderToken;
 
 use crate::{clock, config::Config};
 use api_key::ApiKey;

@@ -84,7 +84,7 @@ pub static SETTINGS: &[Setting] = &[
         "api_key",
         "KEY",
         server.api_key,
-        "Key for POST /wse/publish; make it 16 random bytes or more. Without it that works only on an open server on \
+        "Key of the HTTP API and of the console; make it 16 random bytes or more. Without it that works only on an open server on \
          loopback."
     ),
     setting!(

@@ -116,7 +116,7 @@ test("fits a narrow window", async () => {
 test("says that the server is away, and goes on when it is back", async () => {
   const { port } = server;
   await server.stop();
-  await page.getByText("The server does not answer.").waitFor({ timeout: 15_000 });
+  await page.getByText("The server does not answer").waitFor({ timeout: 15_000 });
   server = await startServer(flags, port);
   await at("state").getByText("live").waitFor({ timeout: 15_000 });
   await page.locator('[data-testid="tail-state"]', { hasText: "connected" }).waitFor({ timeout: 30_000 });
