@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -106,7 +106,7 @@ struct Inner {
     gone: Notify,
     stop: watch::Sender<bool>,
     #[cfg(feature = "echo")]
-    echo: AtomicBool,
+    echo: std::sync::atomic::AtomicBool,
 }
 
 /// How far a server is on its way out.
@@ -290,7 +290,7 @@ impl Server {
             gone: Notify::new(),
             stop: watch::Sender::new(false),
             #[cfg(feature = "echo")]
-            echo: AtomicBool::new(false),
+            echo: std::sync::atomic::AtomicBool::new(false),
             config,
         };
         Self { inner: Arc::new(inner) }

@@ -86,8 +86,8 @@ function Curves({ watch: { history } }: { watch: Watch }) {
 /** Marks of an axis of bytes. */
 const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
-/** Counters that an operator would rather see at 0. */
-const ALARMS = /refused|rejected|lost|failures|slow|limited|violations|errors|panics/;
+/** Counters that an operator would rather see at 0. Not `http_errors`: browsers open sockets that they do not use. */
+const ALARMS = /refused|rejected|lost|failures|slow|limited|violations|panics/;
 
 /** Everything that the server counts. */
 export function Counters({ counters }: { counters: Record<string, number> }) {

@@ -132,7 +132,8 @@ fn connections(server: &Server, rows: usize) -> Connections {
         queued += waiting.messages.iter().copied().map(u64::from).sum::<u64>();
         list.push((waiting.share, link));
     }
-    list.sort_by(|a, b| b.0.total_cmp(&a.0));
+    // Among equals the oldest first, so that rows stay where they are.
+    list.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.number().cmp(&b.1.number())));
     let mut users: Vec<_> =
         users.into_iter().map(|(user, connections)| User { user_id: user.into(), connections }).collect();
     users.sort_by_key(|user| std::cmp::Reverse(user.connections));
