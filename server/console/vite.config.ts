@@ -13,5 +13,10 @@ export default defineConfig({
     rollupOptions: { output: { entryFileNames: "app.js", chunkFileNames: "[name].js", assetFileNames: "[name][extname]" } },
   },
   // `npm run dev` shows a server on the default port.
-  server: { proxy: { "/wse": { target: "ws://127.0.0.1:5006", ws: true } } },
+  server: {
+    proxy: {
+      "/wse": { target: "http://127.0.0.1:5006", ws: true },
+      "/console/token": { target: "http://127.0.0.1:5006" },
+    },
+  },
 });

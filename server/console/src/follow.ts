@@ -85,7 +85,7 @@ function note(state: Followed, event: WseEvent): boolean {
       state.trouble = null;
       return true;
     case "disconnected":
-      state.trouble = `the connection ended: ${said(event.disconnect.code, event.disconnect.detail)}`;
+      state.trouble = `not connected: ${said(event.disconnect.code, event.disconnect.detail)}`;
       return true;
     case "serverError":
       state.trouble = said(event.code, event.message);
