@@ -117,5 +117,6 @@ pub(crate) fn clean() -> Result<()> {
             _ => {}
         }
     }
+    npm::remove_console()?;
     python::clean_demo()
 }

@@ -64,7 +64,20 @@ pub(crate) fn demo() -> Result<PathBuf> {
 /// The console page in `server/console/dist`, from where the server's build takes it. Needs [`package`] first.
 pub(crate) fn console() -> Result<()> {
     install(CONSOLE)?;
+    remove_console()?;
     run(&mut script(CONSOLE, "build"))
+}
+
+/// Removes the built console page; the folder itself and the word about it are under version control.
+pub(crate) fn remove_console() -> Result<()> {
+    let folder = root().join(CONSOLE).join("dist");
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name != "README.md") {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Checks the TypeScript types of the package.

@@ -35,11 +35,17 @@ function Tile({ name, value, note, bad = false }: { name: string; value: string;
 }
 
 /** What waits, and what was lost for waiting too long. */
-function Queues({ report: { connections, memory, counters } }: { report: Report }) {
+function Queues({ report: { connections, topics, memory, counters } }: { report: Report }) {
   const figure = (name: string) => counters[name] ?? 0;
   const lost = figure("messages_lost") + figure("sends_refused");
   const closed = figure("slow_consumers");
-  const note = lost + closed === 0 ? `${bytes(memory.queues)}, nothing dropped` : `${count(lost)} dropped, ${count(closed)} closed as slow`;
+  const behind = topics.list.reduce((most, { lag }) => Math.max(most, lag), 0);
+  const parts = [
+    behind > 0 && `slowest ${count(behind)} behind`,
+    lost > 0 && `${count(lost)} dropped`,
+    closed > 0 && `${count(closed)} closed as slow`,
+  ].filter(Boolean);
+  const note = parts.length > 0 ? parts.join(", ") : `${bytes(memory.queues)}, nothing dropped`;
   return <Tile name="waiting" value={count(connections.queued)} note={note} bad={lost + closed > 0} />;
 }
 
