@@ -1,6 +1,6 @@
 # The index of commands. Each is one line that calls the recipe of the same name in xtask/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo fmt lint test e2e autobahn sim fuzz bench lifecycle wasm wheel npm dist check tools
+.PHONY: help setup demo clean-demo fmt lint test e2e autobahn sim fuzz bench lifecycle wasm console wheel npm dist check tools
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ lifecycle: tools ## draw the client's lifecycle into docs/lifecycle.md
 
 wasm: tools ## build the WebAssembly module for the browser
 	@cargo xtask wasm
+
+console: tools ## build the server's console page, which the next build of the server takes in
+	@cargo xtask console
 
 wheel: tools ## build the Python wheel into dist/
 	@cargo xtask wheel

@@ -53,8 +53,8 @@ pub struct Config {
     pub jwt_issuer: Option<String>,
     /// The `aud` that tokens must have, alone or in a list. Default: not checked.
     pub jwt_audience: Option<String>,
-    /// Key for `POST /wse/publish` and `POST /wse/tokens`. Without one the first works only on an open server on loopback, the
-    /// second not at all.
+    /// Key of the HTTP API and of the console. Without one those work only on an open server on loopback, and
+    /// `POST /wse/tokens` not at all.
     pub api_key: Option<Secret>,
     /// Allow an open server on an address that others can reach. Default false.
     pub allow_open: bool,
@@ -166,6 +166,9 @@ pub struct Config {
     pub token_key: Option<Secret>,
     /// Folder whose files are served at `/`. Default none: `/` leads to the console.
     pub static_dir: Option<PathBuf>,
+    /// Whether the page `/console` is there. It is for who has the API key, or sits at the machine of an open server on
+    /// loopback; on other servers it only says so. Default true.
+    pub console: bool,
     /// At a drain: how long readiness says no before the first client is sent away. Default 0.
     pub drain_delay: Duration,
     /// At a drain: clients are sent away, and come back, spread over this time. Default 5 s.
@@ -236,6 +239,7 @@ impl Default for Config {
             signed_types: vec!["priority_message".into()],
             token_key: None,
             static_dir: None,
+            console: true,
             drain_delay: Duration::ZERO,
             drain_window: Duration::from_secs(5),
             drain_retry_after: Duration::from_secs(1),

@@ -59,6 +59,8 @@ counters! {
     refused_request,
     /// HTTP requests and upgrades refused for the host name that they were sent to.
     refused_hosts,
+    /// HTTP requests refused for a wrong API key.
+    refused_api_keys,
     /// Sockets closed at once because too many were open, in all or from one address.
     refused_sockets,
     /// TLS handshakes that failed or took too long.

@@ -122,7 +122,7 @@ fn announce(server: &Server) {
     let s = if server.config().tls_certificate.is_some() { "s" } else { "" };
     tracing::info!(
         websocket = %format_args!("ws{s}://{address}/wse"),
-        console = %format_args!("http{s}://{address}/console"),
+        console = server.has_console().then(|| tracing::field::display(format!("http{s}://{address}/console"))),
         auth,
         "wse-server {} is listening",
         wse_server::VERSION

@@ -114,19 +114,6 @@ async fn without_a_key_publishing_is_for_open_servers_on_loopback_only() {
 }
 
 #[tokio::test]
-async fn the_console_is_one_page_that_loads_nothing_from_elsewhere() {
-    let running = Running::start(open()).await;
-    let root = http(running.addr(), "GET", "/", &[], b"").await;
-    assert_eq!(root.status, 307);
-    assert!(root.head.contains("location: /console"));
-    let page = http(running.addr(), "GET", "/console", &[], b"").await;
-    assert_eq!(page.status, 200);
-    assert!(page.head.contains("content-type: text/html") && page.head.contains("content-security-policy"));
-    assert!(page.body.contains("/wse/health"));
-    assert!(!page.body.contains("src=") && !page.body.contains("<link") && !page.body.contains("@import"));
-}
-
-#[tokio::test]
 async fn static_files_are_served_with_their_type() {
     let folder = std::env::temp_dir().join(format!("wse-static-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("created");

@@ -30,10 +30,11 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     free_port(port)?;
     setup::check_tools()?;
 
-    println!("[1/4] server, feed and shell client (the first build takes a few minutes)");
-    let server = test::programs()?;
-    println!("[2/4] npm package: WebAssembly and TypeScript");
+    println!("[1/4] npm package and console page: WebAssembly and TypeScript (the first build takes a few minutes)");
     npm::package()?;
+    npm::console()?;
+    println!("[2/4] server, feed and shell client");
+    let server = test::programs()?;
     println!("[3/4] demo page");
     let page = npm::demo()?;
     println!("[4/4] Python package");
@@ -116,5 +117,6 @@ pub(crate) fn clean() -> Result<()> {
             _ => {}
         }
     }
+    npm::remove_console()?;
     python::clean_demo()
 }

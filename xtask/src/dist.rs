@@ -15,9 +15,10 @@ const PROGRAMS: [&str; 2] = ["wse-server", "wse"];
 /// Release builds of the programs, the wheel and the npm package.
 pub(crate) fn everything() -> Result<()> {
     setup::check_tools()?;
+    npm()?;
+    npm::console()?;
     programs()?;
     wheel()?;
-    npm()?;
     sizes()
 }
 
@@ -28,7 +29,9 @@ fn folder() -> Result<PathBuf> {
 }
 
 fn programs() -> Result<()> {
-    run(cargo("build").args(["--release", "--workspace", "--bins"]).args(lint::NOT_NATIVE))?;
+    let mut build = cargo("build");
+    build.args(["--release", "--workspace", "--bins"]).args(lint::NOT_NATIVE);
+    run(build.env("WSE_CONSOLE_REQUIRED", "1"))?;
     let dist = folder()?;
     for program in PROGRAMS {
         let (from, to) = (target().join("release").join(program), dist.join(program));

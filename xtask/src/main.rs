@@ -40,6 +40,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [OPTIONS]
   bench [OPTIONS]                measure; options go to the benchmark, see `cargo xtask bench --help`
   lifecycle                      draw the client's lifecycle into docs/lifecycle.md
   wasm                           build the WebAssembly module for the browser
+  console                        build the server's console page, which the next build of the server takes in
   wheel                          build the Python wheel into dist/
   npm                            build and pack the npm package into dist/
   dist                           release builds of everything that is shipped, in dist/
@@ -70,6 +71,7 @@ fn run() -> Result<()> {
         "bench" => bench::run(args),
         "lifecycle" => args.finish().and_then(|()| lifecycle::draw()),
         "wasm" => args.finish().and_then(|()| npm::wasm()),
+        "console" => args.finish().and_then(|()| npm::package()).and_then(|()| npm::console()),
         "wheel" => args.finish().and_then(|()| dist::wheel()),
         "npm" => args.finish().and_then(|()| dist::npm()),
         "dist" => args.finish().and_then(|()| dist::everything()),

@@ -1,4 +1,4 @@
-//! The npm package and the demo page.
+//! The npm package, the console page and the demo page.
 
 use std::{
     fs,
@@ -14,6 +14,8 @@ use crate::{
 
 /// Folder of the npm package.
 pub(crate) const PACKAGE: &str = "ts-wrapper";
+/// Folder of the server's console page.
+pub(crate) const CONSOLE: &str = "server/console";
 /// Folder of the demo page.
 pub(crate) const DEMO: &str = "examples/demo";
 
@@ -57,6 +59,25 @@ pub(crate) fn demo() -> Result<PathBuf> {
     install(DEMO)?;
     run(&mut script(DEMO, "build"))?;
     Ok(root().join(DEMO).join("dist"))
+}
+
+/// The console page in `server/console/dist`, from where the server's build takes it. Needs [`package`] first.
+pub(crate) fn console() -> Result<()> {
+    install(CONSOLE)?;
+    remove_console()?;
+    run(&mut script(CONSOLE, "build"))
+}
+
+/// Removes the built console page; the folder itself and the word about it are under version control.
+pub(crate) fn remove_console() -> Result<()> {
+    let folder = root().join(CONSOLE).join("dist");
+    for entry in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name != "README.md") {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Checks the TypeScript types of the package.

@@ -29,6 +29,11 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
         report.step("rust format", lint::rust_format);
         report.step("rust lints", lint::clippy);
     }
+    // Before anything native, as the server has the console page in it.
+    let package = if wants("web") || wants("e2e") { report.step("build npm package", npm::package) } else { None };
+    if package.is_some() {
+        report.step("build console page", npm::console);
+    }
     if wants("rust") {
         report.step("rust tests", rust_tests);
     }
@@ -37,7 +42,6 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     }
     let server =
         if wants("web") || wants("python") || wants("e2e") { report.step("build programs", programs) } else { None };
-    let package = if wants("web") || wants("e2e") { report.step("build npm package", npm::package) } else { None };
     if wants("web") {
         web(&mut report, package.is_some(), server.as_deref());
     }

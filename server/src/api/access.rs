@@ -16,7 +16,10 @@ pub(super) fn check_key(server: &Server, headers: &HeaderMap, off: Code) -> Resu
             Code::AuthRequired,
             "send the API key as Authorization: Bearer KEY or X-API-Key: KEY",
         )),
-        ApiKeyCheck::Wrong => Err(ApiError::new(StatusCode::UNAUTHORIZED, Code::AuthFailed, "the API key is wrong")),
+        ApiKeyCheck::Wrong => {
+            server.counters().refused_api_keys.one();
+            Err(ApiError::new(StatusCode::UNAUTHORIZED, Code::AuthFailed, "the API key is wrong"))
+        }
         ApiKeyCheck::NotConfigured if server.is_open() && server.is_on_loopback() => check_page(headers),
         ApiKeyCheck::NotConfigured => Err(ApiError::new(
             StatusCode::FORBIDDEN,

@@ -35,6 +35,7 @@ pub(super) struct Debug {
     connections: Connections,
     subscriptions: Subscriptions,
     topics: Topics,
+    memory: Memory,
     pubsub: BusFigures,
     counters: Stats,
 }
@@ -42,6 +43,8 @@ pub(super) struct Debug {
 #[derive(Serialize)]
 struct Connections {
     total: usize,
+    /// Messages that wait for single connections, all together.
+    queued: u64,
     /// Users with most connections first.
     users: Vec<User>,
     /// The connections for which most waits first.
@@ -61,6 +64,8 @@ struct Connection {
     subscriptions: usize,
     /// Messages that wait for it alone.
     queued: u32,
+    /// Bytes that wait for it alone, those included that its socket has not taken.
+    queued_bytes: usize,
     /// How full its queue is, 0 to 1.
     queue_share: f64,
 }
@@ -80,6 +85,17 @@ struct Topics {
     list: Vec<TopicState>,
 }
 
+/// Bytes that messages hold, see `memory_budget`.
+#[derive(Serialize)]
+struct Memory {
+    budget: usize,
+    held: usize,
+    /// In rings, histories and snapshots of topics.
+    topics: usize,
+    /// In queues of single connections.
+    queues: usize,
+}
+
 pub(super) async fn debug(State(server): State<Server>, request: Request) -> Result<Json<Debug>, ApiError> {
     check_key(&server, request.headers(), Code::AuthRequired)?;
     let Wanted { limit, prefix } = query(request.uri())?;
@@ -94,21 +110,30 @@ pub(super) async fn debug(State(server): State<Server>, request: Request) -> Res
             total: server.topic_count(),
             list: server.hub().busiest_topics(prefix.as_deref().unwrap_or_default(), rows),
         },
+        memory: memory(&server),
         pubsub: server.metrics().bus_figures(),
         counters: server.stats(),
     }))
 }
 
+fn memory(server: &Server) -> Memory {
+    let (topics, queues) = (server.hub().held_bytes(), server.queue_bytes().held());
+    Memory { budget: server.config().memory_budget, held: topics + queues, topics, queues }
+}
+
 fn connections(server: &Server, rows: usize) -> Connections {
     let links = server.links();
     let mut users: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut queued = 0;
     let mut list = Vec::with_capacity(links.len());
     for link in &links {
         let (user, waiting) = (&*link.identity().user_id, link.waiting());
         *users.entry(user).or_default() += 1;
+        queued += waiting.messages.iter().copied().map(u64::from).sum::<u64>();
         list.push((waiting.share, link));
     }
-    list.sort_by(|a, b| b.0.total_cmp(&a.0));
+    // Among equals the oldest first, so that rows stay where they are.
+    list.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.number().cmp(&b.1.number())));
     let mut users: Vec<_> =
         users.into_iter().map(|(user, connections)| User { user_id: user.into(), connections }).collect();
     users.sort_by_key(|user| std::cmp::Reverse(user.connections));
@@ -118,7 +143,8 @@ fn connections(server: &Server, rows: usize) -> Connections {
         user_id: link.identity().user_id.clone(),
         subscriptions: link.request_count(),
         queued: link.waiting().messages.iter().sum(),
+        queued_bytes: link.queued(),
         queue_share: *queue_share,
     };
-    Connections { total: links.len(), users, list: list.iter().take(rows).map(row).collect() }
+    Connections { total: links.len(), queued, users, list: list.iter().take(rows).map(row).collect() }
 }

@@ -86,6 +86,6 @@ impl Server {
     /// ```
     #[cfg(feature = "axum")]
     pub fn router(&self) -> Router {
-        super::layered(self, super::endpoints())
+        super::layered(self, super::endpoints(self))
     }
 }

@@ -35,20 +35,22 @@ pub(crate) use idempotency::Answers;
 
 use crate::server::Server;
 
-/// All routes. Files of `static_dir` are what nothing else matches; without it `/` leads to the console.
+/// All routes. Files of `static_dir` are what nothing else matches; without it `/` leads to the console, if that is on.
 pub(crate) fn routes(server: &Server) -> Router {
-    let router = endpoints();
+    let console = server.config().console;
     let router = match &server.config().static_dir {
-        Some(folder) => router.fallback_service(ServeDir::new(folder)),
-        None => router.route("/", get(async || Redirect::temporary("/console"))).fallback(not_found),
+        Some(folder) => endpoints(server).fallback_service(ServeDir::new(folder)),
+        None if !console => endpoints(server).fallback(not_found),
+        None => endpoints(server).route("/", get(async || Redirect::temporary("/console"))).fallback(not_found),
     };
     layered(server, router)
 }
 
 /// What has a fixed name.
-fn endpoints() -> Router<Server> {
+fn endpoints(server: &Server) -> Router<Server> {
     let compression_test = get(compression::samples).post(compression::posted);
-    Router::new()
+    let console = if server.config().console { console::routes() } else { Router::new() };
+    console
         .route("/wse", any(upgrade))
         .route("/wse/health", get(health::health).fallback(method_not_allowed))
         .route("/wse/metrics", get(metrics::metrics).fallback(method_not_allowed))
@@ -60,7 +62,6 @@ fn endpoints() -> Router<Server> {
         .route("/wse/presence", get(history::presence).fallback(method_not_allowed))
         .route("/wse/tokens", post(tokens::issue).fallback(method_not_allowed))
         .route("/wse/openapi.json", get(openapi::openapi).fallback(method_not_allowed))
-        .route("/console", get(console::console).fallback(method_not_allowed))
 }
 
 /// What holds for every request.

@@ -99,6 +99,14 @@ impl Key {
         Ok(Self { kid, material: Material::P256(point.to_vec()) })
     }
 
+    /// The key itself, where it both checks and signs.
+    pub(super) fn shared(&self) -> Option<&Hmac<Sha256>> {
+        match &self.material {
+            Material::Hmac(key) => Some(key),
+            Material::Rsa(_) | Material::P256(_) => None,
+        }
+    }
+
     /// The only algorithm that this key is for.
     pub(super) const fn algorithm(&self) -> Algorithm {
         match self.material {

@@ -15,7 +15,11 @@ use sha2::Sha256;
 use wse_client_core::{config::ConfigError, security::Secret, topic::Acl};
 use zeroize::Zeroizing;
 
-use super::{claims::is_subject, der, key::Algorithm};
+use super::{
+    claims::is_subject,
+    der,
+    key::{Algorithm, Key},
+};
 use crate::{clock, config::check_secret};
 
 /// What [`make_token`] and [`TokenKey::sign`] write into a token.
@@ -148,6 +152,12 @@ impl TokenKey {
             return material.map(Self::from).ok_or(TokenError::Key);
         }
         Err(TokenError::Key)
+    }
+
+    /// The other side of a key that tokens are checked with, if that can sign too.
+    pub(super) fn of(key: &Key) -> Option<Self> {
+        let material = Material::Hmac(Box::new(key.shared()?.clone()));
+        Some(Self { material, kid: key.kid.clone() })
     }
 
     /// Writes this `kid` into the header of tokens, for servers that have several keys.

@@ -10,6 +10,7 @@ mod key;
 mod key_file;
 mod make;
 mod origin;
+mod reader;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub(crate) use host::Hosts;
 pub(crate) use issued::Issuer;
 pub(crate) use key::MIN_SECRET;
 pub use make::{TokenClaims, TokenError, TokenKey, make_token};
+pub(crate) use reader::ReaderToken;
 
 use crate::{clock, config::Config};
 use api_key::ApiKey;

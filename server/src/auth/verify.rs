@@ -9,6 +9,7 @@ use super::{
     jws::{Jws, MAX_TOKEN},
     key::Key,
     key_file::{self, Stamp},
+    make::TokenKey,
 };
 use crate::{
     config::Config,
@@ -177,6 +178,16 @@ impl Verifier {
         let count = keys.0.len();
         *write(&self.keys) = Arc::new(keys);
         count
+    }
+
+    /// A key that signs what is accepted here; only HMAC keys can.
+    pub(super) fn signer(&self) -> Option<TokenKey> {
+        read(&self.keys).0.iter().find_map(TokenKey::of)
+    }
+
+    /// The issuer and the audience that tokens must name.
+    pub(super) fn wanted(&self) -> (Option<&str>, Option<&str>) {
+        (self.rules.issuer.as_deref(), self.rules.audience.as_deref())
     }
 
     /// Who the token is about, and what it allows.

@@ -84,8 +84,8 @@ pub static SETTINGS: &[Setting] = &[
         "api_key",
         "KEY",
         server.api_key,
-        "Key for the HTTP API; make it 16 random bytes or more. Without it publishing works only on an open server on \
-         loopback, and tokens are not given out."
+        "Key of the HTTP API and of the console; make it 16 random bytes or more. Without it those work only on an open server \
+         on loopback, and POST /wse/tokens not at all."
     ),
     setting!(
         Secret,
@@ -143,6 +143,13 @@ pub static SETTINGS: &[Setting] = &[
         "DIR",
         server.static_dir,
         "Folder whose files are served at / (for example a built web app)."
+    ),
+    setting!(
+        Flag,
+        "console",
+        "BOOL",
+        server.console,
+        "Whether the page /console is there. It shows nothing without the api_key, except on an open server on loopback."
     ),
     setting!(
         Value,
