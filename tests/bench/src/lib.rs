@@ -1,3 +1,5 @@
-//! What the benchmark and `wse-bench-cost` both do.
+//! What the benchmark and the programs that it starts have in common.
 
 pub mod cases;
+pub mod usage;
+pub mod wire;

@@ -11,12 +11,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
+use wse_e2e::server::{self, Server, free_address};
+
 use crate::{
     place::Place,
     player::{Kind, Mode, Player, STEP, Settings},
     proxy::Proxy,
     runner::Runner,
-    server::{self, Server, free_address},
     shim::Shim,
 };
 
