@@ -6,13 +6,22 @@
 //! docs/reliability.md says what each scenario is about.
 #![allow(clippy::print_stdout, reason = "a program for people")]
 
+mod control;
+mod deaf;
 mod drain;
+mod flood;
+mod garbage;
+mod globs;
 mod kill;
 mod ledger;
+mod loris;
 mod member;
 mod plot;
+mod raw;
 mod rooms;
 mod sheet;
+mod subscriptions;
+mod topics;
 mod watched;
 
 use std::{
@@ -69,12 +78,26 @@ const LIMIT: Duration = Duration::from_secs(180);
 const SCENARIOS: &[(&str, &str)] = &[
     ("kill", "SIGKILL and restart under publishing clients"),
     ("drain", "SIGTERM, a drain, and the next server"),
+    ("flood", "handshakes at full speed, and more connections than there may be"),
+    ("loris", "requests that come byte by byte"),
+    ("deaf", "clients that never read"),
+    ("garbage", "garbage at full speed"),
+    ("topics", "more topics than the server remembers"),
+    ("subscriptions", "one client that asks for more than it may have"),
+    ("globs", "patterns that are expensive to compare"),
 ];
 
 async fn play(name: &str, setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     match name {
         "kill" => kill::run(setup, sheet).await,
         "drain" => drain::run(setup, sheet).await,
+        "flood" => flood::run(setup, sheet).await,
+        "loris" => loris::run(setup, sheet).await,
+        "deaf" => deaf::run(setup, sheet).await,
+        "garbage" => garbage::run(setup, sheet).await,
+        "topics" => topics::run(setup, sheet).await,
+        "subscriptions" => subscriptions::run(setup, sheet).await,
+        "globs" => globs::run(setup, sheet).await,
         other => bail!("no scenario {other:?}: see --list"),
     }
 }
