@@ -25,7 +25,7 @@ use crate::{
 const TOPIC: &str = "control";
 
 /// Who listens; the first one publishes.
-const MEMBERS: u32 = 8;
+pub(crate) const MEMBERS: u32 = 8;
 
 /// One message in this time.
 const EVERY: Duration = Duration::from_millis(20);

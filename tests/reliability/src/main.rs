@@ -12,6 +12,7 @@ mod drain;
 mod flood;
 mod garbage;
 mod globs;
+mod hold;
 mod kill;
 mod ledger;
 mod loris;
@@ -20,6 +21,7 @@ mod plot;
 mod raw;
 mod rooms;
 mod sheet;
+mod slow;
 mod subscriptions;
 mod topics;
 mod watched;
@@ -76,6 +78,8 @@ impl Setup {
 const LIMIT: Duration = Duration::from_secs(180);
 
 const SCENARIOS: &[(&str, &str)] = &[
+    ("hold", "very many connections, held for long, with publishing"),
+    ("slow", "a slow consumer among fast ones"),
     ("kill", "SIGKILL and restart under publishing clients"),
     ("drain", "SIGTERM, a drain, and the next server"),
     ("flood", "handshakes at full speed, and more connections than there may be"),
@@ -89,6 +93,8 @@ const SCENARIOS: &[(&str, &str)] = &[
 
 async fn play(name: &str, setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     match name {
+        "hold" => hold::run(setup, sheet).await,
+        "slow" => slow::run(setup, sheet).await,
         "kill" => kill::run(setup, sheet).await,
         "drain" => drain::run(setup, sheet).await,
         "flood" => flood::run(setup, sheet).await,
