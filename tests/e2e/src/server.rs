@@ -19,7 +19,7 @@ use tokio::{
 };
 
 /// The key for publishing over HTTP.
-const API_KEY: &str = "e2e-key-of-the-tests";
+pub const API_KEY: &str = "e2e-key-of-the-tests";
 /// The secret of the tokens.
 const SECRET: &str = "e2e-secret-with-more-than-32-bytes";
 

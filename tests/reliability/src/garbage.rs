@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -53,20 +54,22 @@ pub(crate) async fn run(setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     let lasts = Duration::from_secs(setup.pick(4, 20));
     let arena = Arena::open(setup, &["--inbound-rate", "1000", "--inbound-burst", "2000"]).await?;
     let addr = arena.server.server.address;
+    let kinds = kinds();
     let until = Instant::now() + lasts;
     let mut attack = JoinSet::new();
-    for (number, _) in kinds().iter().enumerate() {
+    for (number, kind) in kinds.iter().enumerate() {
         for _ in 0..EACH {
-            attack.spawn(async move { (number, throw(addr, number, until).await) });
+            let bytes: Arc<[u8]> = kind.bytes.as_slice().into();
+            attack.spawn(async move { (number, throw(addr, bytes, until).await) });
         }
     }
-    let mut tallies: Vec<Tally> = kinds().iter().map(|_| Tally::default()).collect();
+    let mut tallies: Vec<Tally> = kinds.iter().map(|_| Tally::default()).collect();
     while let Some(done) = attack.join_next().await {
         let (number, tally) = done?;
         tallies[number].join(&tally);
     }
     let connections: u64 = tallies.iter().map(Tally::sum).sum();
-    for (kind, tally) in kinds().iter().zip(&tallies) {
+    for (kind, tally) in kinds.iter().zip(&tallies) {
         // A socket that is reset while its client still writes loses the close frame on the way: counted, and few.
         let right: u64 = kind.codes.iter().map(|code| tally.of(code)).sum();
         let silent = tally.of("no close frame");
@@ -80,15 +83,14 @@ pub(crate) async fn run(setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     arena.close(sheet, 128.0).await
 }
 
-async fn throw(addr: SocketAddr, number: usize, until: Instant) -> Tally {
-    let Kind { bytes, .. } = kinds().swap_remove(number);
+async fn throw(addr: SocketAddr, bytes: Arc<[u8]>, until: Instant) -> Tally {
     let mut tally = Tally::default();
     while Instant::now() < until {
         let Ok(Raw { mut reader, mut writer }) = Raw::open(addr, 0).await else {
             tally.add("not let in");
             continue;
         };
-        let bytes = bytes.clone();
+        let bytes = Arc::clone(&bytes);
         let writing = tokio::spawn(async move {
             while writer.write_all(&bytes).await.is_ok() {}
         });

@@ -54,13 +54,15 @@ pub(crate) async fn run(setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     arena.close(sheet, 64.0).await
 }
 
-/// `*a*a…*b` with many stars, or one star before as many letters as are left: what a naive matcher takes longest for.
+/// Stars before every letter; one long part that nearly fits at many places; the same with a `?` in it. Each would match but
+/// for its last letters.
 fn bomb(number: usize) -> String {
     let end = format!("b{number}");
     let room = LONGEST - end.len();
-    if number.is_multiple_of(2) {
-        format!("{}{end}", "*a".repeat(room / 2))
-    } else {
-        format!("*{}{end}", "a".repeat(room / 2))
+    match number % 4 {
+        0 => format!("{}{end}", "*a".repeat(room / 2)),
+        1 => format!("{}{end}*", "*a".repeat((room - 1) / 2)),
+        2 => format!("*{}{end}*", "a".repeat(room / 2)),
+        _ => format!("*{}?{end}*", "a".repeat(room / 2)),
     }
 }

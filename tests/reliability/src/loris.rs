@@ -13,6 +13,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use wse_e2e::server::API_KEY;
+
 use crate::{
     Setup,
     control::Arena,
@@ -92,10 +94,10 @@ async fn drip_until(addr: SocketAddr, end: Instant, way: Way, beat: Duration) ->
 async fn drip(mut stream: TcpStream, way: Way, beat: Duration) -> String {
     let (name, start) = match way {
         Way::Head => ("head", "GET /wse HTTP/1.1\r\nHost: localhost\r\nX-Slow: "),
-        Way::Body => ("body", "POST /wse/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{\"topic\":\""),
+        Way::Body => ("body", "POST /wse/publish HTTP/1.1\r\nHost: localhost\r\nX-API-Key: KEY\r\nContent-Length: 1000\r\n\r\n{\"topic\":\""),
         Way::Silence => ("silence", ""),
     };
-    let mut sent = stream.write_all(start.as_bytes()).await.is_ok();
+    let mut sent = stream.write_all(start.replace("KEY", API_KEY).as_bytes()).await.is_ok();
     let mut answer = Vec::new();
     loop {
         let mut room = [0; 1024];

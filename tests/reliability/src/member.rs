@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -53,6 +56,8 @@ pub(crate) struct Member {
     pub(crate) name: u32,
     pub(crate) client: Client,
     diary: Arc<Mutex<Diary>>,
+    /// From here on it takes messages as fast as it can, whatever its manner.
+    hurries: Arc<AtomicBool>,
     reading: JoinHandle<()>,
     sent: u64,
 }
@@ -75,8 +80,9 @@ impl Member {
         }
         let client = builder.connect().await.with_context(|| format!("member {name}"))?;
         let diary = Arc::new(Mutex::new(Diary::default()));
-        let reading = tokio::spawn(read(client.clone(), Arc::clone(&diary), manner.pause));
-        Ok(Self { name, client, diary, reading, sent: 0 })
+        let hurries = Arc::new(AtomicBool::new(manner.pause.is_zero()));
+        let reading = tokio::spawn(read(client.clone(), Arc::clone(&diary), manner.pause, Arc::clone(&hurries)));
+        Ok(Self { name, client, diary, hurries, reading, sent: 0 })
     }
 
     /// Publishes the next number, as far as the client takes it.
@@ -87,6 +93,11 @@ impl Member {
         self.client.try_send(Outgoing::new(KIND, payload).to_topic(topic))?;
         self.sent += 1;
         Ok(())
+    }
+
+    /// Takes what waits as fast as it can from here on.
+    pub(crate) fn hurry(&self) {
+        self.hurries.store(true, Ordering::Relaxed);
     }
 
     /// Numbers that were sent.
@@ -114,10 +125,11 @@ fn micros() -> u64 {
     u64::try_from(age().as_micros()).unwrap_or(u64::MAX)
 }
 
-async fn read(mut client: Client, diary: Arc<Mutex<Diary>>, pause: Duration) {
+async fn read(mut client: Client, diary: Arc<Mutex<Diary>>, pause: Duration, hurries: Arc<AtomicBool>) {
     loop {
+        let hurries = hurries.load(Ordering::Relaxed);
         // A slow member takes one at a time, so that the rest waits at the server.
-        let most = if pause.is_zero() { 64 } else { 1 };
+        let most = if hurries { 64 } else { 1 };
         let events = client.next_batch(most).await;
         if events.is_empty() {
             return;
@@ -126,7 +138,7 @@ async fn read(mut client: Client, diary: Arc<Mutex<Diary>>, pause: Duration) {
             let mut diary = diary.lock().unwrap_or_else(PoisonError::into_inner);
             events.into_iter().for_each(|event| diary.note(event));
         }
-        if !pause.is_zero() {
+        if !hurries {
             tokio::time::sleep(pause).await;
         }
     }

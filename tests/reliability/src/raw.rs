@@ -36,6 +36,8 @@ pub(crate) struct Raw {
 pub(crate) struct Reader {
     socket: OwnedReadHalf,
     buffer: Vec<u8>,
+    /// Where the next frame begins.
+    at: usize,
 }
 
 /// How a connection ended.
@@ -66,7 +68,7 @@ impl Raw {
         stream.set_nodelay(true)?;
         stream.write_all(upgrade(addr).as_bytes()).await?;
         let (socket, writer) = stream.into_split();
-        let mut reader = Reader { socket, buffer: Vec::new() };
+        let mut reader = Reader { socket, buffer: Vec::new(), at: 0 };
         let head = loop {
             ensure!(reader.fill().await? > 0, "the server closed during the upgrade");
             if let Some(at) = reader.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -74,7 +76,7 @@ impl Raw {
             }
         };
         ensure!(reader.buffer.starts_with(b"HTTP/1.1 101"), "upgrade refused");
-        reader.buffer.drain(..head);
+        reader.at = head;
         Ok(Self { reader, writer })
     }
 
@@ -94,18 +96,23 @@ impl Raw {
 
 impl Reader {
     async fn fill(&mut self) -> io::Result<usize> {
+        // Not at each frame, or many small ones would be moved many times.
+        self.buffer.drain(..self.at);
+        self.at = 0;
+        self.buffer.reserve(64 << 10);
         self.socket.read_buf(&mut self.buffer).await
     }
 
     /// The next frame: its opcode and content; `None` at the end of the socket.
     pub(crate) async fn frame(&mut self) -> io::Result<Option<(u8, Vec<u8>)>> {
         loop {
-            if let Some((header, len)) = wire::header(&self.buffer)
-                && self.buffer.len() >= header + len
+            let bytes = &self.buffer[self.at..];
+            if let Some((header, len)) = wire::header(bytes)
+                && bytes.len() >= header + len
             {
-                let opcode = self.buffer[0] & 0x0f;
-                let content = self.buffer[header..header + len].to_vec();
-                self.buffer.drain(..header + len);
+                let opcode = bytes[0] & 0x0f;
+                let content = bytes[header..header + len].to_vec();
+                self.at += header + len;
                 return Ok(Some((opcode, content)));
             }
             if self.fill().await? == 0 {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Bytes in each message, so that the kernel's buffers do not hide that one does not read.
-const PAD: usize = 32 << 10;
+const PAD: usize = 64 << 10;
 
 /// The topic of the group, which the slow one listens to as well.
 const TOPIC: &str = "control";
@@ -62,6 +62,7 @@ async fn round(
     sleep(lasts.saturating_sub(began.elapsed())).await;
     let fared = group.finish().await?;
     let Some(slow) = slow else { return Ok((fared, None)) };
+    slow.hurry();
     // Each member of the group got everything that there was.
     let count = fared.balance.published / u64::from(MEMBERS);
     let caught_up = || slow.diary().books.get(TOPIC).is_some_and(|book| book.accounted() >= count);
