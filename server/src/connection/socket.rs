@@ -59,7 +59,7 @@ enum State {
 pub(crate) async fn run(server: Server, stream: Stream, leftover: Bytes, applicant: Applicant) {
     let frames = FrameReader::new(server.limits().max_frame);
     let engine = Engine::new(server, applicant, Writer::default());
-    Socket { engine, frames, state: State::Open, blocked_since: None }.run(stream, leftover).await;
+    Socket { engine, frames, state: State::Open, blocked_since: None, pours: false }.run(stream, leftover).await;
 }
 
 struct Socket {
@@ -68,6 +68,8 @@ struct Socket {
     state: State,
     /// Since when the socket takes nothing of what waits.
     blocked_since: Option<Moment>,
+    /// The last read was a large one: more may be there already.
+    pours: bool,
 }
 
 impl Socket {
@@ -95,6 +97,10 @@ impl Socket {
                 self.engine.link().wake().wake();
                 tokio::task::yield_now().await;
             }
+            if std::mem::take(&mut self.pours) {
+                // A socket that is always readable would never let go of this thread.
+                tokio::task::yield_now().await;
+            }
             self.arm(timer.as_mut(), &mut armed);
             let interest = self.interest(&stream);
             tokio::select! {
@@ -120,6 +126,7 @@ impl Socket {
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return,
             Err(_) => return self.socket_gone(),
         };
+        self.pours = chunk.len() >= LEAST_ROOM;
         // After our close frame the client may still be sending; its bytes are read, so that the kernel does
         // not reset the connection before the close frame has arrived, and dropped.
         if self.state == State::Open {
