@@ -96,10 +96,8 @@ impl Group {
     pub(crate) async fn finish(self) -> Result<Fared> {
         self.stop.store(true, Ordering::Relaxed);
         let members = self.talking.await??;
-        let sent: Vec<Sent> = members
-            .iter()
-            .map(|member| Sent { publisher: member.name, count: member.sent(), at_risk: 0..0 })
-            .collect();
+        let sent: Vec<Sent> =
+            members.iter().map(|member| Sent { publisher: member.name, count: member.sent(), at_risk: 0..0 }).collect();
         // What is under way still has time to arrive.
         for _ in 0..50 {
             let all = sent.iter().map(|sent| sent.count).sum::<u64>();

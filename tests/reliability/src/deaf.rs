@@ -23,6 +23,9 @@ const TOPIC: &str = "loud";
 /// Bytes that the kernel holds for a client that does not read: few, so that the server feels it soon.
 const WINDOW: u32 = 8192;
 
+/// Of the clients, those that look in the end what they were told.
+const READERS: usize = 5;
+
 pub(crate) async fn run(setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     let count = setup.pick(20, 100);
     let options = ["--write-timeout", "2s", "--ring-bytes", "4MiB", "--history-messages", "16"];
@@ -33,16 +36,16 @@ pub(crate) async fn run(setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     let before = arena.server.counter("slow_consumers").await?;
     sheet.exactly("subscribers that never read: given up", before, count as u64);
     let tally = endings(deaf).await;
-    sheet.note("what they found when they read at last", &tally);
-    sheet.least("of them, told 1013", tally.of("1013"), count as u64 / 2);
+    sheet.note("what some of them found when they read at last", &tally);
+    sheet.least("of them, told 1013", tally.of("1013"), READERS as u64 / 2);
 
     let deaf = askers(addr, count).await?;
     wait_for(&arena.server, before + count as u64).await?;
     let after = arena.server.counter("slow_consumers").await?;
     sheet.exactly("clients that ask and never read: given up", after - before, count as u64);
     let tally = endings(deaf).await;
-    sheet.note("what they found when they read at last", &tally);
-    sheet.least("of them, told 1013", tally.of("1013"), count as u64 / 2);
+    sheet.note("what some of them found when they read at last", &tally);
+    sheet.least("of them, told 1013", tally.of("1013"), READERS as u64 / 2);
     // One ring of 4 MiB for all, and for each what a socket takes at once, before the kernel has it.
     arena.close(sheet, 16.0 + 8.0 + 0.5 * count as f64).await
 }
@@ -93,10 +96,12 @@ async fn wait_for(server: &Watched, count: u64) -> Result<()> {
     Ok(())
 }
 
-async fn endings(deaf: Vec<Raw>) -> Tally {
+/// Some of them read at last. Not all: whatever the kernel held for them has to be read before the server's patience ends,
+/// and they share this machine with it.
+async fn endings(mut deaf: Vec<Raw>) -> Tally {
     let mut reading = tokio::task::JoinSet::new();
-    for mut raw in deaf {
-        reading.spawn(async move { raw.reader.ending(Duration::from_secs(5)).await.word() });
+    for mut raw in deaf.split_off(deaf.len() - READERS) {
+        reading.spawn(async move { raw.reader.last_word(Duration::from_secs(5)).await });
     }
     let mut tally = Tally::default();
     while let Some(word) = reading.join_next().await {

@@ -9,7 +9,7 @@ use anyhow::Result;
 use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 
 use crate::{
-    Setup,
+    Setup, attackers,
     control::Arena,
     raw::{Raw, Tally},
     sheet::{Of, Sheet},
@@ -31,7 +31,7 @@ pub(crate) async fn run(setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     let began = Instant::now();
     let mut loops = JoinSet::new();
     for number in 0..LOOPS {
-        loops.spawn(hammer(addr, began + lasts, number < RUDE));
+        loops.spawn_on(hammer(addr, began + lasts, number < RUDE), attackers());
     }
     let mut tally = Tally::default();
     while let Some(done) = loops.join_next().await {

@@ -11,7 +11,7 @@ use tokio::{io::AsyncWriteExt as _, task::JoinSet};
 use wse_bench::wire::client_frame;
 
 use crate::{
-    Setup,
+    Setup, attackers,
     control::Arena,
     raw::{Raw, Tally},
     sheet::{Of, Sheet},
@@ -60,7 +60,7 @@ pub(crate) async fn run(setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     for (number, kind) in kinds.iter().enumerate() {
         for _ in 0..EACH {
             let bytes: Arc<[u8]> = kind.bytes.as_slice().into();
-            attack.spawn(async move { (number, throw(addr, bytes, until).await) });
+            attack.spawn_on(async move { (number, throw(addr, bytes, until).await) }, attackers());
         }
     }
     let mut tallies: Vec<Tally> = kinds.iter().map(|_| Tally::default()).collect();
@@ -91,9 +91,7 @@ async fn throw(addr: SocketAddr, bytes: Arc<[u8]>, until: Instant) -> Tally {
             continue;
         };
         let bytes = Arc::clone(&bytes);
-        let writing = tokio::spawn(async move {
-            while writer.write_all(&bytes).await.is_ok() {}
-        });
+        let writing = tokio::spawn(async move { while writer.write_all(&bytes).await.is_ok() {} });
         let ending = reader.ending(Duration::from_secs(10)).await;
         writing.abort();
         tally.add(ending.word());

@@ -94,7 +94,10 @@ async fn drip_until(addr: SocketAddr, end: Instant, way: Way, beat: Duration) ->
 async fn drip(mut stream: TcpStream, way: Way, beat: Duration) -> String {
     let (name, start) = match way {
         Way::Head => ("head", "GET /wse HTTP/1.1\r\nHost: localhost\r\nX-Slow: "),
-        Way::Body => ("body", "POST /wse/publish HTTP/1.1\r\nHost: localhost\r\nX-API-Key: KEY\r\nContent-Length: 1000\r\n\r\n{\"topic\":\""),
+        Way::Body => (
+            "body",
+            "POST /wse/publish HTTP/1.1\r\nHost: localhost\r\nX-API-Key: KEY\r\nContent-Length: 1000\r\n\r\n{\"topic\":\"",
+        ),
         Way::Silence => ("silence", ""),
     };
     let mut sent = stream.write_all(start.replace("KEY", API_KEY).as_bytes()).await.is_ok();

@@ -29,11 +29,13 @@ mod watched;
 use std::{
     path::PathBuf,
     process::ExitCode,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
+use tokio::runtime::{Handle, Runtime};
 
 use sheet::Sheet;
 
@@ -90,6 +92,12 @@ const SCENARIOS: &[(&str, &str)] = &[
     ("subscriptions", "one client that asks for more than it may have"),
     ("globs", "patterns that are expensive to compare"),
 ];
+
+/// Threads of their own for attackers, so that the others do not wait for them within this process.
+pub(crate) fn attackers() -> &'static Handle {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("threads can be started"));
+    RUNTIME.handle()
+}
 
 async fn play(name: &str, setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     match name {

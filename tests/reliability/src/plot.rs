@@ -110,7 +110,11 @@ impl Axes {
 }
 
 fn label(value: f64) -> String {
-    if value.fract().abs() < 1e-9 { format!("{value:.0}") } else { format!("{value:.2}").trim_end_matches('0').to_owned() }
+    if value.fract().abs() < 1e-9 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}").trim_end_matches('0').to_owned()
+    }
 }
 
 /// The next number of the form 1, 1.5, 2, 3, 4, 5, 6, 8 × 10^n.

@@ -133,6 +133,26 @@ impl Reader {
         }
     }
 
+    /// Reads to the end of the connection and looks at nothing but its last frame: how it ended in one word.
+    pub(crate) async fn last_word(&mut self, limit: Duration) -> String {
+        const LONGEST_CLOSE: usize = 127;
+        let reading = async {
+            let mut end = Vec::new();
+            let mut room = vec![0; 256 << 10];
+            while let Ok(count @ 1..) = self.socket.read(&mut room).await {
+                end.drain(..end.len().saturating_sub(LONGEST_CLOSE));
+                end.extend_from_slice(&room[..count]);
+            }
+            let is_close = |at: &usize| {
+                end[*at] == 0x88 && end.get(at + 1).is_some_and(|len| usize::from(*len) + 2 == end.len() - at)
+            };
+            let at = (end.len().saturating_sub(LONGEST_CLOSE)..end.len()).find(is_close);
+            let code = at.and_then(|at| end.get(at + 2..)?.first_chunk());
+            code.map_or("no close frame".to_owned(), |code| u16::from_be_bytes(*code).to_string())
+        };
+        timeout(limit, reading).await.unwrap_or_else(|_| "still open".into())
+    }
+
     /// Reads to the end of the connection.
     pub(crate) async fn ending(&mut self, limit: Duration) -> Ending {
         let mut ending = Ending::default();

@@ -100,9 +100,7 @@ impl Rooms {
 
     /// Waits until all have been connected so often.
     pub(crate) async fn all_up(&self, times: usize, limit: Duration) -> Result<Duration> {
-        let up = || {
-            self.members.iter().all(|one| one.member.is_connected() && one.member.diary().ups.len() >= times)
-        };
+        let up = || self.members.iter().all(|one| one.member.is_connected() && one.member.diary().ups.len() >= times);
         until("every member is back", limit, up).await
     }
 

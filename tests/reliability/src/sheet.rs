@@ -27,13 +27,7 @@ impl Sheet {
     }
 
     /// A figure that has to hold.
-    pub(crate) fn check(
-        &mut self,
-        what: impl Into<String>,
-        measured: impl Display,
-        bound: impl Display,
-        holds: bool,
-    ) {
+    pub(crate) fn check(&mut self, what: impl Into<String>, measured: impl Display, bound: impl Display, holds: bool) {
         self.rows.push(Row { what: what.into(), measured: measured.to_string(), bound: bound.to_string(), holds });
     }
 
