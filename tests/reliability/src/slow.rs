@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Setup,
-    control::{Fared, Group, MEMBERS},
+    control::{Fared, Group, MEMBERS, Patience},
     ledger::Sent,
     member::{Manner, Member},
     sheet::{Of, Sheet},
@@ -28,12 +28,12 @@ const TIMES: f64 = 3.0;
 const ON_TOP: f64 = 100.0;
 
 pub(crate) async fn run(setup: &Setup, sheet: &mut Sheet) -> Result<()> {
-    let lasts = Duration::from_secs(setup.pick(4, 30));
+    let lasts = Duration::from_secs(setup.pick(3, 30));
     // The group alone, then the same with one that takes ten messages a second instead of fifty.
     let alone = round(setup, lasts, None).await?.0;
     let (with, slow) = round(setup, lasts, Some(Duration::from_millis(100))).await?;
     let slow = slow.context("there is a slow one")?;
-    with.report(sheet, "fast ones");
+    with.report(sheet, "fast ones", Patience::of(setup));
     sheet.note("fast ones alone: delay, half of the messages", Of(alone.delays.p50, "ms"));
     sheet.note("fast ones alone: delay, 99 of 100", Of(alone.delays.p99, "ms"));
     let bound = alone.delays.p99 * TIMES + ON_TOP;
