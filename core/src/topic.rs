@@ -40,7 +40,8 @@ fn after<'a>(part: &str, text: &'a str) -> Option<&'a str> {
         return text.strip_prefix(part);
     }
     let mut rest = text.chars();
-    part.chars().all(|one| rest.next().is_some_and(|other| one == '?' || one == other)).then(|| rest.as_str())
+    let fits = part.chars().all(|one| rest.next().is_some_and(|other| one == '?' || one == other));
+    fits.then_some(rest.as_str())
 }
 
 /// What comes before `part` at the end of `text`.
@@ -49,10 +50,8 @@ fn before<'a>(part: &str, text: &'a str) -> Option<&'a str> {
         return text.strip_suffix(part);
     }
     let mut rest = text.chars();
-    part.chars()
-        .rev()
-        .all(|one| rest.next_back().is_some_and(|other| one == '?' || one == other))
-        .then(|| rest.as_str())
+    let fits = part.chars().rev().all(|one| rest.next_back().is_some_and(|other| one == '?' || one == other));
+    fits.then_some(rest.as_str())
 }
 
 /// What follows `part` at the first place where it stands in `text`.

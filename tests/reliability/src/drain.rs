@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use tokio::time::sleep;
+use anyhow::Result;
 use wse_client::close;
 
 use crate::{
@@ -20,16 +19,14 @@ pub(crate) async fn run(setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     let every = Duration::from_millis(setup.pick(500, 2000));
     let text = format!("{window}s");
     let options: &[&str] = &["--history-messages", "4096", "--drain-window", &text, "--drain-retry-after", "1s"];
-    let mut server = Some(Watched::start(setup, options).await?);
-    let first = server.as_ref().context("runs")?;
-    let (address, url) = (first.server.address, first.url());
-    let mut rooms = Rooms::fill(&url, count).await?;
-    rooms.publish_during(every, async { Ok(sleep(Duration::from_secs(2)).await) }).await?;
+    let first = Watched::start(setup, options).await?;
+    let address = first.server.address;
+    let mut rooms = Rooms::fill(&first.url(), count).await?;
+    rooms.publish_for(every, Duration::from_secs(2)).await?;
     rooms.mark_risk(setup.pick(2, 1));
     let began = age();
-    let draining = server.take().context("runs")?;
     let restart = async {
-        let status = draining.terminate().await?;
+        let status = first.terminate().await?;
         let gone = age();
         let next = Watched::start_at(setup, address, options).await?;
         Ok((status, gone, next))
@@ -38,7 +35,7 @@ pub(crate) async fn run(setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     let up = age();
     // Until the window is over for everyone, and a little more.
     let rest = Duration::from_secs_f64(window + 2.5);
-    rooms.publish_during(every, async { Ok(sleep(rest).await) }).await?;
+    rooms.publish_for(every, rest).await?;
     rooms.all_up(2, Duration::from_secs(60)).await?;
 
     sheet.note("clients that publish and listen", count);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio::time::sleep;
 
 use crate::{
@@ -25,24 +25,22 @@ const OPTIONS: &[&str] = &["--history-messages", "4096", "--history-age", "10m"]
 pub(crate) async fn run(setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     let (count, gone) = setup.pick((200, Duration::from_millis(1500)), (2000, Duration::from_secs(4)));
     let every = setup.pick(EVERY, EVERY * 4);
-    let mut server = Some(Watched::start(setup, OPTIONS).await?);
-    let first = server.as_ref().context("runs")?;
-    let (address, url) = (first.server.address, first.url());
-    let mut rooms = Rooms::fill(&url, count).await?;
-    rooms.publish_during(every, async { Ok(sleep(Duration::from_secs(2)).await) }).await?;
+    let first = Watched::start(setup, OPTIONS).await?;
+    let address = first.server.address;
+    let mut rooms = Rooms::fill(&first.url(), count).await?;
+    rooms.publish_for(every, Duration::from_secs(2)).await?;
     // Messages of the last second may be on their way still.
     rooms.mark_risk(setup.pick(2, 1));
     let killed = age();
-    let killing = server.take().context("runs")?;
     let down = async {
-        killing.server.kill().await?;
+        first.server.kill().await?;
         sleep(gone).await;
         Watched::start_at(setup, address, OPTIONS).await
     };
     let server = rooms.publish_during(every, down).await?;
     let up = age();
     let waiting = setup.pick(6, 20);
-    rooms.publish_during(every, async { Ok(sleep(Duration::from_secs(waiting)).await) }).await?;
+    rooms.publish_for(every, Duration::from_secs(waiting)).await?;
     rooms.all_up(2, Duration::from_secs(60)).await?;
     let returns: Vec<f64> = rooms.returns()?.into_iter().map(|at| at.as_secs_f64() - up.as_secs_f64()).collect();
     report(sheet, &rooms, &returns, up.as_secs_f64() - killed.as_secs_f64());

@@ -59,6 +59,15 @@ impl Rooms {
         self.members.len()
     }
 
+    /// Every member publishes each `every`, for so long.
+    pub(crate) async fn publish_for(&mut self, every: Duration, lasts: Duration) -> Result<()> {
+        let pause = async {
+            sleep(lasts).await;
+            Ok(())
+        };
+        self.publish_during(every, pause).await
+    }
+
     /// Every member publishes each `every`, for as long as `work` takes.
     pub(crate) async fn publish_during<T>(
         &mut self,
@@ -82,10 +91,10 @@ impl Rooms {
         }
     }
 
-    /// From here on the server may take with it what comes.
-    pub(crate) fn mark_risk(&mut self, seconds_of_messages: u64) {
+    /// From here on the server may take with it what comes, and of each member the last messages before.
+    pub(crate) fn mark_risk(&mut self, last: u64) {
         for occupant in &mut self.members {
-            occupant.at_risk = Some(occupant.member.sent().saturating_sub(seconds_of_messages));
+            occupant.at_risk = Some(occupant.member.sent().saturating_sub(last));
         }
     }
 
