@@ -56,7 +56,7 @@ pub(crate) enum Task {
     /// Print the effective settings, and say whether they can be used.
     CheckConfig(Box<Effective>),
     /// Print a token.
-    Token(TokenFlags),
+    Token(Box<TokenFlags>),
 }
 
 /// The whole command line.
@@ -117,7 +117,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Re
     match matches.subcommand() {
         Some(("token", flags)) => {
             let flags = TokenFlags::from_arg_matches(flags).unwrap_or_else(|error| error.exit());
-            Ok(Task::Token(flags))
+            Ok(Task::Token(Box::new(flags)))
         }
         Some((_, flags)) => Ok(Task::CheckConfig(Box::new(effective(flags)?))),
         None => Ok(Task::Serve(Box::new(effective(&matches)?.settings))),
