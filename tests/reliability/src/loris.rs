@@ -18,7 +18,7 @@ use wse_e2e::server::API_KEY;
 use crate::{
     Setup,
     control::Arena,
-    raw::{Raw, Tally},
+    raw::{Raw, Tally, connect},
     sheet::{Of, Sheet},
 };
 
@@ -77,7 +77,7 @@ async fn drip_until(addr: SocketAddr, end: Instant, way: Way, beat: Duration) ->
     let (mut tally, mut longest) = (Tally::default(), 0.0_f64);
     while Instant::now() < end {
         let began = Instant::now();
-        let Ok(stream) = TcpStream::connect(addr).await else { continue };
+        let Ok(stream) = connect(addr, 0).await else { continue };
         let how = drip(stream, way, beat).await;
         longest = longest.max(began.elapsed().as_secs_f64());
         if began.elapsed() < Duration::from_millis(500) {

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -24,6 +25,19 @@ pub(crate) fn upgrade(addr: SocketAddr) -> String {
         "GET /wse?compression=false HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
+}
+
+/// Connects from one of many addresses of this machine: of a single one the ports would run out, as each stays taken for a
+/// minute after its connection.
+pub(crate) async fn connect(addr: SocketAddr, window: u32) -> io::Result<TcpStream> {
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    let [host, ..] = (TURN.fetch_add(1, Ordering::Relaxed) % 250 + 1).to_le_bytes();
+    let socket = TcpSocket::new_v4()?;
+    if window > 0 {
+        socket.set_recv_buffer_size(window)?;
+    }
+    socket.bind((Ipv4Addr::new(127, 0, 1, host), 0).into())?;
+    socket.connect(addr).await
 }
 
 /// A WebSocket that was let in or refused; frames are read as far as asked.
@@ -55,16 +69,7 @@ impl Raw {
     /// Connects and upgrades; the frames of the server are still to be read. `window`: bytes that the kernel may hold
     /// for a reader that does not read; 0: as the kernel likes.
     pub(crate) async fn open(addr: SocketAddr, window: u32) -> Result<Self> {
-        let socket = TcpSocket::new_v4()?;
-        if window > 0 {
-            socket.set_recv_buffer_size(window)?;
-        }
-        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
-        let stream = socket.connect(addr).await.context("connect")?;
-        Self::over(stream, addr).await
-    }
-
-    async fn over(mut stream: TcpStream, addr: SocketAddr) -> Result<Self> {
+        let mut stream = connect(addr, window).await.context("connect")?;
         stream.set_nodelay(true)?;
         stream.write_all(upgrade(addr).as_bytes()).await?;
         let (socket, writer) = stream.into_split();
