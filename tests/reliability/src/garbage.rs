@@ -20,6 +20,10 @@ use crate::{
 /// Attackers of each kind.
 const EACH: usize = 2;
 
+/// What is published without a topic goes to one of the connection's own, whose history outlives it: so histories are
+/// bounded, for attackers that always come back.
+const OPTIONS: &[&str] = &["--inbound-rate", "1000", "--inbound-burst", "2000", "--history-bytes", "32MiB"];
+
 /// Something that no client may send.
 struct Kind {
     name: &'static str,
@@ -52,7 +56,7 @@ fn kinds() -> Vec<Kind> {
 
 pub(crate) async fn run(setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     let lasts = Duration::from_secs(setup.pick(4, 20));
-    let arena = Arena::open(setup, &["--inbound-rate", "1000", "--inbound-burst", "2000"]).await?;
+    let arena = Arena::open(setup, OPTIONS).await?;
     let addr = arena.server.server.address;
     let kinds = kinds();
     let until = Instant::now() + lasts;
@@ -84,7 +88,8 @@ pub(crate) async fn run(setup: &Setup, sheet: &mut Sheet) -> Result<()> {
     );
     let bytes = arena.server.counter("bytes_received").await? as f64 / lasts.as_secs_f64();
     sheet.note("read from all a second", Of(bytes / f64::from(1 << 20), "MiB"));
-    arena.close(sheet, 128.0).await
+    // Histories of 32 MiB, as they are counted, and three times that for what the allocator keeps around them.
+    arena.close(sheet, 192.0).await
 }
 
 async fn throw(addr: SocketAddr, bytes: Arc<[u8]>, until: Instant) -> Tally {
