@@ -29,7 +29,7 @@ e2e: tools ## only the end-to-end tests: every client at once against the real s
 autobahn: tools ## WebSocket conformance of server and native client by the Autobahn test suite (needs Python 2.7)
 	@cargo xtask autobahn $(ARGS)
 
-reliability: tools ## the real server under load, restarts and attacks (short forms; ARGS="--long" takes half an hour)
+reliability: tools ## the real server under load, restarts and attacks (short forms; ARGS="--long" takes a quarter of an hour)
 	@cargo xtask reliability $(ARGS)
 
 sim: tools ## 10,000 simulated worlds of clients, servers and bad weather; ARGS=--planted proves that it sees bugs

@@ -45,7 +45,7 @@ use sheet::Sheet;
 struct Args {
     /// The scenarios to run; all without.
     names: Vec<String>,
-    /// The long forms, which take half an hour; without, the short ones of a minute and a half.
+    /// The long forms, which take a quarter of an hour; without, the short ones of a minute and a quarter.
     #[arg(long)]
     long: bool,
     /// The server program.
