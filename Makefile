@@ -1,9 +1,9 @@
 # The index of commands. Each is one line that calls the recipe of the same name in xtask/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo clean-demo fmt lint test e2e autobahn sim fuzz bench lifecycle wasm console wheel npm dist check tools
+.PHONY: help setup demo clean-demo fmt lint test e2e autobahn reliability sim fuzz bench lifecycle wasm console wheel npm dist check tools
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: tools ## install what is missing (wasm target, Chromium, npm packages, Python tools) and nothing else
 	@cargo xtask setup
@@ -28,6 +28,9 @@ e2e: tools ## only the end-to-end tests: every client at once against the real s
 
 autobahn: tools ## WebSocket conformance of server and native client by the Autobahn test suite (needs Python 2.7)
 	@cargo xtask autobahn $(ARGS)
+
+reliability: tools ## the real server under load, restarts and attacks (short forms; ARGS="--long" takes a quarter of an hour)
+	@cargo xtask reliability $(ARGS)
 
 sim: tools ## 10,000 simulated worlds of clients, servers and bad weather; ARGS=--planted proves that it sees bugs
 	@cargo xtask sim $(ARGS)

@@ -2,7 +2,14 @@
 
 mod common;
 
-use std::io::Write;
+use std::{
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use common::{Raw, Running, client_frame, code, open};
 use flate2::{Compression, write::ZlibEncoder};
@@ -169,4 +176,36 @@ async fn a_close_is_echoed() {
         raw.write_frame(0x88, payload).await;
         assert_eq!(raw.close_code().await, code);
     }
+}
+
+/// On one thread, which whoever sends faster than the server reads would have for itself.
+#[tokio::test]
+async fn a_client_that_sends_without_end_leaves_time_for_others() {
+    let running = Running::start(open()).await;
+    let mut healthy = running.subscriber("", &["t"]).await;
+    let raw = Raw::connect(running.addr()).await;
+    let flooding = Arc::new(AtomicBool::new(true));
+    let flood = std::thread::spawn({
+        let (flooding, began) = (Arc::clone(&flooding), Instant::now());
+        let mut stream = raw.stream.into_std().expect("a socket");
+        stream.set_nonblocking(false).expect("a socket");
+        let frames = client_frame(0x81, br#"{"t":"x","p":1}"#).repeat(4096);
+        move || {
+            while flooding.load(Ordering::Relaxed) && began.elapsed() < common::PATIENCE {
+                stream.write_all(&frames).expect("read by the server");
+            }
+        }
+    });
+    let began = Instant::now();
+    for number in 0..20 {
+        running.publish("t", "k", &json!({ "n": number }));
+        assert_eq!(common::payload(&healthy.message().await), json!({ "n": number }));
+    }
+    let took = began.elapsed();
+    flooding.store(false, Ordering::Relaxed);
+    assert!(took < common::PATIENCE / 2, "{took:?}");
+    while !flood.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    flood.join().expect("did not panic");
 }

@@ -159,6 +159,7 @@ async fn ws_messages_sent_total_of_an_encoded_connection() {
     let running = Running::with_handler(open(), Flood).await;
     let mut client = running.subscriber("?format=msgpack", &["t"]).await;
     running.server.publish("t", with_priority("price", Priority::Low)).expect("published");
+    client.message_of("price").await;
     client.send_json(&json!({ "t": "ask", "p": { "size": 5000, "count": 1 } })).await;
     client.message_of("answer").await;
     let report = Report::of(&running).await;

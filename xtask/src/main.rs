@@ -12,6 +12,7 @@ mod lifecycle;
 mod lint;
 mod npm;
 mod python;
+mod reliability;
 mod report;
 mod setup;
 mod sh;
@@ -35,6 +36,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND [OPTIONS]
   test [--only PART]             every test of every language; parts: lint, rust, autobahn, web, python, e2e
   e2e [--only PART]              every client at once against the real server; --only takes part of a test's name
   autobahn [--cases PATTERNS]    WebSocket conformance of server and native client by the Autobahn test suite
+  reliability [--long] [NAME…]   the real server under load, restarts and attacks; --long: the long forms, with plots
   sim [--planted] [OPTIONS]      10,000 simulated worlds; --planted: that each planted bug is caught
   fuzz [--target NAME] [--seconds N]  search for inputs that break something, 600 s a target
   bench [OPTIONS]                measure; options go to the benchmark, see `cargo xtask bench --help`
@@ -66,6 +68,7 @@ fn run() -> Result<()> {
         "test" => test::run(args),
         "e2e" => e2e::run(args),
         "autobahn" => autobahn::run(args),
+        "reliability" => reliability::run(args),
         "sim" => sim::run(args),
         "fuzz" => fuzz::run(args),
         "bench" => bench::run(args),

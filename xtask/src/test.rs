@@ -6,13 +6,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     args::Args,
-    autobahn, e2e, lint, npm, python,
+    autobahn, e2e, lint, npm, python, reliability,
     report::Report,
     setup,
     sh::{cargo, run as sh_run, target},
 };
 
-const PARTS: [&str; 6] = ["lint", "rust", "autobahn", "web", "python", "e2e"];
+const PARTS: [&str; 7] = ["lint", "rust", "autobahn", "reliability", "web", "python", "e2e"];
 
 /// `cargo xtask test [--only PART]`.
 pub(crate) fn run(mut args: Args) -> Result<()> {
@@ -40,8 +40,17 @@ pub(crate) fn run(mut args: Args) -> Result<()> {
     if wants("autobahn") {
         conformance(&mut report);
     }
-    let server =
-        if wants("web") || wants("python") || wants("e2e") { report.step("build programs", programs) } else { None };
+    let server = if ["reliability", "web", "python", "e2e"].into_iter().any(wants) {
+        report.step("build programs", programs)
+    } else {
+        None
+    };
+    if wants("reliability") {
+        match server.as_deref() {
+            Some(server) => drop(report.step("reliability", || reliability::short(server))),
+            None => report.blocked("reliability", "build programs"),
+        }
+    }
     if wants("web") {
         web(&mut report, package.is_some(), server.as_deref());
     }

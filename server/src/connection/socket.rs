@@ -67,7 +67,8 @@ pub(crate) async fn run(server: Server, stream: Stream, leftover: Bytes, applica
     let frames = FrameReader::new(server.limits().max_frame);
     let engine = Engine::new(server, applicant, Writer::default());
     // Boxed, because a future keeps what it is given and what it works with apart: it would be there twice.
-    Box::new(Socket { engine, frames, state: State::Open, blocked_since: None }).run(stream, leftover).await;
+    let socket = Socket { engine, frames, state: State::Open, blocked_since: None, pours: false };
+    Box::new(socket).run(stream, leftover).await;
 }
 
 struct Socket {
@@ -76,6 +77,8 @@ struct Socket {
     state: State,
     /// Since when the socket takes nothing of what waits.
     blocked_since: Option<Moment>,
+    /// The last read was a large one: more may be there already.
+    pours: bool,
 }
 
 impl Socket {
@@ -108,6 +111,10 @@ impl Socket {
             }
             if more {
                 self.engine.link().wake().wake();
+                tokio::task::yield_now().await;
+            }
+            if std::mem::take(&mut self.pours) {
+                // A socket that is always readable would never let go of this thread.
                 tokio::task::yield_now().await;
             }
             self.arm(timer.as_mut(), &mut armed);
@@ -153,6 +160,7 @@ impl Socket {
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return,
             Err(_) => return self.socket_gone(),
         };
+        self.pours = chunk.len() >= LEAST_ROOM;
         // After our close frame the client may still be sending; its bytes are read, so that the kernel does
         // not reset the connection before the close frame has arrived, and dropped.
         if self.state == State::Open {

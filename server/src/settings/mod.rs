@@ -288,7 +288,7 @@ mod tests {
         for setting in SETTINGS {
             let mut changed = Settings::default();
             let before = format!("{changed:?}");
-            let worked = ["7", "true", "false", "json", "x"]
+            let worked = ["7", "true", "false", "json", "off", "x"]
                 .iter()
                 .any(|text| setting.set(&mut changed, text).is_ok() && format!("{changed:?}") != before);
             assert!(worked || setting.kind == Kind::Secret, "{}", setting.name);

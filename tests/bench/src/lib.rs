@@ -2,4 +2,5 @@
 
 pub mod cases;
 pub mod published;
+pub mod usage;
 pub mod wire;

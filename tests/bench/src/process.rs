@@ -7,6 +7,8 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
 };
+pub(crate) use wse_bench::usage::cpu_seconds;
+use wse_bench::usage::resident_kib;
 
 /// The key of the tokens, where a server wants one.
 pub(crate) const SECRET: &str = "a secret of the benchmark alone, 32 bytes at least";
@@ -81,9 +83,7 @@ impl Host {
 
     /// Resident memory in KiB.
     pub(crate) fn resident_kib(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;
-        Ok(line.split_whitespace().nth(1).context("VmRSS")?.parse()?)
+        resident_kib(self.pid()?)
     }
 }
 
@@ -92,15 +92,4 @@ fn sibling(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     ensure!(path.exists(), "{} is missing: build the whole package wse-bench", path.display());
     Ok(path)
-}
-
-/// CPU time of a process, user and system, in seconds, from `/proc/PID/stat`.
-pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
-    /// The kernel reports in hundredths of a second on every Linux that matters here (`getconf CLK_TCK`).
-    const TICKS_PER_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The program's name stands in parentheses and may contain anything: fields are counted after it.
-    let fields: Vec<&str> = stat.rsplit_once(')').context("format of /proc/PID/stat")?.1.split_whitespace().collect();
-    let ticks = |index: usize| -> Result<f64> { Ok(fields.get(index).context("short /proc/PID/stat")?.parse()?) };
-    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
 }

@@ -6,12 +6,13 @@ use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
 use serde_json::Value;
 
+use wse_e2e::server::Server;
+
 use crate::{
     place::Place,
     player::{Got, Kind, Mode, Player, Settings},
     proxy::Proxy,
     runner::Runner,
-    server::Server,
 };
 
 const TOPIC: &str = "e2e:everyone";

@@ -13,12 +13,13 @@ use tokio::time::{sleep, timeout};
 use wse_client::Priority;
 use wse_server::{Config, ConnectionHandle, Handler, Outgoing, Payload};
 
+use wse_e2e::server::{self, Server, free_address};
+
 use crate::{
     place::Place,
     player::{Kind, Mode, Player, STEP, Settings},
     proxy::Proxy,
     runner::Runner,
-    server::{self, Server, free_address},
     shim::Shim,
 };
 

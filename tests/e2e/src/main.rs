@@ -11,7 +11,6 @@ mod place;
 mod player;
 mod proxy;
 mod runner;
-mod server;
 mod shim;
 mod trouble;
 

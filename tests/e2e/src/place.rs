@@ -47,6 +47,13 @@ impl Place {
     }
 }
 
+impl AsRef<Path> for Place {
+    /// The server program.
+    fn as_ref(&self) -> &Path {
+        &self.server
+    }
+}
+
 fn program(variable: &str) -> Result<PathBuf> {
     let path = env::var_os(variable).map(PathBuf::from);
     let path = path.with_context(|| format!("{variable} is not set: start the tests with `make e2e`"))?;

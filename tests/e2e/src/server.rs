@@ -1,8 +1,9 @@
-//! The server program under test.
+//! The server program under test, as a process of its own.
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    process::Stdio,
+    path::Path,
+    process::{ExitStatus, Stdio},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -17,35 +18,33 @@ use tokio::{
     time::sleep,
 };
 
-use crate::place::Place;
-
 /// The key for publishing over HTTP.
-const API_KEY: &str = "e2e-key-of-the-tests";
+pub const API_KEY: &str = "e2e-key-of-the-tests";
 /// The secret of the tokens.
 const SECRET: &str = "e2e-secret-with-more-than-32-bytes";
 
 /// A running `wse-server` on a free port of the loopback interface; dropping it kills it.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     child: Child,
     /// Where it listens.
-    pub(crate) address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 /// What the server said about a publication.
 #[derive(Debug)]
-pub(crate) struct Published {
+pub struct Published {
     /// The message's id.
-    pub(crate) id: String,
+    pub id: String,
     /// How many connections it was queued for.
-    pub(crate) delivered: u64,
+    pub delivered: u64,
 }
 
 /// A port that was free a moment ago.
 ///
 /// # Errors
 /// When the loopback interface has none.
-pub(crate) fn free_address() -> Result<SocketAddr> {
+pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
@@ -53,7 +52,7 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
 ///
 /// # Errors
 /// When the clock stands before 1970.
-pub(crate) fn token(secret: &str, user: &str, seconds: i64) -> Result<String> {
+pub fn token(secret: &str, user: &str, seconds: i64) -> Result<String> {
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
     let claims = json!({ "sub": user, "iat": now, "exp": now + seconds });
     let encoded = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
@@ -64,18 +63,27 @@ pub(crate) fn token(secret: &str, user: &str, seconds: i64) -> Result<String> {
 
 impl Server {
     /// A server without a secret: everyone may come in, subscribe and publish.
-    pub(crate) async fn open(place: &Place) -> Result<Self> {
-        Self::start(place, free_address()?, &[]).await
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn open(program: impl AsRef<Path>) -> Result<Self> {
+        Self::start(program, free_address()?, &[]).await
     }
 
     /// A server that wants tokens.
-    pub(crate) async fn closed(place: &Place) -> Result<Self> {
-        Self::start(place, free_address()?, &["--jwt-secret", SECRET]).await
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn closed(program: impl AsRef<Path>) -> Result<Self> {
+        Self::start(program, free_address()?, &["--jwt-secret", SECRET]).await
     }
 
-    /// A server on this address.
-    pub(crate) async fn start(place: &Place, address: SocketAddr, options: &[&str]) -> Result<Self> {
-        let mut command = Command::new(&place.server);
+    /// A server on this address, with these flags.
+    ///
+    /// # Errors
+    /// When it does not start, or does not answer within 10 s.
+    pub async fn start(program: impl AsRef<Path>, address: SocketAddr, options: &[&str]) -> Result<Self> {
+        let mut command = Command::new(program.as_ref());
         command.args(["--host", "127.0.0.1", "--port", &address.port().to_string(), "--api-key", API_KEY]);
         command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         let mut server = Self { child: command.spawn().context("cannot start the server")?, address };
@@ -93,14 +101,36 @@ impl Server {
         }
     }
 
-    /// Kills it without a word to anyone.
-    pub(crate) async fn kill(mut self) -> Result<()> {
+    /// The number of the process.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pid(&self) -> Result<u32> {
+        self.child.id().context("the server has ended")
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub async fn ended(mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait().await?)
+    }
+
+    /// Kills it without a word to anyone (SIGKILL).
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub async fn kill(mut self) -> Result<()> {
         self.child.kill().await.context("cannot kill the server")
     }
 
     /// A token for this user, made by the program itself. It allows subscribing to everything.
-    pub(crate) async fn token(place: &Place, user: &str) -> Result<String> {
-        let mut command = Command::new(&place.server);
+    ///
+    /// # Errors
+    /// When the program makes none.
+    pub async fn token(program: impl AsRef<Path>, user: &str) -> Result<String> {
+        let mut command = Command::new(program.as_ref());
         command.args(["token", "--secret", SECRET, "--sub", user, "--ttl", "600"]);
         let output = command.stdin(Stdio::null()).output().await?;
         ensure!(output.status.success(), "wse-server token: {}", String::from_utf8_lossy(&output.stderr));
@@ -108,27 +138,45 @@ impl Server {
     }
 
     /// A token with the right signature that ended an hour ago.
-    pub(crate) fn expired_token(user: &str) -> Result<String> {
+    ///
+    /// # Errors
+    /// When the clock stands before 1970.
+    pub fn expired_token(user: &str) -> Result<String> {
         token(SECRET, user, -3600)
     }
 
     /// Publishes over HTTP. `payload` is JSON text, sent as it is.
-    pub(crate) async fn publish(&self, topic: &str, kind: &str, payload: &str) -> Result<Published> {
+    ///
+    /// # Errors
+    /// When the server does not take it.
+    pub async fn publish(&self, topic: &str, kind: &str, payload: &str) -> Result<Published> {
         let (topic, kind) = (Value::from(topic), Value::from(kind));
         let body = format!("{{\"topic\":{topic},\"type\":{kind},\"payload\":{payload}}}");
+        let answer = self.post(&body).await?;
+        let id = answer["id"].as_str().with_context(|| format!("no id in {answer}"))?.to_owned();
+        let delivered = answer["delivered"].as_u64().with_context(|| format!("no count in {answer}"))?;
+        Ok(Published { id, delivered })
+    }
+
+    /// The answer to a body for `/wse/publish`.
+    ///
+    /// # Errors
+    /// When the server does not answer with status 200 and JSON.
+    pub async fn post(&self, body: &str) -> Result<Value> {
         let head = format!(
             "POST /wse/publish HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
              Authorization: Bearer {API_KEY}\r\nContent-Length: {}\r\n\r\n",
             self.address,
             body.len()
         );
-        let answer = self.exchange(head + &body).await?;
-        let id = answer["id"].as_str().with_context(|| format!("no id in {answer}"))?.to_owned();
-        let delivered = answer["delivered"].as_u64().with_context(|| format!("no count in {answer}"))?;
-        Ok(Published { id, delivered })
+        self.exchange(head + body).await
     }
 
-    async fn get(&self, path: &str) -> Result<Value> {
+    /// The answer to a GET request.
+    ///
+    /// # Errors
+    /// When the server does not answer with status 200 and JSON.
+    pub async fn get(&self, path: &str) -> Result<Value> {
         self.exchange(format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address)).await
     }
 

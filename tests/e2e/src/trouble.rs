@@ -8,12 +8,13 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::{connect_async, tungstenite::Message};
 use wse_client::wse_client_core::wire;
 
+use wse_e2e::server::Server;
+
 use crate::{
     place::Place,
     player::{Kind, Mode, Player, STEP, Settings},
     proxy::Proxy,
     runner::Runner,
-    server::Server,
 };
 
 const TOPIC: &str = "e2e:trouble";
