@@ -227,7 +227,7 @@ impl Client {
         self.arm_recovery();
     }
 
-    fn arm_recovery(&mut self) {
+    pub(super) fn arm_recovery(&mut self) {
         match self.positions.next_deadline() {
             Some(deadline) => self.timers.set(Timer::Recovery, deadline),
             None => self.timers.clear(Timer::Recovery),

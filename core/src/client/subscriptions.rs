@@ -14,7 +14,10 @@ use crate::{
     },
 };
 
-use super::{Client, Event, RequestId, ServerError, SubscribeError, SubscriptionAction, SubscriptionOutcome, Timer};
+use super::{
+    Client, Event, RequestId, ServerError, SubscribeError, SubscribeOptions, SubscriptionAction, SubscriptionOutcome,
+    Timer, options::Manners,
+};
 
 /// The request of a client that asks again for all its topics after a reconnect.
 const RESUBSCRIPTION: RequestId = RequestId(0);
@@ -33,6 +36,7 @@ const FINAL: [Code; 6] = [
 #[derive(Default)]
 pub(super) struct Subscriptions {
     wanted: Vec<String>,
+    manners: Manners,
     /// Tokens for single topics, sent with each request about them.
     tokens: Vec<(String, Secret)>,
     pending: VecDeque<Pending>,
@@ -50,6 +54,8 @@ struct Pending {
     asked: Vec<Part>,
     /// What earlier answers refused.
     refused: Vec<(String, String)>,
+    /// What earlier answers said of users in topics.
+    present: BTreeMap<String, u64>,
     /// No part of it ended without an answer.
     confirmed: bool,
     /// Every part has its answer.
@@ -71,6 +77,8 @@ struct Answer {
     /// Topics that were refused, and why.
     failed_topics: Vec<(String, String)>,
     recovery: Vec<(String, TopicRecovery)>,
+    /// The number of users in topics where this one is seen.
+    present: Vec<(String, u64)>,
 }
 
 impl Answer {
@@ -80,10 +88,16 @@ impl Answer {
             let topics = topics.object()?.members().into_iter();
             topics.map(|(name, answer)| Some((name, topic_recovery(answer.object()?)?))).collect()
         };
+        let present = |topics: Value<'_>| {
+            let topics = topics.object()?.members().into_iter();
+            topics.map(|(name, users)| Some((name, users.unsigned()?))).collect()
+        };
         Some(Self {
             action: payload.optional("action", Value::text)?,
             failed_topics: payload.optional("failed_topics", failed)?.unwrap_or_default(),
             recovery: payload.optional("recovery", recovery)?.unwrap_or_default(),
+            // Other servers may mean something else by the name.
+            present: payload.optional("presence", present).flatten().unwrap_or_default(),
         })
     }
 }
@@ -108,6 +122,11 @@ fn topic_recovery(answer: Value<'_>) -> Option<TopicRecovery> {
     })
 }
 
+/// Whether a topic or pattern meets a name.
+fn meets(wanted: &str, name: &str) -> bool {
+    wanted == name || (topic::is_pattern(wanted) && topic::matches(wanted, name))
+}
+
 impl Subscriptions {
     pub(super) fn new(topics: &[String]) -> Self {
         let mut all = Self::default();
@@ -119,14 +138,19 @@ impl Subscriptions {
         &self.wanted
     }
 
-    /// Tokens that are kept, and requests under way.
-    pub(super) fn held(&self) -> (usize, usize) {
-        (self.tokens.len(), self.pending.len())
+    /// Bytes that are told of the user, tokens that are kept, and requests under way.
+    pub(super) fn held(&self) -> (usize, usize, usize) {
+        (self.manners.told_bytes(), self.tokens.len(), self.pending.len())
     }
 
     /// Whether a topic is wanted, by its name or by a pattern.
     pub(super) fn covers(&self, name: &str) -> bool {
-        self.wanted.iter().any(|wanted| wanted == name || (topic::is_pattern(wanted) && topic::matches(wanted, name)))
+        self.wanted.iter().any(|wanted| meets(wanted, name))
+    }
+
+    /// The same, in no queue group.
+    fn covers_alone(&self, name: &str) -> bool {
+        self.wanted.iter().any(|wanted| self.manners.group(wanted).is_none() && meets(wanted, name))
     }
 
     fn want(&mut self, topics: &[String]) {
@@ -137,7 +161,21 @@ impl Subscriptions {
         }
     }
 
+    /// Notes how topics are wanted from here on. Gives those that a server which has them must be asked for anew; they
+    /// are the last ones then, as they are there.
+    fn change_manners(&mut self, topics: &[String], options: &SubscribeOptions) -> Vec<String> {
+        let mut anew = Vec::new();
+        for name in topics {
+            if self.manners.change(name, options) && self.wanted.contains(name) {
+                self.wanted.retain(|wanted| wanted != name);
+                anew.push(name.clone());
+            }
+        }
+        anew
+    }
+
     fn give_up(&mut self, topics: &[String]) {
+        self.manners.forget(topics);
         self.wanted.retain(|name| !topics.contains(name));
         self.overdue.retain(|name, _| !topics.contains(name));
     }
@@ -195,6 +233,15 @@ impl Subscriptions {
         self.take(|pending| pending.settled)
     }
 
+    /// Notes what the answer to one message says of users in its topics.
+    fn note_present(&mut self, id: &str, present: &[(String, u64)]) {
+        for pending in &mut self.pending {
+            let asked = pending.asked.iter().filter(|part| part.id == id);
+            let asked: Vec<&String> = asked.flat_map(|part| &part.topics).collect();
+            pending.present.extend(present.iter().filter(|(name, _)| asked.contains(&name)).cloned());
+        }
+    }
+
     /// A request got no answer in time.
     fn note_overdue(&mut self, pending: &Pending) {
         if pending.action == SubscriptionAction::Subscribe {
@@ -228,6 +275,7 @@ impl Pending {
             topics,
             asked: Vec::new(),
             refused: Vec::new(),
+            present: BTreeMap::new(),
             confirmed: true,
             settled: false,
             deadline,
@@ -238,6 +286,7 @@ impl Pending {
     fn start_over(&mut self, asked: Vec<Part>) {
         self.asked = asked;
         self.refused.clear();
+        self.present.clear();
         self.confirmed = true;
     }
 
@@ -266,25 +315,57 @@ impl Pending {
         let (refused_here, accepted): (Vec<_>, Vec<_>) =
             self.topics.into_iter().partition(|name| refused.iter().any(|(refused, _)| refused == name));
         let refused = refused.iter().filter(|(name, _)| refused_here.contains(name)).cloned().collect();
-        SubscriptionOutcome { request: self.request, action: self.action, accepted, refused, confirmed }
+        let (request, action, present) = (self.request, self.action, self.present);
+        SubscriptionOutcome { request, action, accepted, refused, confirmed, present }
     }
 }
 
 impl Client {
-    pub(super) fn request_topics(
+    pub(super) fn want_topics(
         &mut self,
-        action: SubscriptionAction,
         topics: Vec<String>,
+        options: &SubscribeOptions,
         now: Moment,
     ) -> Result<RequestId, SubscribeError> {
-        self.check_topics(action, &topics)?;
-        match action {
-            SubscriptionAction::Subscribe => self.subscriptions.want(&topics),
-            SubscriptionAction::Unsubscribe => {
-                self.subscriptions.give_up(&topics);
-                self.forget_unwanted(&topics);
-            }
+        self.check_topics(SubscriptionAction::Subscribe, &topics)?;
+        options.check(&topics, &self.config.limits)?;
+        let anew = self.subscriptions.change_manners(&topics, options);
+        self.subscriptions.want(&topics);
+        if options.group.is_some() {
+            self.forget_shared(&topics);
         }
+        self.leave(&anew, now);
+        Ok(self.request_topics(SubscriptionAction::Subscribe, topics, now))
+    }
+
+    pub(super) fn give_up_topics(&mut self, topics: Vec<String>, now: Moment) -> Result<RequestId, SubscribeError> {
+        self.check_topics(SubscriptionAction::Unsubscribe, &topics)?;
+        self.subscriptions.give_up(&topics);
+        self.forget_unwanted(&topics);
+        Ok(self.request_topics(SubscriptionAction::Unsubscribe, topics, now))
+    }
+
+    /// Members of a group have no position.
+    fn forget_shared(&mut self, topics: &[String]) {
+        let subscriptions = &self.subscriptions;
+        let concerned = |name: &str| topics.iter().any(|topic| meets(topic, name));
+        self.positions.retain(|name| !concerned(name) || subscriptions.covers_alone(name));
+        self.arm_recovery();
+    }
+
+    /// Ends subscriptions at the server, whatever is wanted. Its answer is waited for by nobody, and is not taken for
+    /// that to another request only where answers name their request; others know neither groups nor presence.
+    fn leave(&mut self, topics: &[String], now: Moment) {
+        if topics.is_empty() || !self.is_ready() || !self.link.as_ref().is_some_and(|link| link.full_duplex) {
+            return;
+        }
+        let most = self.most_topics();
+        for topics in topics.chunks(most) {
+            self.send_topics(SubscriptionAction::Unsubscribe.as_str(), topics, &[], now);
+        }
+    }
+
+    fn request_topics(&mut self, action: SubscriptionAction, topics: Vec<String>, now: Moment) -> RequestId {
         self.subscriptions.overdue.retain(|name, _| !topics.contains(name));
         let request = self.subscriptions.next_request();
         let deadline = now + self.config.timeouts.subscribe;
@@ -294,7 +375,7 @@ impl Client {
         }
         self.subscriptions.pending.push_back(pending);
         self.arm_subscription_timer();
-        Ok(request)
+        request
     }
 
     fn check_topics(&self, action: SubscriptionAction, topics: &[String]) -> Result<(), SubscribeError> {
@@ -334,11 +415,20 @@ impl Client {
         Ok(())
     }
 
-    /// Asks in as many messages as the server's limit makes necessary.
+    /// Most topics of one message to the present server.
+    fn most_topics(&self) -> usize {
+        self.link.as_ref().and_then(|link| link.max_topics).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Asks in as many messages as the server's limit and the groups make necessary.
     fn send_request(&mut self, action: SubscriptionAction, topics: &[String], now: Moment) -> Vec<Part> {
-        let most = self.link.as_ref().and_then(|link| link.max_topics).unwrap_or(usize::MAX);
+        let most = self.most_topics();
         let mut parts = Vec::new();
-        for topics in topics.chunks(most.max(1)) {
+        let runs = match action {
+            SubscriptionAction::Subscribe => self.subscriptions.manners.runs(topics, most),
+            SubscriptionAction::Unsubscribe => topics.chunks(most).collect(),
+        };
+        for topics in runs {
             let positions = match action {
                 SubscriptionAction::Subscribe => self.positions_for(topics),
                 SubscriptionAction::Unsubscribe => Vec::new(),
@@ -373,7 +463,9 @@ impl Client {
         now: Moment,
     ) -> String {
         let keeps_history = self.link.as_ref().is_some_and(|link| link.recovery);
-        let recover = keeps_history && self.config.delivery.recovery && action != "unsubscribe";
+        let subscriptions = &self.subscriptions;
+        let shared = topics.iter().any(|name| subscriptions.manners.group(name).is_some());
+        let recover = keeps_history && self.config.delivery.recovery && action != "unsubscribe" && !shared;
         let mut request = Object::new().text("action", action).texts("topics", topics);
         if recover {
             let positions = recovery.iter().fold(Object::new(), |all, (topic, position)| {
@@ -382,8 +474,11 @@ impl Client {
             });
             request = request.truth("recover", true).filled("recovery", positions);
         }
+        if action == SubscriptionAction::Subscribe.as_str() {
+            request = subscriptions.manners.write(topics, request);
+        }
         let mut tokens = Object::new();
-        for (topic, token) in &self.subscriptions.tokens {
+        for (topic, token) in &subscriptions.tokens {
             if topics.contains(topic) {
                 tokens = tokens.text(topic, token.expose());
             }
@@ -423,63 +518,75 @@ impl Client {
         if let Some(id) = asked {
             // A name that it did not ask for was refused to another one.
             let of_it = |part: &Part| refused.iter().filter(|(name, _)| part.topics.contains(name)).cloned().collect();
-            self.on_answer(&id, true, of_it);
+            self.subscriptions.note_present(&id, &answer.present);
+            self.on_answer(&id, true, of_it, now);
         }
-        self.on_late_refusal(message.correlation_id(), &refused);
+        self.on_late_refusal(message.correlation_id(), &refused, now);
         self.arm_subscription_timer();
     }
 
     /// An `error` that names a subscription request is the answer to all of it. Gives back one that names none, and one
     /// that may not be the last word: the topics stay wanted then.
-    pub(super) fn end_refused_subscription(&mut self, error: ServerError) -> Option<ServerError> {
+    pub(super) fn end_refused_subscription(&mut self, error: ServerError, now: Moment) -> Option<ServerError> {
         let Some(id) = error.source.correlation_id() else { return Some(error) };
         let is_final = FINAL.iter().any(|code| code.as_str() == error.code);
         let refuse = |topics: &[String]| -> Vec<(String, String)> {
             topics.iter().filter(|_| is_final).map(|name| (name.clone(), error.code.clone())).collect()
         };
-        let mut told = self.on_answer(id, is_final, |part| refuse(&part.topics)) && is_final;
+        let mut told = self.on_answer(id, is_final, |part| refuse(&part.topics), now) && is_final;
         let late: Vec<String> = self.subscriptions.overdue.keys().cloned().collect();
-        told |= self.on_late_refusal(Some(id), &refuse(&late));
+        told |= self.on_late_refusal(Some(id), &refuse(&late), now);
         self.arm_subscription_timer();
         if told { None } else { Some(error) }
     }
 
     /// One message has its answer. Says whether it was a request that waited for one.
-    fn on_answer(&mut self, id: &str, confirmed: bool, refused: impl Fn(&Part) -> Vec<(String, String)>) -> bool {
+    fn on_answer(
+        &mut self,
+        id: &str,
+        confirmed: bool,
+        refused: impl Fn(&Part) -> Vec<(String, String)>,
+        now: Moment,
+    ) -> bool {
         let asked = self.subscriptions.pending.iter().filter(|pending| pending.is_asked_by(id));
         let is_known = asked.clone().next().is_some();
         let wanted = asked.filter(|pending| pending.action == SubscriptionAction::Subscribe);
         let parts = wanted.flat_map(|pending| &pending.asked).filter(|part| part.id == id);
         let given_up: Vec<(String, String)> = parts.flat_map(&refused).collect();
-        self.give_up_refused(&given_up);
+        self.give_up_refused(&given_up, now);
         for pending in self.subscriptions.settle(id, confirmed, refused) {
             self.emit(Event::Subscribed(pending.outcome(true)));
         }
         is_known
     }
 
-    fn give_up_refused(&mut self, refused: &[(String, String)]) {
+    fn give_up_refused(&mut self, refused: &[(String, String)], now: Moment) {
         let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
         if !names.is_empty() {
+            // What was refused may be a change of a subscription, which lasts.
+            let changed: Vec<String> =
+                names.iter().filter(|name| self.subscriptions.manners.has(name)).cloned().collect();
             self.subscriptions.give_up(&names);
             self.forget_unwanted(&names);
+            self.leave(&changed, now);
         }
     }
 
     /// Topics of a request that came to its end without an answer are refused after all: they would be asked for at
     /// each connection, in vain. Says whether there were any.
-    fn on_late_refusal(&mut self, id: Option<&str>, refused: &[(String, String)]) -> bool {
+    fn on_late_refusal(&mut self, id: Option<&str>, refused: &[(String, String)], now: Moment) -> bool {
         let late = self.subscriptions.refused_late(id, refused);
         if late.is_empty() {
             return false;
         }
-        self.give_up_refused(&late);
+        self.give_up_refused(&late, now);
         self.emit(Event::Subscribed(SubscriptionOutcome {
             request: RESUBSCRIPTION,
             action: SubscriptionAction::Subscribe,
             accepted: Vec::new(),
             refused: late,
             confirmed: true,
+            present: BTreeMap::new(),
         }));
         true
     }

@@ -1,6 +1,6 @@
 //! What goes into a [`Client`](super::Client) and what comes out.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{
     config::ConfigError,
@@ -382,6 +382,9 @@ pub struct SubscriptionOutcome {
     /// Whether the server answered. Some servers never do, and while there is no connection nobody can;
     /// the topics stay wanted and are asked for at the next connection.
     pub confirmed: bool,
+    /// How many users are seen in the topics where this one is. A topic that is missing though its presence was asked
+    /// for is one where the server shows nobody. Source: PROTOCOL.md §6.7.
+    pub present: BTreeMap<String, u64>,
 }
 
 /// Direction of a subscription request.
@@ -545,15 +548,35 @@ pub enum SubscribeError {
     /// No topic was given.
     #[error("no topic given")]
     Empty,
+    /// The name of the group is empty, too long or has control characters.
+    #[error("a group is a name of 1 to {} bytes without control characters", crate::topic::MAX_GROUP_NAME)]
+    InvalidGroup,
+    /// Nobody can be seen in a pattern.
+    #[error("presence is for topics, and {topic:?} is a pattern")]
+    PresenceInPattern {
+        /// The pattern.
+        topic: String,
+    },
+    /// The user tells too much about itself.
+    #[error("presence of {size} bytes is over the limit of {}", crate::topic::MAX_PRESENCE)]
+    PresenceTooLarge {
+        /// Its size in bytes of JSON.
+        size: usize,
+    },
+    /// What the user tells nests too deep.
+    #[error("presence nests too deep")]
+    PresenceTooDeep,
 }
 
 impl SubscribeError {
     /// The stable code.
     pub const fn code(&self) -> Code {
         match self {
-            Self::InvalidTopic { .. } => Code::InvalidTopic,
+            Self::InvalidTopic { .. } | Self::PresenceInPattern { .. } => Code::InvalidTopic,
             Self::TooMany { .. } => Code::TooManyTopics,
-            Self::Empty => Code::InvalidSubscription,
+            Self::Empty | Self::InvalidGroup => Code::InvalidSubscription,
+            Self::PresenceTooLarge { .. } => Code::MessageTooLarge,
+            Self::PresenceTooDeep => Code::TooDeep,
         }
     }
 }

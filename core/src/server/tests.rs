@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     client::SubscriptionAction,
     security::{Dialect, KeyPair, SigningConfig},
-    topic::Acl,
+    topic::{Acl, MAX_GROUP_NAME, MAX_PRESENCE},
     wire::{self, Limits, Message, Payload},
 };
 
