@@ -291,7 +291,9 @@ impl Client {
     ///
     /// let seen = SubscribeOptions::default().with_presence(&serde_json::json!({ "mood": "fine" }))?;
     /// let outcome = client.subscribe_with(&["room:7"], &seen).await?;
-    /// println!("{:?} users are here", outcome.present.get("room:7"));
+    /// for (topic, users) in &outcome.present {
+    ///     println!("{users} users are in {topic}");
+    /// }
     /// client.subscribe_with(&["jobs"], &SubscribeOptions::default().with_group("workers")).await?;
     /// # Ok(())
     /// # }

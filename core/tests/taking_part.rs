@@ -3,8 +3,6 @@
 
 mod pair;
 
-use std::collections::BTreeMap;
-
 use pair::Pair;
 use serde_json::{Value, json};
 use wse_client_core::{
@@ -85,7 +83,7 @@ fn what_a_user_tells_is_said_updated_kept_and_taken_back() {
     let (request, first) = subscribe(&mut pair, &["room", "hall"], &presence(r#" {"mood": "fine"} "#));
     let told = json!({ "room": { "mood": "fine" }, "hall": { "mood": "fine" } });
     assert_eq!(first, [asked("subscribe", &["room", "hall"], told, None, true)]);
-    assert_eq!(outcome(&pair, request).present, BTreeMap::from([("room".into(), 7), ("hall".into(), 7)]));
+    assert_eq!(outcome(&pair, request).present, [("hall".into(), 7), ("room".into(), 7)]);
 
     let (request, plain) = subscribe(&mut pair, &["room"], &SubscribeOptions::default());
     assert_eq!(plain, [asked("subscribe", &["room"], json!({ "room": { "mood": "fine" } }), None, true)]);

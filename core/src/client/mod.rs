@@ -41,7 +41,7 @@ pub use catalogue::*;
 pub use held::Held;
 pub use metrics::*;
 pub use options::SubscribeOptions;
-pub(crate) use options::Told;
+pub(crate) use options::told;
 pub use outbound::Store;
 pub use requests::{ConfigUpdate, Request, RequestError, RequestOutcome, SyncRequest};
 pub use types::*;

@@ -1,8 +1,6 @@
 //! How a client takes part in topics: whether it is seen there, and with whom it shares the messages. Source:
 //! PROTOCOL.md §6.7, §6.8.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use crate::{
@@ -51,18 +49,15 @@ impl SubscribeOptions {
         if let Some(group) = &self.group {
             topic::check_group(group).map_err(|_| SubscribeError::InvalidGroup)?;
         }
-        let Some(presence) = &self.presence else { return Ok(()) };
-        let told = Told::of(presence);
-        if told == Told::Hidden {
+        let Some((presence, told)) = self.presence.as_ref().and_then(|presence| Some((presence, told(presence)?)))
+        else {
             return Ok(());
-        }
+        };
         if let Some(pattern) = topics.iter().find(|name| topic::is_pattern(name)) {
             return Err(SubscribeError::PresenceInPattern { topic: pattern.clone() });
         }
-        if let Told::Json(text) = told
-            && text.len() > MAX_PRESENCE
-        {
-            return Err(SubscribeError::PresenceTooLarge { size: text.len() });
+        if told.len() > MAX_PRESENCE {
+            return Err(SubscribeError::PresenceTooLarge { size: told.len() });
         }
         if !presence.nests_at_most(limits.max_depth.saturating_sub(WRAPPING)) {
             return Err(SubscribeError::PresenceTooDeep);
@@ -71,79 +66,83 @@ impl SubscribeOptions {
     }
 }
 
-/// What [`SubscribeOptions::presence`] says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
-    Hidden,
-    /// JSON text without space around it.
-    Json(String),
-}
-
-impl Told {
-    pub(crate) fn of(presence: &Payload) -> Self {
-        match presence.to_json().trim_ascii() {
-            "false" => Self::Hidden,
-            "true" => Self::Json("null".into()),
-            told => Self::Json(told.into()),
-        }
+/// What [`SubscribeOptions::presence`] tells, as JSON without space around it; `None`: the user is not to be seen.
+pub(crate) fn told(presence: &Payload) -> Option<String> {
+    match presence.to_json().trim_ascii() {
+        "false" => None,
+        "true" => Some("null".into()),
+        told => Some(told.into()),
     }
 }
 
 /// How one topic is wanted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Manner {
     /// What is told there, as JSON; `None`: the client is not seen.
     presence: Option<String>,
     group: Option<String>,
 }
 
-/// How topics are wanted; those that are not here, without being seen and alone.
+/// How topics are wanted; those that are not here, without being seen and alone. A list, since a map would be half of what
+/// this file adds to a browser's module.
 #[derive(Debug, Default)]
-pub(super) struct Manners(BTreeMap<String, Manner>);
+pub(super) struct Manners(Vec<(String, Manner)>);
 
 impl Manners {
     /// Notes the wish. Says whether a server that has the topic as it was before takes this from a subscription made
     /// anew alone.
     pub(super) fn change(&mut self, topic: &str, options: &SubscribeOptions) -> bool {
-        let old = self.0.remove(topic).unwrap_or_default();
-        let mut manner = old.clone();
-        match options.presence.as_ref().map(Told::of) {
-            Some(Told::Hidden) => manner.presence = None,
-            Some(Told::Json(text)) => manner.presence = Some(text),
-            None => {}
+        if options.presence.is_none() && options.group.is_none() {
+            return false;
+        }
+        let known = self.0.iter().position(|(name, _)| name == topic);
+        let at = known.unwrap_or_else(|| {
+            self.0.push((topic.to_owned(), Manner::default()));
+            self.0.len() - 1
+        });
+        let Manner { presence, group } = &mut self.0[at].1;
+        let mut anew = false;
+        if let Some(told) = options.presence.as_ref().map(told) {
+            anew = presence.is_some() && told.is_none();
+            *presence = told;
         }
         if options.group.is_some() {
-            manner.group.clone_from(&options.group);
-        }
-        let anew = old.group != manner.group || (old.presence.is_some() && manner.presence.is_none());
-        if manner != Manner::default() {
-            self.0.insert(topic.to_owned(), manner);
+            anew |= *group != options.group;
+            group.clone_from(&options.group);
         }
         anew
     }
 
     pub(super) fn forget(&mut self, topics: &[String]) {
-        self.0.retain(|name, _| !topics.contains(name));
+        self.0.retain(|(name, _)| !topics.contains(name));
     }
 
     pub(super) fn has(&self, topic: &str) -> bool {
-        self.0.contains_key(topic)
+        self.of(topic).is_some()
     }
 
     pub(super) fn group(&self, topic: &str) -> Option<&str> {
-        self.0.get(topic)?.group.as_deref()
+        self.of(topic)?.group.as_deref()
+    }
+
+    fn of(&self, topic: &str) -> Option<&Manner> {
+        self.0.iter().find(|(name, _)| name == topic).map(|(_, manner)| manner)
+    }
+
+    /// What is told in a topic.
+    fn told(&self, topic: &str) -> Option<&str> {
+        self.of(topic)?.presence.as_deref()
     }
 
     /// Bytes of what is told.
     pub(super) fn told_bytes(&self) -> usize {
-        self.0.values().filter_map(|manner| manner.presence.as_deref()).map(str::len).sum()
+        self.0.iter().filter_map(|(_, manner)| manner.presence.as_ref()).map(String::len).sum()
     }
 
     /// The topics in runs that one request can ask for: of one group, at most so many, and not too much told. They keep
     /// their order, since of several that meet a topic the first decides about its group.
     pub(super) fn runs<'a>(&self, topics: &'a [String], most: usize) -> Vec<&'a [String]> {
-        let told =
-            |name: &String| self.0.get(name).and_then(|manner| Some(manner.presence.as_ref()?.len())).unwrap_or(0);
+        let told = |name: &String| self.told(name).map_or(0, str::len);
         let mut runs = Vec::new();
         let (mut start, mut bytes) = (0, 0);
         for (at, name) in topics.iter().enumerate() {
@@ -160,12 +159,9 @@ impl Manners {
 
     /// Adds to a request for topics of one group how they are wanted.
     pub(super) fn write(&self, topics: &[String], request: Object) -> Object {
-        let presence = topics.iter().fold(Object::new(), |all, name| {
-            let told = self.0.get(name).and_then(|manner| manner.presence.as_deref());
-            match told {
-                Some(told) => all.json(name, told),
-                None => all,
-            }
+        let presence = topics.iter().fold(Object::new(), |all, name| match self.told(name) {
+            Some(told) => all.json(name, told),
+            None => all,
         });
         let group = topics.first().and_then(|name| self.group(name));
         request.filled("presence", presence).optional_text("group", group)

@@ -1,6 +1,6 @@
 //! Topics that are wanted, and the requests about them that are under way. Source: PROTOCOL.md §6.1.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
     delivery::{Position, TopicRecovery},
@@ -42,7 +42,7 @@ pub(super) struct Subscriptions {
     pending: VecDeque<Pending>,
     /// Topics of requests on the present connection that got no answer in time, with the message that asked. An
     /// answer may still come; each topic is wanted, which bounds them.
-    overdue: BTreeMap<String, String>,
+    overdue: Vec<(String, String)>,
     last_request: u64,
 }
 
@@ -55,7 +55,7 @@ struct Pending {
     /// What earlier answers refused.
     refused: Vec<(String, String)>,
     /// What earlier answers said of users in topics.
-    present: BTreeMap<String, u64>,
+    present: Vec<(String, u64)>,
     /// No part of it ended without an answer.
     confirmed: bool,
     /// Every part has its answer.
@@ -88,16 +88,11 @@ impl Answer {
             let topics = topics.object()?.members().into_iter();
             topics.map(|(name, answer)| Some((name, topic_recovery(answer.object()?)?))).collect()
         };
-        let present = |topics: Value<'_>| {
-            let topics = topics.object()?.members().into_iter();
-            topics.map(|(name, users)| Some((name, users.unsigned()?))).collect()
-        };
         Some(Self {
             action: payload.optional("action", Value::text)?,
             failed_topics: payload.optional("failed_topics", failed)?.unwrap_or_default(),
             recovery: payload.optional("recovery", recovery)?.unwrap_or_default(),
-            // Other servers may mean something else by the name.
-            present: payload.optional("presence", present).flatten().unwrap_or_default(),
+            present: payload.member("presence").map(present).unwrap_or_default(),
         })
     }
 }
@@ -111,6 +106,11 @@ fn failed_topic(item: Value<'_>) -> Option<(String, String)> {
         }
         None => Some((item.text()?, String::new())),
     }
+}
+
+/// Other servers may mean something else by the name.
+fn present(topics: Value<'_>) -> Vec<(String, u64)> {
+    topics.members().into_iter().filter_map(|(name, users)| Some((name, users.unsigned()?))).collect()
 }
 
 fn topic_recovery(answer: Value<'_>) -> Option<TopicRecovery> {
@@ -149,7 +149,7 @@ impl Subscriptions {
     }
 
     /// The same, in no queue group.
-    fn covers_alone(&self, name: &str) -> bool {
+    pub(super) fn covers_alone(&self, name: &str) -> bool {
         self.wanted.iter().any(|wanted| self.manners.group(wanted).is_none() && meets(wanted, name))
     }
 
@@ -164,20 +164,20 @@ impl Subscriptions {
     /// Notes how topics are wanted from here on. Gives those that a server which has them must be asked for anew; they
     /// are the last ones then, as they are there.
     fn change_manners(&mut self, topics: &[String], options: &SubscribeOptions) -> Vec<String> {
-        let mut anew = Vec::new();
-        for name in topics {
-            if self.manners.change(name, options) && self.wanted.contains(name) {
-                self.wanted.retain(|wanted| wanted != name);
-                anew.push(name.clone());
-            }
-        }
+        let changed = topics.iter().filter(|name| self.manners.change(name, options) && self.wanted.contains(name));
+        let anew: Vec<String> = changed.cloned().collect();
+        self.remove(&anew);
         anew
+    }
+
+    fn remove(&mut self, topics: &[String]) {
+        self.wanted.retain(|name| !topics.contains(name));
     }
 
     fn give_up(&mut self, topics: &[String]) {
         self.manners.forget(topics);
-        self.wanted.retain(|name| !topics.contains(name));
-        self.overdue.retain(|name, _| !topics.contains(name));
+        self.remove(topics);
+        self.overdue.retain(|(name, _)| !topics.contains(name));
     }
 
     /// A name for the next request, of any sort.
@@ -204,7 +204,7 @@ impl Subscriptions {
     fn answered(&self, id: Option<&str>, action: Option<&str>, exact: bool) -> Option<String> {
         let known = id.filter(|id| self.pending.iter().any(|pending| pending.is_asked_by(id)));
         known.map(str::to_owned).or_else(|| {
-            let is_overdue = |id: &str| self.overdue.values().any(|asked| asked == id);
+            let is_overdue = |id: &str| self.overdue.iter().any(|(_, asked)| asked == id);
             if id.is_some_and(|id| exact || is_overdue(id)) {
                 return None;
             }
@@ -235,10 +235,10 @@ impl Subscriptions {
 
     /// Notes what the answer to one message says of users in its topics.
     fn note_present(&mut self, id: &str, present: &[(String, u64)]) {
-        for pending in &mut self.pending {
-            let asked = pending.asked.iter().filter(|part| part.id == id);
-            let asked: Vec<&String> = asked.flat_map(|part| &part.topics).collect();
-            pending.present.extend(present.iter().filter(|(name, _)| asked.contains(&name)).cloned());
+        for pending in self.pending.iter_mut().filter(|pending| pending.is_asked_by(id)) {
+            let room = pending.topics.len().saturating_sub(pending.present.len());
+            let of_it = present.iter().filter(|(name, _)| pending.topics.contains(name));
+            pending.present.extend(of_it.take(room).cloned());
         }
     }
 
@@ -247,7 +247,8 @@ impl Subscriptions {
         if pending.action == SubscriptionAction::Subscribe {
             for part in &pending.asked {
                 for name in part.topics.iter().filter(|name| self.wanted.contains(name)) {
-                    self.overdue.insert(name.clone(), part.id.clone());
+                    self.overdue.retain(|(known, _)| known != name);
+                    self.overdue.push((name.clone(), part.id.clone()));
                 }
             }
         }
@@ -255,7 +256,8 @@ impl Subscriptions {
 
     /// Takes out what an answer to this message, or to no named one, refuses after its time.
     fn refused_late(&mut self, id: Option<&str>, refused: &[(String, String)]) -> Vec<(String, String)> {
-        let is_late = |name: &String| self.overdue.get(name).is_some_and(|asked| id.is_none_or(|id| id == asked));
+        let is_late =
+            |name: &String| self.overdue.iter().any(|(known, asked)| known == name && id.is_none_or(|id| id == asked));
         refused.iter().filter(|(name, _)| is_late(name)).cloned().collect()
     }
 
@@ -275,7 +277,7 @@ impl Pending {
             topics,
             asked: Vec::new(),
             refused: Vec::new(),
-            present: BTreeMap::new(),
+            present: Vec::new(),
             confirmed: true,
             settled: false,
             deadline,
@@ -332,7 +334,8 @@ impl Client {
         let anew = self.subscriptions.change_manners(&topics, options);
         self.subscriptions.want(&topics);
         if options.group.is_some() {
-            self.forget_shared(&topics);
+            // Members have none.
+            self.forget_positions(&topics);
         }
         self.leave(&anew, now);
         Ok(self.request_topics(SubscriptionAction::Subscribe, topics, now))
@@ -341,16 +344,8 @@ impl Client {
     pub(super) fn give_up_topics(&mut self, topics: Vec<String>, now: Moment) -> Result<RequestId, SubscribeError> {
         self.check_topics(SubscriptionAction::Unsubscribe, &topics)?;
         self.subscriptions.give_up(&topics);
-        self.forget_unwanted(&topics);
+        self.forget_positions(&topics);
         Ok(self.request_topics(SubscriptionAction::Unsubscribe, topics, now))
-    }
-
-    /// Members of a group have no position.
-    fn forget_shared(&mut self, topics: &[String]) {
-        let subscriptions = &self.subscriptions;
-        let concerned = |name: &str| topics.iter().any(|topic| meets(topic, name));
-        self.positions.retain(|name| !concerned(name) || subscriptions.covers_alone(name));
-        self.arm_recovery();
     }
 
     /// Ends subscriptions at the server, whatever is wanted. Its answer is waited for by nobody, and is not taken for
@@ -359,14 +354,11 @@ impl Client {
         if topics.is_empty() || !self.is_ready() || !self.link.as_ref().is_some_and(|link| link.full_duplex) {
             return;
         }
-        let most = self.most_topics();
-        for topics in topics.chunks(most) {
-            self.send_topics(SubscriptionAction::Unsubscribe.as_str(), topics, &[], now);
-        }
+        self.send_request(SubscriptionAction::Unsubscribe, topics, now);
     }
 
     fn request_topics(&mut self, action: SubscriptionAction, topics: Vec<String>, now: Moment) -> RequestId {
-        self.subscriptions.overdue.retain(|name, _| !topics.contains(name));
+        self.subscriptions.overdue.retain(|(name, _)| !topics.contains(name));
         let request = self.subscriptions.next_request();
         let deadline = now + self.config.timeouts.subscribe;
         let mut pending = Pending::new(request, action, topics, deadline);
@@ -415,20 +407,11 @@ impl Client {
         Ok(())
     }
 
-    /// Most topics of one message to the present server.
-    fn most_topics(&self) -> usize {
-        self.link.as_ref().and_then(|link| link.max_topics).unwrap_or(usize::MAX).max(1)
-    }
-
     /// Asks in as many messages as the server's limit and the groups make necessary.
     fn send_request(&mut self, action: SubscriptionAction, topics: &[String], now: Moment) -> Vec<Part> {
-        let most = self.most_topics();
+        let most = self.link.as_ref().and_then(|link| link.max_topics).unwrap_or(usize::MAX);
         let mut parts = Vec::new();
-        let runs = match action {
-            SubscriptionAction::Subscribe => self.subscriptions.manners.runs(topics, most),
-            SubscriptionAction::Unsubscribe => topics.chunks(most).collect(),
-        };
-        for topics in runs {
+        for topics in self.subscriptions.manners.runs(topics, most.max(1)) {
             let positions = match action {
                 SubscriptionAction::Subscribe => self.positions_for(topics),
                 SubscriptionAction::Unsubscribe => Vec::new(),
@@ -534,7 +517,7 @@ impl Client {
             topics.iter().filter(|_| is_final).map(|name| (name.clone(), error.code.clone())).collect()
         };
         let mut told = self.on_answer(id, is_final, |part| refuse(&part.topics), now) && is_final;
-        let late: Vec<String> = self.subscriptions.overdue.keys().cloned().collect();
+        let late: Vec<String> = self.subscriptions.overdue.iter().map(|(name, _)| name.clone()).collect();
         told |= self.on_late_refusal(Some(id), &refuse(&late), now);
         self.arm_subscription_timer();
         if told { None } else { Some(error) }
@@ -563,12 +546,13 @@ impl Client {
     fn give_up_refused(&mut self, refused: &[(String, String)], now: Moment) {
         let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
         if !names.is_empty() {
-            // What was refused may be a change of a subscription, which lasts.
-            let changed: Vec<String> =
-                names.iter().filter(|name| self.subscriptions.manners.has(name)).cloned().collect();
+            let may_last = names.iter().any(|name| self.subscriptions.manners.has(name));
             self.subscriptions.give_up(&names);
-            self.forget_unwanted(&names);
-            self.leave(&changed, now);
+            self.forget_positions(&names);
+            if may_last {
+                // What was refused may be the change of a subscription, which lasts at the server.
+                self.leave(&names, now);
+            }
         }
     }
 
@@ -586,7 +570,7 @@ impl Client {
             accepted: Vec::new(),
             refused: late,
             confirmed: true,
-            present: BTreeMap::new(),
+            present: Vec::new(),
         }));
         true
     }

@@ -1,6 +1,6 @@
 //! What goes into a [`Client`](super::Client) and what comes out.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use crate::{
     config::ConfigError,
@@ -382,9 +382,9 @@ pub struct SubscriptionOutcome {
     /// Whether the server answered. Some servers never do, and while there is no connection nobody can;
     /// the topics stay wanted and are asked for at the next connection.
     pub confirmed: bool,
-    /// How many users are seen in the topics where this one is. A topic that is missing though its presence was asked
+    /// The topics where this user is seen, each with the number of users there. A topic that is missing though its presence was asked
     /// for is one where the server shows nobody. Source: PROTOCOL.md §6.7.
-    pub present: BTreeMap<String, u64>,
+    pub present: Vec<(String, u64)>,
 }
 
 /// Direction of a subscription request.
@@ -549,16 +549,16 @@ pub enum SubscribeError {
     #[error("no topic given")]
     Empty,
     /// The name of the group is empty, too long or has control characters.
-    #[error("a group is a name of 1 to {} bytes without control characters", crate::topic::MAX_GROUP_NAME)]
+    #[error("a group has a name of 1 to 64 bytes, no control characters")]
     InvalidGroup,
     /// Nobody can be seen in a pattern.
-    #[error("presence is for topics, and {topic:?} is a pattern")]
+    #[error("topic {topic:?} is a pattern: nobody is seen there")]
     PresenceInPattern {
         /// The pattern.
         topic: String,
     },
     /// The user tells too much about itself.
-    #[error("presence of {size} bytes is over the limit of {}", crate::topic::MAX_PRESENCE)]
+    #[error("presence of {size} bytes is over the limit of 4096")]
     PresenceTooLarge {
         /// Its size in bytes of JSON.
         size: usize,

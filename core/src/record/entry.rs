@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    client::{Action, Event, Input, Outgoing, Output, SubscribeOptions, Told},
+    client::{Action, Event, Input, Outgoing, Output, SubscribeOptions, told},
     io::{Close, Frame, SocketId},
     security::Secret,
     wire::{self, DecodeError, Limits, Message, Payload, PayloadEncoding},
@@ -426,10 +426,10 @@ impl What {
 
 impl Presence {
     fn of(presence: &Payload) -> Self {
-        match Told::of(presence) {
-            Told::Hidden => Self::Seen(false),
-            Told::Json(told) if told == "null" => Self::Seen(true),
-            Told::Json(told) => Self::Tells(told.len()),
+        match told(presence).as_deref() {
+            None => Self::Seen(false),
+            Some("null") => Self::Seen(true),
+            Some(told) => Self::Tells(told.len()),
         }
     }
 }

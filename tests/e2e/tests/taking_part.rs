@@ -104,7 +104,7 @@ async fn two_users_see_each_other_come_change_and_go() {
     let running = Running::start().await;
     let mut ann = running.client("ann").await;
     let outcome = ann.subscribe_with(&["room"], &telling(&json!({ "mood": "fine" }))).await.expect("open");
-    assert_eq!(outcome.present, BTreeMap::from([("room".to_owned(), 1)]));
+    assert_eq!(outcome.present, [("room".to_owned(), 1)]);
     expect_change(&mut ann, NoticeKind::PresenceJoin, "ann", json!({ "mood": "fine" })).await;
     let mut bob = running.client("bob").await;
     bob.subscribe_with(&["room"], &telling(&json!(true))).await.expect("open");
