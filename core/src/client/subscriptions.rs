@@ -150,7 +150,7 @@ impl Subscriptions {
 
     /// The same, in no queue group.
     pub(super) fn covers_alone(&self, name: &str) -> bool {
-        self.wanted.iter().any(|wanted| self.manners.group(wanted).is_none() && meets(wanted, name))
+        self.wanted.iter().any(|wanted| meets(wanted, name) && self.manners.group(wanted).is_none())
     }
 
     fn want(&mut self, topics: &[String]) {
