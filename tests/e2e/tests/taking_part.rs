@@ -219,3 +219,37 @@ async fn a_member_that_asks_for_another_group_moves_there() {
         shared_out(std::slice::from_mut(member), 20..40).await;
     }
 }
+
+#[tokio::test]
+async fn who_hides_again_and_again_misses_nothing_of_a_topic_with_a_history() {
+    let running = Running::start().await;
+    let mut ann = running.client("ann").await;
+    ann.subscribe(&["room"]).await.expect("open");
+    let publishing = async {
+        for n in 0..2000 {
+            running.publish("room", n..n + 1);
+            tokio::task::yield_now().await;
+        }
+    };
+    let sender = ann.clone();
+    let hiding = async {
+        for n in 0..40 {
+            let outcome = sender.subscribe_with(&["room"], &telling(&json!(n % 2 == 0))).await.expect("open");
+            assert!(outcome.confirmed && outcome.refused.is_empty(), "{outcome:?}");
+        }
+    };
+    let reading = async {
+        let mut heard = Vec::new();
+        while heard.len() < 2000 {
+            let event = ann.next().await.expect("open");
+            assert!(!matches!(event, Event::Lost { .. }), "{event:?}");
+            if let Event::Message(job) = event {
+                heard.push(job.payload().parse::<Value>().expect("JSON")["n"].as_u64().expect("n"));
+            }
+        }
+        heard
+    };
+    let all = async { tokio::join!(publishing, hiding, reading) };
+    let ((), (), heard) = timeout(PATIENCE, all).await.expect("all in time");
+    assert!(heard.iter().copied().eq(0..2000), "in order, each once");
+}
