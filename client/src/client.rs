@@ -13,8 +13,9 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use wse_client_core::{
     client::{
-        ConnectionState, Diagnostics, Disconnect, Event, Input, Metrics, NetworkHint, Outgoing, Request, RequestError,
-        RequestId, RequestOutcome, SendError as Refusal, ServerInfo, SubscriptionOutcome,
+        ConnectionState, Diagnostics, Disconnect, Event, Input, Metrics, NetworkHint, Outgoing, PresenceReport,
+        Request, RequestError, RequestId, RequestOutcome, SendError as Refusal, ServerInfo, SubscribeOptions,
+        SubscriptionOutcome,
     },
     io::Close,
     security::{RotateError, Secret},
@@ -23,7 +24,7 @@ use wse_client_core::{
 
 use crate::{
     builder::Builder,
-    error::{ConnectError, SendError, SubscribeError},
+    error::{ConnectError, PresenceError, SendError, SubscribeError},
     shared::{Shared, Standing},
 };
 
@@ -276,9 +277,70 @@ impl Client {
     /// # Errors
     /// [`SubscribeError`]. Refusals of the server are no error, but part of the outcome.
     pub async fn subscribe<T: AsRef<str>>(&self, topics: &[T]) -> Result<SubscriptionOutcome, SubscribeError> {
+        self.subscribe_with(topics, &SubscribeOptions::default()).await
+    }
+
+    /// The same, and says how to take part in the topics: seen by others, in a queue group. For topics that are
+    /// subscribed it changes that; what the options leave out stays as it is. It is said again after every reconnect.
+    ///
+    /// Who comes and goes arrives as [`Event::Notice`], which [`Notice::presence`](crate::Notice::presence) reads.
+    ///
+    /// ```no_run
+    /// # async fn run(client: wse_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use wse_client::SubscribeOptions;
+    ///
+    /// let seen = SubscribeOptions::default().with_presence(&serde_json::json!({ "mood": "fine" }))?;
+    /// let outcome = client.subscribe_with(&["room:7"], &seen).await?;
+    /// for (topic, users) in &outcome.present {
+    ///     println!("{users} users are in {topic}");
+    /// }
+    /// client.subscribe_with(&["jobs"], &SubscribeOptions::default().with_group("workers")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SubscribeError`]. Refusals of the server are no error, but part of the outcome.
+    pub async fn subscribe_with<T: AsRef<str>>(
+        &self,
+        topics: &[T],
+        options: &SubscribeOptions,
+    ) -> Result<SubscriptionOutcome, SubscribeError> {
         let (answer, outcome) = oneshot::channel();
-        self.shared.change_topics(topics, true, Some(answer))?;
+        self.shared.change_topics(topics, Some(options), Some(answer))?;
         outcome.await.map_err(|_| SubscribeError::Closed)
+    }
+
+    /// Asks who is seen in a topic: a page of users in the order of their ids, those after the user `after`, at most
+    /// `limit` (0: their number alone; `None`: as many as the server likes).
+    ///
+    /// ```no_run
+    /// # async fn run(client: wse_client::Client) -> Result<(), wse_client::PresenceError> {
+    /// let mut page = client.presence("room:7", None, None).await?;
+    /// while let Some(after) = page.next() {
+    ///     println!("{:?} of {}", page.members, page.total);
+    ///     page = client.presence("room:7", Some(after), None).await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`PresenceError`].
+    pub async fn presence(
+        &self,
+        topic: &str,
+        after: Option<&str>,
+        limit: Option<u64>,
+    ) -> Result<PresenceReport, PresenceError> {
+        let question = Request::Presence { topic: topic.to_owned(), after: after.map(str::to_owned), limit };
+        match self.request(&question).await? {
+            RequestOutcome::Answered(message) => Ok(message.payload().parse()?),
+            RequestOutcome::Refused(error) => Err(PresenceError::Refused { code: error.code, message: error.message }),
+            RequestOutcome::TimedOut => Err(PresenceError::Timeout),
+            // What a later version may add is no answer either.
+            _ => Err(PresenceError::Disconnected),
+        }
     }
 
     /// Asks the server something and waits for the outcome, at most `timeouts.request` (default 10 s). The outcome is
@@ -315,7 +377,7 @@ impl Client {
     /// [`SubscribeError`].
     pub async fn unsubscribe<T: AsRef<str>>(&self, topics: &[T]) -> Result<SubscriptionOutcome, SubscribeError> {
         let (answer, outcome) = oneshot::channel();
-        self.shared.change_topics(topics, false, Some(answer))?;
+        self.shared.change_topics(topics, None, Some(answer))?;
         outcome.await.map_err(|_| SubscribeError::Closed)
     }
 
@@ -592,7 +654,27 @@ impl Client {
     /// # Errors
     /// [`SubscribeError`]; no event follows then.
     pub fn request_subscribe<T: AsRef<str>>(&self, topics: &[T]) -> Result<RequestId, SubscribeError> {
-        self.shared.change_topics(topics, true, None)
+        self.request_subscribe_with(topics, &SubscribeOptions::default())
+    }
+
+    /// [`Client::subscribe_with`] without waiting: the outcome is the [`Event::Subscribed`] with this id.
+    ///
+    /// ```no_run
+    /// # fn run(client: &wse_client::Client) -> Result<(), wse_client::SubscribeError> {
+    /// use wse_client::SubscribeOptions;
+    /// let request = client.request_subscribe_with(&["jobs"], &SubscribeOptions::default().with_group("workers"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; no event follows then.
+    pub fn request_subscribe_with<T: AsRef<str>>(
+        &self,
+        topics: &[T],
+        options: &SubscribeOptions,
+    ) -> Result<RequestId, SubscribeError> {
+        self.shared.change_topics(topics, Some(options), None)
     }
 
     /// [`Client::unsubscribe`] without waiting: the outcome is the [`Event::Subscribed`] with this id.
@@ -607,7 +689,7 @@ impl Client {
     /// # Errors
     /// [`SubscribeError`]; no event follows then.
     pub fn request_unsubscribe<T: AsRef<str>>(&self, topics: &[T]) -> Result<RequestId, SubscribeError> {
-        self.shared.change_topics(topics, false, None)
+        self.shared.change_topics(topics, None, None)
     }
 
     /// [`Client::close`] without waiting: the last events come, then [`Client::is_ended`].

@@ -133,3 +133,46 @@ impl SubscribeError {
         self.code().is_retryable()
     }
 }
+
+/// Why nobody told who is in a topic.
+///
+/// ```
+/// assert_eq!(wse_client::PresenceError::Timeout.code(), "TIMEOUT");
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PresenceError {
+    /// It could not be asked.
+    #[error(transparent)]
+    NotAsked(#[from] client::RequestError),
+    /// The server refused to tell.
+    #[error("{code}: {message}")]
+    Refused {
+        /// The server's code.
+        code: String,
+        /// The server's words.
+        message: String,
+    },
+    /// No answer in time.
+    #[error("the server did not answer in time")]
+    Timeout,
+    /// The connection ended before the answer came.
+    #[error("the connection ended before the answer came")]
+    Disconnected,
+    /// The answer is something else.
+    #[error("the answer cannot be read: {0}")]
+    Unreadable(#[from] PayloadError),
+}
+
+impl PresenceError {
+    /// The stable code, the server's own where it gave one.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::NotAsked(error) => error.code().as_str(),
+            Self::Refused { code, .. } => code,
+            Self::Timeout => Code::Timeout.as_str(),
+            Self::Disconnected => Code::ConnectionClosed.as_str(),
+            Self::Unreadable(_) => Code::InvalidRequest.as_str(),
+        }
+    }
+}

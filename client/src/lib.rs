@@ -47,14 +47,14 @@ pub use builder::Builder;
 pub use client::Client;
 #[cfg(feature = "echo")]
 pub use echo::{echo, first_message};
-pub use error::{ConnectError, SendError, SubscribeError};
+pub use error::{ConnectError, PresenceError, SendError, SubscribeError};
 
 pub use wse_client_core;
 pub use wse_client_core::{
     client::{
         ConnectionState, Diagnostics, Disconnect, DropReason, Event, Metrics, NetworkHint, Notice, NoticeKind,
-        Outgoing, RecoveryOutcome, Request, RequestError, RequestId, RequestOutcome, ServerError, ServerInfo,
-        SubscriptionAction, SubscriptionOutcome,
+        Outgoing, PresenceChange, PresenceReport, RecoveryOutcome, Request, RequestError, RequestId, RequestOutcome,
+        ServerError, ServerInfo, SubscribeOptions, SubscriptionAction, SubscriptionOutcome,
     },
     config::{ClientConfig, ConfigError, OfflineConfig, RecordConfig},
     delivery::{BatchConfig, LostRange, RateLimit},

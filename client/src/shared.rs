@@ -10,7 +10,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use wse_client_core::{
     client::{
         Action, Client as Engine, ConnectionState, Event, Input, Outgoing, Output, Request, RequestError, RequestId,
-        RequestOutcome, SubscriptionOutcome,
+        RequestOutcome, SubscribeOptions, SubscriptionOutcome,
     },
     config::{ClientConfig, ConfigError},
     io::Close,
@@ -159,19 +159,21 @@ impl Shared {
         self.lock().engine.note_refused();
     }
 
-    /// Changes the topics; with `answer`, the outcome is also sent there.
+    /// Subscribes with these options, or unsubscribes without; with `answer`, the outcome is also sent there.
     pub(crate) fn change_topics<T: AsRef<str>>(
         &self,
         topics: &[T],
-        subscribe: bool,
+        subscribe: Option<&SubscribeOptions>,
         answer: Option<oneshot::Sender<SubscriptionOutcome>>,
     ) -> Result<RequestId, SubscribeError> {
         let (mut state, now) = self.lock_now();
         if *self.finished.borrow() {
             return Err(SubscribeError::Closed);
         }
-        let request =
-            if subscribe { state.engine.subscribe(topics, now)? } else { state.engine.unsubscribe(topics, now)? };
+        let request = match subscribe {
+            Some(options) => state.engine.subscribe_with(topics, options, now)?,
+            None => state.engine.unsubscribe(topics, now)?,
+        };
         if let Some(answer) = answer {
             state.waiting.insert(request, answer);
         }

@@ -490,7 +490,7 @@ mod tests {
         for (size, good) in [(0, false), (1, true), (1000, true), (1001, false)] {
             config.performance.batch = Some(BatchConfig { size, ..BatchConfig::default() });
             let refused = config.check().map_err(|error| error.setting);
-            assert_eq!(refused, if good { Ok(()) } else { Err("performance.batch.size".into()) }, "{size}");
+            assert_eq!(refused, if good { Ok(()) } else { Err("performance.batch.size") }, "{size}");
         }
     }
 

@@ -5,6 +5,12 @@ use crate::error::Code;
 /// Longest topic name or pattern, in bytes.
 pub const MAX_LEN: usize = 256;
 
+/// Longest name of a queue group, in bytes. Source: PROTOCOL.md §6.8.
+pub const MAX_GROUP_NAME: usize = 64;
+
+/// Most bytes that a user can tell about itself in one topic, as JSON. Source: PROTOCOL.md §6.7.
+pub const MAX_PRESENCE: usize = 4096;
+
 /// Checks a topic name or pattern: not empty, at most [`MAX_LEN`] bytes, no control characters.
 ///
 /// # Errors
@@ -12,6 +18,15 @@ pub const MAX_LEN: usize = 256;
 pub fn check(topic: &str) -> Result<(), Code> {
     let usable = !topic.is_empty() && topic.len() <= MAX_LEN && !topic.chars().any(char::is_control);
     if usable { Ok(()) } else { Err(Code::InvalidTopic) }
+}
+
+/// Checks the name of a queue group: not empty, at most [`MAX_GROUP_NAME`] bytes, no control characters.
+///
+/// # Errors
+/// [`Code::InvalidSubscription`].
+pub fn check_group(name: &str) -> Result<(), Code> {
+    let usable = check(name).is_ok() && name.len() <= MAX_GROUP_NAME;
+    if usable { Ok(()) } else { Err(Code::InvalidSubscription) }
 }
 
 /// Whether this is a pattern (has `*` or `?`) and not an exact name.
@@ -258,6 +273,10 @@ mod tests {
         assert!(check("user:1:events").is_ok());
         for bad in ["", "a\nb", "\u{7f}", &"x".repeat(MAX_LEN + 1)] {
             assert_eq!(check(bad), Err(Code::InvalidTopic));
+        }
+        assert!(check_group(&"g".repeat(MAX_GROUP_NAME)).is_ok());
+        for bad in ["", "a\nb", &"g".repeat(MAX_GROUP_NAME + 1)] {
+            assert_eq!(check_group(bad), Err(Code::InvalidSubscription));
         }
     }
 }

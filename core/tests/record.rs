@@ -8,7 +8,10 @@ use std::{collections::BTreeSet, time::Duration};
 use base64::{Engine as _, engine::general_purpose};
 use world::{World, WorldConfig};
 use wse_client_core::{
-    client::{ConfigUpdate, ConnectionState, Input, NetworkHint, Outgoing, Output, Request, RequestId, SyncRequest},
+    client::{
+        ConfigUpdate, ConnectionState, Input, NetworkHint, Outgoing, Output, Request, RequestId, SubscribeOptions,
+        SyncRequest,
+    },
     config::{ClientConfig, Credentials, RecordConfig, TokenTransport},
     delivery::{BatchConfig, RateLimit},
     io::Close,
@@ -153,7 +156,7 @@ fn storms_are_replayed_to_the_same_decisions() {
         world.pause_reads(false);
         world.run(90 * SECOND);
         world.client.rotate_keys(world.now()).ok();
-        for request in [Request::Health, Request::Presence { topic: "u".into() }] {
+        for request in [Request::Health, Request::Presence { topic: "u".into(), after: None, limit: None }] {
             world.client.request(&request, world.now()).ok();
         }
         world.run(12 * SECOND);
@@ -224,6 +227,15 @@ fn commands_in_the_source() -> BTreeSet<String> {
     changing.filter_map(|text| text.split(['(', '<']).next().map(str::to_owned)).collect()
 }
 
+fn telling(presence: impl serde::Serialize) -> SubscribeOptions {
+    SubscribeOptions::default().with_presence(&presence).expect("JSON")
+}
+
+fn take_part(world: &mut World, options: &SubscribeOptions) {
+    let now = world.now();
+    world.client.subscribe_with(&["u"], options, now).expect("valid");
+}
+
 type Command = Box<dyn FnMut(&mut World)>;
 
 #[test]
@@ -250,6 +262,10 @@ fn every_command_is_replayed() {
         ("connect", Box::new(World::connect)),
         ("send", Box::new(|world| world.send("note", 1))),
         ("subscribe", Box::new(|world| assert_ne!(world.subscribe(&["u"]), RequestId(0)))),
+        ("subscribe_with", Box::new(|world| take_part(world, &SubscribeOptions::default().with_group("g")))),
+        ("subscribe_with", Box::new(|world| take_part(world, &telling("canary")))),
+        ("subscribe_with", Box::new(|world| take_part(world, &telling(true)))),
+        ("subscribe_with", Box::new(|world| take_part(world, &telling(false)))),
         ("unsubscribe", Box::new(|world| world.unsubscribe(&["u"]))),
         (
             "rotate_keys",

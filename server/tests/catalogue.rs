@@ -344,7 +344,7 @@ fn the_table_has_every_type() {
         Request::SystemStatus,
         Request::ConnectionState,
         Request::Encryption,
-        Request::Presence { topic: "a".into() },
+        Request::Presence { topic: "a".into(), after: None, limit: Some(5) },
         Request::Batch(Vec::new()),
     ];
     for question in questions {

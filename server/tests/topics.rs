@@ -89,10 +89,11 @@ async fn who_is_there_is_told_in_pages_to_those_who_may_read_the_topic() {
         let mut reader = Line::of(&running, way, &make_token(&SECRET.into(), &claims).expect("made")).await;
         let page = reader.ask("presence_request", json!({ "topic": "room", "limit": 2 }), "presence_response").await;
         let member = |user: &str| json!({ "user_id": user, "data": null });
-        assert_eq!(page, json!({ "topic": "room", "total": 3, "members": [member("ann"), member("bob")] }));
+        let first = [member("ann"), member("bob")];
+        assert_eq!(page, json!({ "topic": "room", "total": 3, "members": first, "more": true }));
         let rest = json!({ "topic": "room", "after": "bob" });
         let page = reader.ask("presence_request", rest, "presence_response").await;
-        assert_eq!(page["members"], json!([member("cem")]));
+        assert_eq!((&page["members"], &page["more"]), (&json!([member("cem")]), &json!(false)));
         for (question, code) in [
             (json!({ "topic": "secret" }), "TOPIC_DENIED"),
             (json!({ "topic": "*" }), "INVALID_TOPIC"),
@@ -100,6 +101,29 @@ async fn who_is_there_is_told_in_pages_to_those_who_may_read_the_topic() {
         ] {
             assert_eq!(reader.ask("presence_request", question, "error").await["code"], code);
         }
+    }
+}
+
+#[tokio::test]
+async fn who_unsubscribes_from_a_name_is_not_seen_there_though_a_pattern_covers_it() {
+    for way in WAYS {
+        let running = Running::start(closed()).await;
+        let mut line = Line::of(&running, way, &token("ann")).await;
+        line.subscribe(json!({ "topics": ["ro*"] })).await;
+        line.subscribe(json!({ "topics": ["room"], "presence": { "room": null } })).await;
+        line.expect("presence_join").await;
+        leave(&mut line, "room").await;
+        assert_eq!(payload(&line.expect("presence_leave").await), json!({ "user_id": "ann", "data": null }));
+        assert_eq!(running.server.presence_totals(), (0, 0));
+        line.subscribe(json!({ "topics": ["room"], "presence": { "room": null } })).await;
+        line.expect("presence_join").await;
+        line.cut();
+        let gone = async {
+            while running.server.presence_totals() != (0, 0) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("the end of the connection is seen");
     }
 }
 

@@ -14,7 +14,7 @@ import {
 import { defer, dispatchOnWindow, isOnline, watchHost, type NetworkHint } from "./host.js";
 import type { OutgoingMessage, WseMessage } from "./message.js";
 import { NO_ENGINE, NO_METRICS, readFigures, type EngineDiagnostics, type WseMetrics } from "./metrics.js";
-import type { WseRequests } from "./requests.js";
+import type { PresenceReport, WseRequests } from "./requests.js";
 import { Store, type ReadableStore } from "./store.js";
 import { Stream, type StreamOptions } from "./stream.js";
 import { VERSION } from "./version.js";
@@ -37,6 +37,17 @@ export interface WseSnapshot {
   metrics: Readonly<WseMetrics>;
   /** `null` with `diagnostics.enabled: false`. */
   diagnostics: Readonly<WseDiagnostics> | null;
+}
+
+/** How to take part in topics. What is left out stays as it is; at first a client is not seen, and shares with nobody. */
+export interface SubscribeOptions {
+  /**
+   * Whether other subscribers see this user in the topics, which must be names and no patterns. `true`: it is seen;
+   * `false`: it is not; anything else that `JSON.stringify` can write in 4096 bytes: it is seen, and tells this.
+   */
+  presence?: unknown;
+  /** The queue group in which the messages are shared, each going to one member. It is left by unsubscribing. */
+  group?: string | undefined;
 }
 
 type MessageHandler<T> = (message: WseMessage<T>) => void;
@@ -211,12 +222,26 @@ export class WseClient {
 
   /**
    * Asks for topics (exact names, or patterns with `*` and `?`), now and after every reconnect. Settles when the server
-   * answered; topics that it refused are in the result, not an error.
+   * answered; topics that it refused are in the result, not an error. For topics that are subscribed the options are a
+   * change.
    *
-   * @throws {WseError} `INVALID_TOPIC`, `TOO_MANY_TOPICS`, `INVALID_SUBSCRIPTION`; nothing changed then.
+   * @throws {WseError} `INVALID_TOPIC`, `TOO_MANY_TOPICS`, `INVALID_SUBSCRIPTION` (no topic, or no name of a group),
+   * `MESSAGE_TOO_LARGE` and `TOO_DEEP` (of `presence`), `INVALID_REQUEST`; nothing changed then.
    */
-  subscribe(topics: readonly string[]): Promise<SubscriptionResult> {
-    return this.#request((engine) => engine.subscribe([...topics]));
+  subscribe(topics: readonly string[], { presence, group }: SubscribeOptions = {}): Promise<SubscriptionResult> {
+    return this.#request((engine) =>
+      engine.subscribe([...topics], presence === undefined ? undefined : toJson(presence), group),
+    );
+  }
+
+  /**
+   * Asks who is seen in a topic: a page of users in the order of their ids, those after the user `after`, at most `limit`
+   * (0: their number alone; by default as many as the server likes).
+   *
+   * @throws {WseError} As {@link WseClient.request}; `INVALID_TOPIC` for a pattern, `TOPIC_DENIED`.
+   */
+  presence(topic: string, { after, limit }: { after?: string | undefined; limit?: number | undefined } = {}): Promise<PresenceReport> {
+    return this.request("presence_request", { topic, after, limit });
   }
 
   /** Gives up topics, for everyone who uses this client. Unknown ones are no error. Else as {@link WseClient.subscribe}. */

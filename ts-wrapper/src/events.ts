@@ -55,6 +55,8 @@ export interface SubscriptionResult {
   refused: { topic: string; reason: string }[];
   /** False when the server did not answer, or there is no connection; the topics stay wanted. */
   confirmed: boolean;
+  /** How many users are seen in the topics where this one is. A topic that is missing shows nobody. PROTOCOL.md §6.7. */
+  present: Record<string, number>;
 }
 
 /** Everything a client tells, by `type`. */
@@ -99,9 +101,10 @@ export function fromWire(wire: WireEvent): Received | undefined {
     case "disconnected":
       return { event: { type: "disconnected", disconnect: wire[1] satisfies WireDisconnect } };
     case "subscribed": {
-      const [, request, action, accepted, refused, confirmed] = wire;
+      const [, request, action, accepted, refused, confirmed, users] = wire;
       const reasons = refused.map(([topic, reason]) => ({ topic, reason }));
-      return { request, event: { type: "subscribed", action, accepted, refused: reasons, confirmed } };
+      const present = Object.fromEntries(users);
+      return { request, event: { type: "subscribed", action, accepted, refused: reasons, confirmed, present } };
     }
     case "serverError": {
       const [, code, message, recoverable, source] = wire;

@@ -3,7 +3,7 @@
  * Real-time messaging over WebSockets for browsers, workers and Node. React users: see `wse-client/react`.
  * @packageDocumentation
  */
-export { WseClient, type WseDiagnostics, type WseSnapshot } from "./client.js";
+export { WseClient, type SubscribeOptions, type WseDiagnostics, type WseSnapshot } from "./client.js";
 export type { TokenProvider, WSEConfig, WseEncoding } from "./config.js";
 export { initWse, type WasmSource } from "./engine.js";
 export { WseError } from "./errors.js";
@@ -31,6 +31,7 @@ export type {
   ConfigReport,
   ConnectionReport,
   HealthReport,
+  PresenceChange,
   PresenceReport,
   SequenceReport,
   SnapshotReport,

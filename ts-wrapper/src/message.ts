@@ -1,4 +1,5 @@
 import type { WireMessage } from "../wasm/wse.js";
+import type { PresenceChange } from "./requests.js";
 
 /** `WSE`: the protocol's own messages; `S`: a snapshot, the whole state of something; `U`: an update. */
 export type WseCategory = "WSE" | "S" | "U";
@@ -54,6 +55,11 @@ export class WseMessage<T = unknown> {
       this.correlationId,
     ] = wire;
     this.notice = wire[9] as WseNotice | undefined;
+  }
+
+  /** Who came, went or tells something else in `topic`, by `type`; `undefined` for a message that is no notice of that. */
+  get presence(): PresenceChange | undefined {
+    return this.notice?.startsWith("presence_") ? (this.payload as PresenceChange) : undefined;
   }
 
   /** The payload: the same object at every look, shared by all who got this message. `{}` when there was none. */

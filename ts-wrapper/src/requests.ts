@@ -88,12 +88,21 @@ export interface SnapshotReport {
   snapshots_sent?: string[];
 }
 
-/** Who is present at a topic. */
+/** One who is present, or comes, or goes. */
+export interface PresenceChange {
+  user_id?: string;
+  /** What the user told about itself. */
+  data?: unknown;
+}
+
+/** Who is present at a topic: a page, in the order of the ids. */
 export interface PresenceReport {
   topic?: string;
   /** How many are present; more than are listed where the server lists only some. */
   total?: number;
-  members?: { user_id?: string; data?: unknown }[];
+  members?: PresenceChange[];
+  /** Whether there are more: ask again with the last `user_id` as `after`. */
+  more?: boolean;
 }
 
 /** What became of the messages of a batch: one result for each, in order. */

@@ -23,8 +23,8 @@ export function freshTopic(): string {
 }
 
 /** Publishes over HTTP, as a backend would, and says how many subscribers it reached. */
-export async function publish(topic: string, type: string, payload: unknown): Promise<number> {
-  const response = await fetch(`${inject("http")}/wse/publish`, {
+export async function publish(topic: string, type: string, payload: unknown, http = inject("http")): Promise<number> {
+  const response = await fetch(`${http}/wse/publish`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ topic, type, payload }),

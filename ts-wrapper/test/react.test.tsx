@@ -50,6 +50,17 @@ describe("useWSE", () => {
     expect(result.current.diagnostics).toMatchObject({ endpoint: inject("url") });
   });
 
+  it("says how to take part in topics", async () => {
+    const topic = freshTopic();
+    const { result } = renderHook(() => useWSE(config()), strict);
+    await settle("connected", () => result.current.isConnected);
+    act(() => result.current.subscribe([topic], { presence: { mood: "fine" } }));
+    await settle("seen", () => result.current.lastMessage?.presence);
+    expect(result.current.lastMessage).toMatchObject({ type: "presence_join", topic, presence: { data: { mood: "fine" } } });
+    act(() => result.current.subscribe([topic], { group: "" }));
+    await settle("refused", () => result.current.diagnostics?.lastError?.code === "INVALID_SUBSCRIPTION");
+  });
+
   it("opens one socket for two components under StrictMode, and closes it once after the last", async () => {
     const seen: UseWSE[] = [];
     function Part({ at }: { at: number }) {

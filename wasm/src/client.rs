@@ -5,7 +5,7 @@ use std::rc::Rc;
 use js_sys::{Array, Function, JsString};
 use wasm_bindgen::prelude::*;
 use wse_client_core::{
-    client::{Casing, Client, Input, NetworkHint, Outgoing, Request, RequestId, figures_to_json},
+    client::{Casing, Client, Input, NetworkHint, Outgoing, Request, RequestId, SubscribeOptions, figures_to_json},
     error::Code,
     io::Close,
     security::Secret,
@@ -111,9 +111,16 @@ impl WasmClient {
         self.driver.turn(|client, now| client.send(message, now)).map_err(|refused| error::from_send(&refused))
     }
 
-    /// Asks for topics. The number names the request in the `subscribed` event that ends it.
-    pub fn subscribe(&self, topics: Vec<String>) -> Result<f64, JsValue> {
-        let request = self.driver.turn(|client, now| client.subscribe(&topics, now));
+    /// Asks for topics; `presence` is JSON text. The number names the request in the `subscribed` event that ends it.
+    pub fn subscribe(
+        &self,
+        topics: Vec<String>,
+        presence: Option<String>,
+        group: Option<String>,
+    ) -> Result<f64, JsValue> {
+        let presence = presence.map(Payload::from_json).transpose().map_err(|refused| error::from_payload(&refused))?;
+        let options = SubscribeOptions { presence, group };
+        let request = self.driver.turn(|client, now| client.subscribe_with(&topics, &options, now));
         request.map(number).map_err(|refused| error::from_subscribe(&refused))
     }
 

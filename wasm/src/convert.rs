@@ -30,7 +30,7 @@ export type WireEvent =
   | ["connected", WireServer]
   | ["disconnected", WireDisconnect]
   | ["subscribed", request: number, action: "subscribe" | "unsubscribe", accepted: string[],
-     refused: [topic: string, reason: string][], confirmed: boolean]
+     refused: [topic: string, reason: string][], confirmed: boolean, present: [topic: string, users: number][]]
   | ["serverError", code: string, message: string, recoverable: boolean, source: WireMessage]
   | ["rejected", code: string, detail: string]
   | ["recovery", topic: string, outcome: "recovered" | "partial" | "lost", count: number]
@@ -96,6 +96,7 @@ fn subscribed(outcome: &SubscriptionOutcome) -> JsValue {
         list(outcome.accepted.iter().map(|topic| text(topic))),
         list(outcome.refused.iter().map(|(topic, reason)| tuple([text(topic), text(reason)]))),
         outcome.confirmed.into(),
+        list(outcome.present.iter().map(|(topic, users)| tuple([text(topic), count(*users)]))),
     ])
 }
 

@@ -220,10 +220,10 @@ impl Client {
     }
 
     /// Forgets positions of topics that nobody wants any more, now that `given_up` are gone.
-    pub(super) fn forget_unwanted(&mut self, given_up: &[String]) {
+    pub(super) fn forget_positions(&mut self, given_up: &[String]) {
         let subscriptions = &self.subscriptions;
         let concerned = |name: &str| given_up.iter().any(|topic| topic::matches(topic, name));
-        self.positions.retain(|name| !concerned(name) || subscriptions.covers(name));
+        self.positions.retain(|name| !concerned(name) || subscriptions.covers_alone(name));
         self.arm_recovery();
     }
 

@@ -135,8 +135,17 @@ pub struct PresenceReport {
     pub topic: String,
     /// How many are present; more than are listed where the server lists only some.
     pub total: u64,
-    /// Who.
+    /// Who, in the order of their ids.
     pub members: Vec<PresenceChange>,
+    /// Whether there are more after the last one here.
+    pub more: bool,
+}
+
+impl PresenceReport {
+    /// What to ask for next, as `after`; `None` when these are the last ones.
+    pub fn next(&self) -> Option<&str> {
+        self.members.last().filter(|_| self.more).map(|last| last.user_id.as_str())
+    }
 }
 
 /// Answer to [`Request::Batch`](super::Request::Batch): `batch_message_result`.
@@ -250,6 +259,11 @@ impl NoticeKind {
         Self::of(message.kind()).or(snapshot.then_some(Self::Snapshot))
     }
 
+    /// Whether it is about somebody in a topic.
+    pub const fn is_presence(self) -> bool {
+        matches!(self, Self::PresenceJoin | Self::PresenceLeave | Self::PresenceUpdate)
+    }
+
     /// The lower-case name, the same in every language.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -275,4 +289,15 @@ pub struct Notice {
     pub kind: NoticeKind,
     /// The message itself.
     pub source: Message,
+}
+
+impl Notice {
+    /// Who came, went or tells something else, and what; `None` for a notice of another kind. The topic is that of
+    /// [`Notice::source`].
+    pub fn presence(&self) -> Option<PresenceChange> {
+        if !self.kind.is_presence() {
+            return None;
+        }
+        self.source.payload().parse().ok()
+    }
 }

@@ -15,6 +15,8 @@ pub struct Held {
     pub outputs: usize,
     /// Wanted topics and patterns; at most `limits.max_topics`.
     pub topics: usize,
+    /// Bytes of what the user tells about itself in topics; at most 4096 for each topic.
+    pub presence_bytes: usize,
     /// Tokens for single topics; at most `limits.max_topics`.
     pub topic_tokens: usize,
     /// Subscription requests under way; at most `limits.max_topics`, and one for all topics after a connect.
@@ -40,7 +42,7 @@ impl Client {
     /// What is in memory at the moment.
     pub fn held(&self) -> Held {
         let (waiting, waiting_bytes) = self.outbox.held();
-        let (topic_tokens, subscriptions) = self.subscriptions.held();
+        let (presence_bytes, topic_tokens, subscriptions) = self.subscriptions.held();
         let (positions, gaps) = self.positions.held();
         let (sealed_nonces, signed_nonces) = match (&self.link, &self.signing) {
             (Some(link), _) => link.channel.held(),
@@ -51,6 +53,7 @@ impl Client {
             waiting_bytes,
             outputs: self.outputs.len(),
             topics: self.subscriptions.wanted().len(),
+            presence_bytes,
             topic_tokens,
             subscriptions,
             requests: self.requests.held(),

@@ -176,7 +176,7 @@ impl Client {
             recoverable: payload.recoverable.unwrap_or(true),
             source: message,
         };
-        let error = self.end_refused_request(error).and_then(|error| self.end_refused_subscription(error));
+        let error = self.end_refused_request(error).and_then(|error| self.end_refused_subscription(error, now));
         if let Some(error) = error {
             self.emit(Event::ServerError(error));
         }

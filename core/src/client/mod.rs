@@ -10,6 +10,7 @@
 //! outbound.rs       messages of the application, at once or from the queue; control messages
 //! pacing.rs         sending no faster than the server takes
 //! subscriptions.rs  wanted topics and requests under way
+//! options.rs        how topics are wanted: seen there, in a queue group
 //! network.rs        what the host says about the network, and how well it does
 //! held.rs           what is in memory, and the bounds of it
 //! rotation.rs       fresh keys in mid-session
@@ -27,6 +28,7 @@ mod inbound;
 pub mod lifecycle;
 mod metrics;
 mod network;
+mod options;
 mod outbound;
 mod pacing;
 mod rates;
@@ -38,6 +40,8 @@ mod types;
 pub use catalogue::*;
 pub use held::Held;
 pub use metrics::*;
+pub use options::SubscribeOptions;
+pub(crate) use options::told;
 pub use outbound::Store;
 pub use requests::{ConfigUpdate, Request, RequestError, RequestOutcome, SyncRequest};
 pub use types::*;
@@ -290,8 +294,21 @@ impl Client {
     /// # Errors
     /// [`SubscribeError`]; nothing changed then.
     pub fn subscribe<T: AsRef<str>>(&mut self, topics: &[T], now: Moment) -> Result<RequestId, SubscribeError> {
-        self.recorder.note(now, &self.outputs, || What::subscribe(topics));
-        let request = self.request_topics(SubscriptionAction::Subscribe, owned(topics), now);
+        self.subscribe_with(topics, &SubscribeOptions::default(), now)
+    }
+
+    /// The same, and says how to take part in the topics. For those that are subscribed it changes that.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; nothing changed then.
+    pub fn subscribe_with<T: AsRef<str>>(
+        &mut self,
+        topics: &[T],
+        options: &SubscribeOptions,
+        now: Moment,
+    ) -> Result<RequestId, SubscribeError> {
+        self.recorder.note(now, &self.outputs, || What::subscribe(topics, options));
+        let request = self.want_topics(owned(topics), options, now);
         self.recorder.refused(request.as_ref().err().map(SubscribeError::code), &self.outputs);
         request
     }
@@ -302,7 +319,7 @@ impl Client {
     /// [`SubscribeError`]; nothing changed then.
     pub fn unsubscribe<T: AsRef<str>>(&mut self, topics: &[T], now: Moment) -> Result<RequestId, SubscribeError> {
         self.recorder.note(now, &self.outputs, || What::unsubscribe(topics));
-        let request = self.request_topics(SubscriptionAction::Unsubscribe, owned(topics), now);
+        let request = self.give_up_topics(owned(topics), now);
         self.recorder.refused(request.as_ref().err().map(SubscribeError::code), &self.outputs);
         request
     }

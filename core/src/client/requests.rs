@@ -67,10 +67,15 @@ pub enum Request {
     Sync(SyncRequest),
     /// Is this connection encrypted? Answer: [`EncryptionReport`](super::EncryptionReport).
     Encryption,
-    /// Who is present at a topic? Answer: [`PresenceReport`](super::PresenceReport).
+    /// Who is present at a topic? Answer: a page of them, [`PresenceReport`](super::PresenceReport).
     Presence {
         /// The topic.
         topic: String,
+        /// Users up to this one are known already: [`PresenceReport::next`](super::PresenceReport::next) of the page
+        /// before. `None`: from the first on.
+        after: Option<String>,
+        /// Most users in the page; 0: their number alone. `None`: as many as the server likes.
+        limit: Option<u64>,
     },
     /// Several messages at once, with word of what became of them; an id is written only where one was given. Answer: [`BatchReport`](super::BatchReport).
     Batch(Vec<Outgoing>),
@@ -309,7 +314,10 @@ impl Client {
             Request::UpdateConfig(update) => update.written(),
             Request::Sync(sync) => sync.written(),
             Request::Encryption => Object::new().text("action", "status"),
-            Request::Presence { topic } => Object::new().text("topic", topic),
+            Request::Presence { topic, after, limit } => Object::new()
+                .text("topic", topic)
+                .optional_text("after", after.as_deref())
+                .optional_unsigned("limit", *limit),
             Request::Batch(messages) => return self.batch_question(messages, now),
             Request::Named { kind, payload } => {
                 channel::check_outgoing(&Outgoing::new(kind.as_str(), Payload::EMPTY), &self.config.limits)?;

@@ -1,6 +1,6 @@
 //! Topics that are wanted, and the requests about them that are under way. Source: PROTOCOL.md §6.1.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::{
     delivery::{Position, TopicRecovery},
@@ -14,7 +14,10 @@ use crate::{
     },
 };
 
-use super::{Client, Event, RequestId, ServerError, SubscribeError, SubscriptionAction, SubscriptionOutcome, Timer};
+use super::{
+    Client, Event, RequestId, ServerError, SubscribeError, SubscribeOptions, SubscriptionAction, SubscriptionOutcome,
+    Timer, options::Manners,
+};
 
 /// The request of a client that asks again for all its topics after a reconnect.
 const RESUBSCRIPTION: RequestId = RequestId(0);
@@ -33,12 +36,13 @@ const FINAL: [Code; 6] = [
 #[derive(Default)]
 pub(super) struct Subscriptions {
     wanted: Vec<String>,
+    manners: Manners,
     /// Tokens for single topics, sent with each request about them.
     tokens: Vec<(String, Secret)>,
     pending: VecDeque<Pending>,
     /// Topics of requests on the present connection that got no answer in time, with the message that asked. An
     /// answer may still come; each topic is wanted, which bounds them.
-    overdue: BTreeMap<String, String>,
+    overdue: Vec<(String, String)>,
     last_request: u64,
 }
 
@@ -50,6 +54,8 @@ struct Pending {
     asked: Vec<Part>,
     /// What earlier answers refused.
     refused: Vec<(String, String)>,
+    /// What earlier answers said of users in topics.
+    present: Vec<(String, u64)>,
     /// No part of it ended without an answer.
     confirmed: bool,
     /// Every part has its answer.
@@ -71,6 +77,8 @@ struct Answer {
     /// Topics that were refused, and why.
     failed_topics: Vec<(String, String)>,
     recovery: Vec<(String, TopicRecovery)>,
+    /// The number of users in topics where this one is seen.
+    present: Vec<(String, u64)>,
 }
 
 impl Answer {
@@ -84,6 +92,7 @@ impl Answer {
             action: payload.optional("action", Value::text)?,
             failed_topics: payload.optional("failed_topics", failed)?.unwrap_or_default(),
             recovery: payload.optional("recovery", recovery)?.unwrap_or_default(),
+            present: payload.member("presence").map(present).unwrap_or_default(),
         })
     }
 }
@@ -99,6 +108,11 @@ fn failed_topic(item: Value<'_>) -> Option<(String, String)> {
     }
 }
 
+/// Other servers may mean something else by the name.
+fn present(topics: Value<'_>) -> Vec<(String, u64)> {
+    topics.members().into_iter().filter_map(|(name, users)| Some((name, users.unsigned()?))).collect()
+}
+
 fn topic_recovery(answer: Value<'_>) -> Option<TopicRecovery> {
     Some(TopicRecovery {
         epoch: answer.optional("epoch", Value::text)?,
@@ -106,6 +120,11 @@ fn topic_recovery(answer: Value<'_>) -> Option<TopicRecovery> {
         recovered: answer.optional("recovered", Value::truth)?,
         count: answer.optional("count", Value::unsigned)?,
     })
+}
+
+/// Whether a topic or pattern meets a name.
+fn meets(wanted: &str, name: &str) -> bool {
+    wanted == name || (topic::is_pattern(wanted) && topic::matches(wanted, name))
 }
 
 impl Subscriptions {
@@ -119,14 +138,19 @@ impl Subscriptions {
         &self.wanted
     }
 
-    /// Tokens that are kept, and requests under way.
-    pub(super) fn held(&self) -> (usize, usize) {
-        (self.tokens.len(), self.pending.len())
+    /// Bytes that are told of the user, tokens that are kept, and requests under way.
+    pub(super) fn held(&self) -> (usize, usize, usize) {
+        (self.manners.told_bytes(), self.tokens.len(), self.pending.len())
     }
 
     /// Whether a topic is wanted, by its name or by a pattern.
     pub(super) fn covers(&self, name: &str) -> bool {
-        self.wanted.iter().any(|wanted| wanted == name || (topic::is_pattern(wanted) && topic::matches(wanted, name)))
+        self.wanted.iter().any(|wanted| meets(wanted, name))
+    }
+
+    /// The same, in no queue group.
+    pub(super) fn covers_alone(&self, name: &str) -> bool {
+        self.wanted.iter().any(|wanted| meets(wanted, name) && self.manners.group(wanted).is_none())
     }
 
     fn want(&mut self, topics: &[String]) {
@@ -137,9 +161,23 @@ impl Subscriptions {
         }
     }
 
-    fn give_up(&mut self, topics: &[String]) {
+    /// Notes how topics are wanted from here on. Gives those that a server which has them must be asked for anew; they
+    /// are the last ones then, as they are there.
+    fn change_manners(&mut self, topics: &[String], options: &SubscribeOptions) -> Vec<String> {
+        let changed = topics.iter().filter(|name| self.manners.change(name, options) && self.wanted.contains(name));
+        let anew: Vec<String> = changed.cloned().collect();
+        self.remove(&anew);
+        anew
+    }
+
+    fn remove(&mut self, topics: &[String]) {
         self.wanted.retain(|name| !topics.contains(name));
-        self.overdue.retain(|name, _| !topics.contains(name));
+    }
+
+    fn give_up(&mut self, topics: &[String]) {
+        self.manners.forget(topics);
+        self.remove(topics);
+        self.overdue.retain(|(name, _)| !topics.contains(name));
     }
 
     /// A name for the next request, of any sort.
@@ -166,7 +204,7 @@ impl Subscriptions {
     fn answered(&self, id: Option<&str>, action: Option<&str>, exact: bool) -> Option<String> {
         let known = id.filter(|id| self.pending.iter().any(|pending| pending.is_asked_by(id)));
         known.map(str::to_owned).or_else(|| {
-            let is_overdue = |id: &str| self.overdue.values().any(|asked| asked == id);
+            let is_overdue = |id: &str| self.overdue.iter().any(|(_, asked)| asked == id);
             if id.is_some_and(|id| exact || is_overdue(id)) {
                 return None;
             }
@@ -195,12 +233,22 @@ impl Subscriptions {
         self.take(|pending| pending.settled)
     }
 
+    /// Notes what the answer to one message says of users in its topics.
+    fn note_present(&mut self, id: &str, present: &[(String, u64)]) {
+        for pending in self.pending.iter_mut().filter(|pending| pending.is_asked_by(id)) {
+            let room = pending.topics.len().saturating_sub(pending.present.len());
+            let of_it = present.iter().filter(|(name, _)| pending.topics.contains(name));
+            pending.present.extend(of_it.take(room).cloned());
+        }
+    }
+
     /// A request got no answer in time.
     fn note_overdue(&mut self, pending: &Pending) {
         if pending.action == SubscriptionAction::Subscribe {
             for part in &pending.asked {
                 for name in part.topics.iter().filter(|name| self.wanted.contains(name)) {
-                    self.overdue.insert(name.clone(), part.id.clone());
+                    self.overdue.retain(|(known, _)| known != name);
+                    self.overdue.push((name.clone(), part.id.clone()));
                 }
             }
         }
@@ -208,7 +256,8 @@ impl Subscriptions {
 
     /// Takes out what an answer to this message, or to no named one, refuses after its time.
     fn refused_late(&mut self, id: Option<&str>, refused: &[(String, String)]) -> Vec<(String, String)> {
-        let is_late = |name: &String| self.overdue.get(name).is_some_and(|asked| id.is_none_or(|id| id == asked));
+        let is_late =
+            |name: &String| self.overdue.iter().any(|(known, asked)| known == name && id.is_none_or(|id| id == asked));
         refused.iter().filter(|(name, _)| is_late(name)).cloned().collect()
     }
 
@@ -228,6 +277,7 @@ impl Pending {
             topics,
             asked: Vec::new(),
             refused: Vec::new(),
+            present: Vec::new(),
             confirmed: true,
             settled: false,
             deadline,
@@ -238,6 +288,7 @@ impl Pending {
     fn start_over(&mut self, asked: Vec<Part>) {
         self.asked = asked;
         self.refused.clear();
+        self.present.clear();
         self.confirmed = true;
     }
 
@@ -266,26 +317,48 @@ impl Pending {
         let (refused_here, accepted): (Vec<_>, Vec<_>) =
             self.topics.into_iter().partition(|name| refused.iter().any(|(refused, _)| refused == name));
         let refused = refused.iter().filter(|(name, _)| refused_here.contains(name)).cloned().collect();
-        SubscriptionOutcome { request: self.request, action: self.action, accepted, refused, confirmed }
+        let (request, action, present) = (self.request, self.action, self.present);
+        SubscriptionOutcome { request, action, accepted, refused, confirmed, present }
     }
 }
 
 impl Client {
-    pub(super) fn request_topics(
+    pub(super) fn want_topics(
         &mut self,
-        action: SubscriptionAction,
         topics: Vec<String>,
+        options: &SubscribeOptions,
         now: Moment,
     ) -> Result<RequestId, SubscribeError> {
-        self.check_topics(action, &topics)?;
-        match action {
-            SubscriptionAction::Subscribe => self.subscriptions.want(&topics),
-            SubscriptionAction::Unsubscribe => {
-                self.subscriptions.give_up(&topics);
-                self.forget_unwanted(&topics);
-            }
+        self.check_topics(SubscriptionAction::Subscribe, &topics)?;
+        options.check(&topics, &self.config.limits)?;
+        let anew = self.subscriptions.change_manners(&topics, options);
+        self.subscriptions.want(&topics);
+        if options.group.is_some() {
+            // Members have none.
+            self.forget_positions(&topics);
         }
-        self.subscriptions.overdue.retain(|name, _| !topics.contains(name));
+        self.leave(&anew, now);
+        Ok(self.request_topics(SubscriptionAction::Subscribe, topics, now))
+    }
+
+    pub(super) fn give_up_topics(&mut self, topics: Vec<String>, now: Moment) -> Result<RequestId, SubscribeError> {
+        self.check_topics(SubscriptionAction::Unsubscribe, &topics)?;
+        self.subscriptions.give_up(&topics);
+        self.forget_positions(&topics);
+        Ok(self.request_topics(SubscriptionAction::Unsubscribe, topics, now))
+    }
+
+    /// Ends subscriptions at the server, whatever is wanted. Its answer is waited for by nobody, and is not taken for
+    /// that to another request only where answers name their request; others know neither groups nor presence.
+    fn leave(&mut self, topics: &[String], now: Moment) {
+        if topics.is_empty() || !self.is_ready() || !self.link.as_ref().is_some_and(|link| link.full_duplex) {
+            return;
+        }
+        self.send_request(SubscriptionAction::Unsubscribe, topics, now);
+    }
+
+    fn request_topics(&mut self, action: SubscriptionAction, topics: Vec<String>, now: Moment) -> RequestId {
+        self.subscriptions.overdue.retain(|(name, _)| !topics.contains(name));
         let request = self.subscriptions.next_request();
         let deadline = now + self.config.timeouts.subscribe;
         let mut pending = Pending::new(request, action, topics, deadline);
@@ -294,7 +367,7 @@ impl Client {
         }
         self.subscriptions.pending.push_back(pending);
         self.arm_subscription_timer();
-        Ok(request)
+        request
     }
 
     fn check_topics(&self, action: SubscriptionAction, topics: &[String]) -> Result<(), SubscribeError> {
@@ -334,11 +407,11 @@ impl Client {
         Ok(())
     }
 
-    /// Asks in as many messages as the server's limit makes necessary.
+    /// Asks in as many messages as the server's limit and the groups make necessary.
     fn send_request(&mut self, action: SubscriptionAction, topics: &[String], now: Moment) -> Vec<Part> {
         let most = self.link.as_ref().and_then(|link| link.max_topics).unwrap_or(usize::MAX);
         let mut parts = Vec::new();
-        for topics in topics.chunks(most.max(1)) {
+        for topics in self.subscriptions.manners.runs(topics, most.max(1)) {
             let positions = match action {
                 SubscriptionAction::Subscribe => self.positions_for(topics),
                 SubscriptionAction::Unsubscribe => Vec::new(),
@@ -373,7 +446,9 @@ impl Client {
         now: Moment,
     ) -> String {
         let keeps_history = self.link.as_ref().is_some_and(|link| link.recovery);
-        let recover = keeps_history && self.config.delivery.recovery && action != "unsubscribe";
+        let subscriptions = &self.subscriptions;
+        let shared = topics.iter().any(|name| subscriptions.manners.group(name).is_some());
+        let recover = keeps_history && self.config.delivery.recovery && action != "unsubscribe" && !shared;
         let mut request = Object::new().text("action", action).texts("topics", topics);
         if recover {
             let positions = recovery.iter().fold(Object::new(), |all, (topic, position)| {
@@ -382,8 +457,11 @@ impl Client {
             });
             request = request.truth("recover", true).filled("recovery", positions);
         }
+        if action == SubscriptionAction::Subscribe.as_str() {
+            request = subscriptions.manners.write(topics, request);
+        }
         let mut tokens = Object::new();
-        for (topic, token) in &self.subscriptions.tokens {
+        for (topic, token) in &subscriptions.tokens {
             if topics.contains(topic) {
                 tokens = tokens.text(topic, token.expose());
             }
@@ -423,63 +501,76 @@ impl Client {
         if let Some(id) = asked {
             // A name that it did not ask for was refused to another one.
             let of_it = |part: &Part| refused.iter().filter(|(name, _)| part.topics.contains(name)).cloned().collect();
-            self.on_answer(&id, true, of_it);
+            self.subscriptions.note_present(&id, &answer.present);
+            self.on_answer(&id, true, of_it, now);
         }
-        self.on_late_refusal(message.correlation_id(), &refused);
+        self.on_late_refusal(message.correlation_id(), &refused, now);
         self.arm_subscription_timer();
     }
 
     /// An `error` that names a subscription request is the answer to all of it. Gives back one that names none, and one
     /// that may not be the last word: the topics stay wanted then.
-    pub(super) fn end_refused_subscription(&mut self, error: ServerError) -> Option<ServerError> {
+    pub(super) fn end_refused_subscription(&mut self, error: ServerError, now: Moment) -> Option<ServerError> {
         let Some(id) = error.source.correlation_id() else { return Some(error) };
         let is_final = FINAL.iter().any(|code| code.as_str() == error.code);
         let refuse = |topics: &[String]| -> Vec<(String, String)> {
             topics.iter().filter(|_| is_final).map(|name| (name.clone(), error.code.clone())).collect()
         };
-        let mut told = self.on_answer(id, is_final, |part| refuse(&part.topics)) && is_final;
-        let late: Vec<String> = self.subscriptions.overdue.keys().cloned().collect();
-        told |= self.on_late_refusal(Some(id), &refuse(&late));
+        let mut told = self.on_answer(id, is_final, |part| refuse(&part.topics), now) && is_final;
+        let late: Vec<String> = self.subscriptions.overdue.iter().map(|(name, _)| name.clone()).collect();
+        told |= self.on_late_refusal(Some(id), &refuse(&late), now);
         self.arm_subscription_timer();
         if told { None } else { Some(error) }
     }
 
     /// One message has its answer. Says whether it was a request that waited for one.
-    fn on_answer(&mut self, id: &str, confirmed: bool, refused: impl Fn(&Part) -> Vec<(String, String)>) -> bool {
+    fn on_answer(
+        &mut self,
+        id: &str,
+        confirmed: bool,
+        refused: impl Fn(&Part) -> Vec<(String, String)>,
+        now: Moment,
+    ) -> bool {
         let asked = self.subscriptions.pending.iter().filter(|pending| pending.is_asked_by(id));
         let is_known = asked.clone().next().is_some();
         let wanted = asked.filter(|pending| pending.action == SubscriptionAction::Subscribe);
         let parts = wanted.flat_map(|pending| &pending.asked).filter(|part| part.id == id);
         let given_up: Vec<(String, String)> = parts.flat_map(&refused).collect();
-        self.give_up_refused(&given_up);
+        self.give_up_refused(&given_up, now);
         for pending in self.subscriptions.settle(id, confirmed, refused) {
             self.emit(Event::Subscribed(pending.outcome(true)));
         }
         is_known
     }
 
-    fn give_up_refused(&mut self, refused: &[(String, String)]) {
+    fn give_up_refused(&mut self, refused: &[(String, String)], now: Moment) {
         let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
         if !names.is_empty() {
+            let may_last = names.iter().any(|name| self.subscriptions.manners.has(name));
             self.subscriptions.give_up(&names);
-            self.forget_unwanted(&names);
+            self.forget_positions(&names);
+            if may_last {
+                // What was refused may be the change of a subscription, which lasts at the server.
+                self.leave(&names, now);
+            }
         }
     }
 
     /// Topics of a request that came to its end without an answer are refused after all: they would be asked for at
     /// each connection, in vain. Says whether there were any.
-    fn on_late_refusal(&mut self, id: Option<&str>, refused: &[(String, String)]) -> bool {
+    fn on_late_refusal(&mut self, id: Option<&str>, refused: &[(String, String)], now: Moment) -> bool {
         let late = self.subscriptions.refused_late(id, refused);
         if late.is_empty() {
             return false;
         }
-        self.give_up_refused(&late);
+        self.give_up_refused(&late, now);
         self.emit(Event::Subscribed(SubscriptionOutcome {
             request: RESUBSCRIPTION,
             action: SubscriptionAction::Subscribe,
             accepted: Vec::new(),
             refused: late,
             confirmed: true,
+            present: Vec::new(),
         }));
         true
     }

@@ -382,6 +382,9 @@ pub struct SubscriptionOutcome {
     /// Whether the server answered. Some servers never do, and while there is no connection nobody can;
     /// the topics stay wanted and are asked for at the next connection.
     pub confirmed: bool,
+    /// The topics where this user is seen, each with the number of users there. A topic that is missing though its presence was asked
+    /// for is one where the server shows nobody. Source: PROTOCOL.md §6.7.
+    pub present: Vec<(String, u64)>,
 }
 
 /// Direction of a subscription request.
@@ -556,15 +559,35 @@ pub enum SubscribeError {
     /// No topic was given.
     #[error("no topic given")]
     Empty,
+    /// The name of the group is empty, too long or has control characters.
+    #[error("a group has a name of 1 to 64 bytes, no control characters")]
+    InvalidGroup,
+    /// Nobody can be seen in a pattern.
+    #[error("topic {topic:?} is a pattern: nobody is seen there")]
+    PresenceInPattern {
+        /// The pattern.
+        topic: String,
+    },
+    /// The user tells too much about itself.
+    #[error("presence of {size} bytes is over the limit of 4096")]
+    PresenceTooLarge {
+        /// Its size in bytes of JSON.
+        size: usize,
+    },
+    /// What the user tells nests too deep.
+    #[error("presence nests too deep")]
+    PresenceTooDeep,
 }
 
 impl SubscribeError {
     /// The stable code.
     pub const fn code(&self) -> Code {
         match self {
-            Self::InvalidTopic { .. } => Code::InvalidTopic,
+            Self::InvalidTopic { .. } | Self::PresenceInPattern { .. } => Code::InvalidTopic,
             Self::TooMany { .. } => Code::TooManyTopics,
-            Self::Empty => Code::InvalidSubscription,
+            Self::Empty | Self::InvalidGroup => Code::InvalidSubscription,
+            Self::PresenceTooLarge { .. } => Code::MessageTooLarge,
+            Self::PresenceTooDeep => Code::TooDeep,
         }
     }
 }

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    client::{Action, Event, Input, Outgoing, Output},
+    client::{Action, Event, Input, Outgoing, Output, SubscribeOptions, told},
     io::{Close, Frame, SocketId},
     security::Secret,
-    wire::{self, DecodeError, Limits, Message, PayloadEncoding},
+    wire::{self, DecodeError, Limits, Message, Payload, PayloadEncoding},
 };
 
 use super::redact;
@@ -28,6 +28,16 @@ impl Entry {
     pub(super) fn size(&self) -> usize {
         size_of::<Self>() + self.what.heap()
     }
+}
+
+/// How a user is to be seen in topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Presence {
+    /// Seen without telling anything, or not seen.
+    Seen(bool),
+    /// Seen, telling as many bytes of JSON.
+    Tells(usize),
 }
 
 /// What happened. First commands of the application, then inputs, a timer, and decisions from [`What::FetchToken`] on.
@@ -62,6 +72,12 @@ pub enum What {
     Subscribe {
         /// The topics.
         topics: Vec<String>,
+        /// Whether the user is to be seen there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        presence: Option<Presence>,
+        /// The queue group.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<String>,
     },
     /// `unsubscribe()`.
     Unsubscribe {
@@ -329,8 +345,12 @@ impl What {
         Self::SetChannelToken { topic: topic.to_owned(), given: token.is_some() }
     }
 
-    pub(crate) fn subscribe<T: AsRef<str>>(topics: &[T]) -> Self {
-        Self::Subscribe { topics: topics.iter().map(|name| name.as_ref().to_owned()).collect() }
+    pub(crate) fn subscribe<T: AsRef<str>>(topics: &[T], options: &SubscribeOptions) -> Self {
+        Self::Subscribe {
+            topics: topics.iter().map(|name| name.as_ref().to_owned()).collect(),
+            presence: options.presence.as_ref().map(Presence::of),
+            group: options.group.clone(),
+        }
     }
 
     pub(crate) fn unsubscribe<T: AsRef<str>>(topics: &[T]) -> Self {
@@ -394,9 +414,8 @@ impl What {
     fn heap(&self) -> usize {
         match self {
             Self::Send { head, .. } | Self::Write { head: Some(head), .. } => head.heap(),
-            Self::Subscribe { topics } | Self::Unsubscribe { topics } => {
-                topics.iter().map(|name| name.len() + size_of::<String>()).sum()
-            }
+            Self::Subscribe { topics, group, .. } => group.as_ref().map_or(0, String::len) + names(topics),
+            Self::Unsubscribe { topics } => names(topics),
             Self::Frame { heard: Some(Heard::Message { head, control, .. }), .. } => {
                 head.heap() + control.as_ref().map_or(0, redact::heap)
             }
@@ -407,6 +426,21 @@ impl What {
             _ => 16,
         }
     }
+}
+
+impl Presence {
+    fn of(presence: &Payload) -> Self {
+        match told(presence).as_deref() {
+            None => Self::Seen(false),
+            Some("null") => Self::Seen(true),
+            Some(told) => Self::Tells(told.len()),
+        }
+    }
+}
+
+/// Bytes of a list of names.
+fn names(names: &[String]) -> usize {
+    names.iter().map(|name| name.len() + size_of::<String>()).sum()
 }
 
 impl FrameKind {

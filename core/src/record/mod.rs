@@ -49,7 +49,7 @@ mod redact;
 mod replay;
 mod why;
 
-pub use entry::{Entry, FrameKind, Head, Heard, TokenAnswer, What};
+pub use entry::{Entry, FrameKind, Head, Heard, Presence, TokenAnswer, What};
 pub use format::{FORMAT, Recording, RecordingError, VERSION};
 pub use replay::{Divergence, Report, replay};
 

@@ -5,16 +5,16 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    client::{Client, Fault, Input, NetworkHint, Outgoing, Output, Request, RequestId},
+    client::{Client, Fault, Input, NetworkHint, Outgoing, Output, Request, RequestId, SubscribeOptions},
     config::RecordConfig,
     io::{Close, Frame, SocketId},
     rng::Seed,
     time::{Moment, WallTime},
-    wire::Priority,
+    wire::{Payload, Priority},
 };
 
 use super::{
-    Entry, FrameKind, Head, Heard, Recording, RecordingError, TokenAnswer, What, format,
+    Entry, FrameKind, Head, Heard, Presence, Recording, RecordingError, TokenAnswer, What, format,
     redact::{self, MAX_PAYLOAD},
 };
 
@@ -103,8 +103,13 @@ fn feed(client: &mut Client, entry: &Entry, next: Option<&What>) -> Result<(), S
             // A refusal is in the recording.
             let _ = client.send(outgoing(head, *len, *msgpack, too_large)?, now);
         }
-        What::Subscribe { topics } => {
-            let _ = client.subscribe(topics, now);
+        What::Subscribe { topics, presence, group } => {
+            let presence = match presence {
+                Some(Presence::Seen(seen)) => Some(Payload::new(seen).map_err(|error| error.to_string())?),
+                Some(Presence::Tells(len)) => Some(redact::payload(*len, false, false)?),
+                None => None,
+            };
+            let _ = client.subscribe_with(topics, &SubscribeOptions { presence, group: group.clone() }, now);
         }
         What::Unsubscribe { topics } => {
             let _ = client.unsubscribe(topics, now);

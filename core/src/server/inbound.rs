@@ -15,7 +15,7 @@ use crate::{
     wire::{DecodeError, Message, batch},
 };
 
-use super::{Event, MAX_GROUP_NAME, MAX_PRESENCE, Output, Peer, SubscriptionRequest};
+use super::{Event, Output, Peer, SubscriptionRequest};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -250,9 +250,9 @@ impl Peer {
         if topics.is_empty() {
             return self.send_error(Code::InvalidSubscription, "no topic given", true, id, now);
         }
-        if request.group.as_deref().is_some_and(|name| topic::check(name).is_err() || name.len() > MAX_GROUP_NAME) {
-            let text = format!("group must be a name of at most {MAX_GROUP_NAME} bytes");
-            return self.send_error(Code::InvalidSubscription, &text, true, id, now);
+        if let Some(Err(code)) = request.group.as_deref().map(topic::check_group) {
+            let text = format!("group must be a name of at most {} bytes", topic::MAX_GROUP_NAME);
+            return self.send_error(code, &text, true, id, now);
         }
         let requested = RequestedTopics {
             topics,
@@ -337,7 +337,7 @@ impl Peer {
         let is_empty = told.is_null() || told.as_object().is_some_and(serde_json::Map::is_empty);
         if topic::is_pattern(name) {
             Err(Code::InvalidTopic)
-        } else if told.to_string().len() > MAX_PRESENCE {
+        } else if told.to_string().len() > topic::MAX_PRESENCE {
             Err(Code::MessageTooLarge)
         } else if !is_empty && !self.identity.as_ref().is_some_and(|identity| identity.publish.allows(name)) {
             Err(Code::PublishDenied)

@@ -37,7 +37,7 @@ mod tests;
 pub use figures::{Figures, Question, QuestionKind, QueueFigures};
 pub use held::Held;
 pub use requests::HANDLED;
-pub use topics::{MAX_GROUP_NAME, MAX_PRESENCE, PresenceQuestion, SyncQuestion};
+pub use topics::{PresenceQuestion, SyncQuestion};
 pub use types::*;
 pub use upgrade::{ParamError, UpgradeParams};
 pub use vital::Traffic;

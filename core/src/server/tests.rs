@@ -7,7 +7,7 @@ use crate::{
     client::SubscriptionAction,
     delivery::RateLimit,
     security::{Dialect, KeyPair, SigningConfig},
-    topic::Acl,
+    topic::{Acl, MAX_GROUP_NAME, MAX_PRESENCE},
     wire::{self, Limits, Message, Payload},
 };
 

@@ -12,12 +12,6 @@ use crate::{
 
 use super::{Event, Output, Peer};
 
-/// Longest name of a queue group, in bytes. Source: PROTOCOL.md §6.8.
-pub const MAX_GROUP_NAME: usize = 64;
-
-/// Most bytes that a user can tell about itself in one topic, as JSON. Source: PROTOCOL.md §6.7.
-pub const MAX_PRESENCE: usize = 4096;
-
 /// Who is present at a topic? Answer with [`Peer::answer_presence`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresenceQuestion {

@@ -232,7 +232,7 @@ pub struct SubscriptionRequest {
     /// The queue group that the client joins in these topics. Source: PROTOCOL.md §6.8.
     pub group: Option<String>,
     /// Exact topics of the request that the client wants to be seen in, and what it tells there about itself, at most
-    /// [`MAX_PRESENCE`](super::MAX_PRESENCE) bytes of JSON. Source: PROTOCOL.md §6.7.
+    /// [`MAX_PRESENCE`](crate::topic::MAX_PRESENCE) bytes of JSON. Source: PROTOCOL.md §6.7.
     pub presence: BTreeMap<String, serde_json::Value>,
     /// For the server to fill before it answers: the number of users in topics where the client is seen.
     pub present: BTreeMap<String, u64>,

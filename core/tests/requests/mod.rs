@@ -151,7 +151,7 @@ fn a_question_that_only_the_application_knows_is_answered_by_cid_alone() {
 #[test]
 fn who_is_present_can_be_asked() {
     let mut world = connected(false);
-    let id = world.ask(&Request::Presence { topic: "room".into() });
+    let id = world.ask(&Request::Presence { topic: "room".into(), after: None, limit: Some(2) });
     world.run(SECOND);
     assert_eq!(world.kinds_heard(), ["presence_request"]);
     let members = r#"{"topic":"room","total":1,"members":[{"user_id":"ann","data":{}}]}"#;

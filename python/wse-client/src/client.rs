@@ -14,7 +14,7 @@ use pyo3::{
 use tokio::runtime::Runtime;
 use wse_client::{
     Client, Code, ConnectError, ConnectionState, NetworkHint, Outgoing, Priority, Request, RequestError,
-    RequestOutcome, Secret, SubscribeError, SubscriptionOutcome,
+    RequestOutcome, Secret, SubscribeError, SubscribeOptions, SubscriptionOutcome,
 };
 use wse_client_core::{config::Credentials, wire::PayloadEncoding};
 
@@ -179,11 +179,20 @@ impl Core {
         Ok(())
     }
 
-    fn subscribe(&self, py: Python<'_>, operation: u64, topics: Vec<String>) -> PyResult<()> {
+    fn subscribe(
+        &self,
+        py: Python<'_>,
+        operation: u64,
+        topics: Vec<String>,
+        presence: Option<&Bound<'_, PyAny>>,
+        group: Option<String>,
+    ) -> PyResult<()> {
+        let presence = presence.map(|told| value::to_payload(told, PayloadEncoding::Json)).transpose()?;
+        let options = SubscribeOptions { presence, group };
         let client = self.running().ok_or_else(|| self.not_connected(py))?;
         let inbox = Arc::clone(&self.inbox);
         runtime::get(py)?.spawn(async move {
-            inbox.complete(operation, topics_done(client.subscribe(&topics).await));
+            inbox.complete(operation, topics_done(client.subscribe_with(&topics, &options).await));
         });
         Ok(())
     }

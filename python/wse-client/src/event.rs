@@ -141,6 +141,14 @@ impl WseEvent {
     }
 
     #[getter]
+    fn presence<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match &self.source {
+            Source::Notice(notice) if notice.kind.is_presence() => self.payload(py).map(Some),
+            Source::Notice(_) | Source::Message(_) | Source::Lost { .. } | Source::Dropped { .. } => Ok(None),
+        }
+    }
+
+    #[getter]
     fn id(&self) -> Option<&str> {
         self.message()?.id()
     }

@@ -100,7 +100,11 @@ impl Item {
                 for (topic, why) in outcome.refused {
                     refused.set_item(topic, why)?;
                 }
-                ("ok", (outcome.accepted, refused, outcome.confirmed).into_bound_py_any(py)?)
+                let present = PyDict::new(py);
+                for (topic, users) in outcome.present {
+                    present.set_item(topic, users)?;
+                }
+                ("ok", (outcome.accepted, refused, outcome.confirmed, present).into_bound_py_any(py)?)
             }
             Self::Done(Ok(Done::Answered(message))) => ("ok", WseEvent::from(*message).into_bound_py_any(py)?),
             Self::Done(Ok(Done::Refused(error))) => {

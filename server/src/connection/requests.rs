@@ -100,8 +100,8 @@ impl<O: Outbox> Engine<O> {
     pub(super) fn tell_presence(&mut self, question: &PresenceQuestion, now: Moment) {
         let limit = question.limit.map_or(MAX_PRESENCE_PAGE, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let query = PresenceQuery { after: question.after.clone(), limit };
-        let PresencePage { topic, total, members, .. } = self.server.hub().presence(&question.topic, &query);
-        self.peer.answer_presence(&PresenceReport { topic, total, members }, question.id.as_deref(), now);
+        let PresencePage { topic, total, members, more } = self.server.hub().presence(&question.topic, &query);
+        self.peer.answer_presence(&PresenceReport { topic, total, members, more }, question.id.as_deref(), now);
     }
 
     pub(super) fn unsubscribe(&mut self, request: SubscriptionRequest, now: Moment) {

@@ -636,6 +636,7 @@ impl Subscriptions {
             self.attached.get_key_value(name).map(|(topic, _)| Arc::clone(topic)).into_iter().collect()
         };
         let mut left = Left::default();
+        self.end_presence(name, &mut left);
         for topic in gone {
             let covering: Vec<Option<&str>> = self.covering(&topic, &link.identity).collect();
             let Some(first) = covering.first() else {
@@ -648,6 +649,14 @@ impl Subscriptions {
             }
         }
         left
+    }
+
+    /// The user is no longer seen in a topic by this connection: that was asked for by name, whatever pattern covers it.
+    fn end_presence(&mut self, topic: &str, left: &mut Left) {
+        let Some(attachment) = self.attached.get_mut(topic).filter(|attachment| attachment.present) else { return };
+        attachment.present = false;
+        let reader = self.slots.get(attachment.slot as usize).and_then(Option::as_ref);
+        left.present.extend(reader.map(|reader| Arc::clone(&reader.topic)));
     }
 
     /// Detaches from everything.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use wse_client_core::{
-    client::{Client, ConfigUpdate, Fault, Input, NetworkHint, Outgoing, Request, RequestId, SyncRequest},
+    client::{
+        Client, ConfigUpdate, Fault, Input, NetworkHint, Outgoing, Request, RequestId, SubscribeOptions, SyncRequest,
+    },
     config::{ClientConfig, Credentials, HeartbeatConfig, OfflineConfig, RecordConfig, Timeouts, TokenTransport},
     delivery::{BatchConfig, RateLimit, ReorderConfig},
     io::{Close, Frame, SocketId},
@@ -11,6 +13,7 @@ use wse_client_core::{
     rng::Seed,
     security::{SigningConfig, Verification},
     time::{Moment, WallTime},
+    topic::MAX_PRESENCE,
     wire::{Encoding, Limits, Payload},
 };
 
@@ -28,6 +31,7 @@ const PHRASES: &[&str] = &[
     r#"WSE{"t":"subscription_update","p":{"action":"subscribe","success":true,"topics":["a"],"failed_topics":[]}}"#,
     r#"WSE{"t":"subscription_update","p":{"action":"subscribe","failed_topics":["a",{"topic":"b","error":"no"}]}}"#,
     r#"WSE{"t":"subscription_update","p":{"topics":["a"],"recovery":{"a":{"epoch":"x","offset":3,"recovered":true,"count":2}}}}"#,
+    r#"WSE{"t":"subscription_update","p":{"action":"subscribe","presence":{"a":3,"b":"many"}}}"#,
     r#"WSE{"t":"subscription_update","p":{"recovery":{"a":{"epoch":"y","offset":0,"recovered":false,"count":9}}}}"#,
     r#"WSE{"t":"error","p":{"code":"AUTH_FAILED","message":"no","recoverable":false}}"#,
     r#"WSE{"t":"error","p":{"code":"RATE_LIMITED","retry_after":1e308}}"#,
@@ -109,6 +113,7 @@ impl Bounds {
             && held.waiting_bytes <= self.waiting_bytes
             && held.outputs == 0
             && held.topics <= self.topics
+            && held.presence_bytes <= self.topics * MAX_PRESENCE
             && held.topic_tokens <= self.topics
             && held.subscriptions <= self.topics + 1
             && held.requests <= 64
@@ -254,7 +259,8 @@ fn step(source: &mut Source<'_>, client: &mut Client, watch: &mut Watch, now: Mo
             let _ = client.send(outgoing(source), now);
         }
         5 => {
-            let _ = client.subscribe(&topics(source), now);
+            let options = if source.byte() & 1 == 0 { SubscribeOptions::default() } else { options(source) };
+            let _ = client.subscribe_with(&topics(source), &options, now);
         }
         6 => {
             let _ = client.unsubscribe(&topics(source), now);
@@ -319,13 +325,26 @@ fn request(source: &mut Source<'_>) -> Request {
         1 => Request::UpdateConfig(ConfigUpdate { batch_size: Some(0), ..ConfigUpdate::default() }),
         2 => Request::Sync(SyncRequest { topics: topics(source), last_sequence: u64::MAX, ..SyncRequest::default() }),
         3 => Request::Encryption,
-        4 => Request::Presence { topic: source.text() },
+        4 => Request::Presence { topic: source.text(), after: Some(source.text()), limit: Some(source.byte().into()) },
         5 => Request::Batch((0..source.byte() % 4).map(|_| outgoing(source)).collect()),
         6 => Request::Named {
             kind: source.text(),
             payload: Payload::from_json(source.chunk().to_vec()).unwrap_or(Payload::EMPTY),
         },
         _ => Request::Health,
+    }
+}
+
+fn options(source: &mut Source<'_>) -> SubscribeOptions {
+    let presence = match source.byte() % 4 {
+        0 => None,
+        1 => Some("true".to_owned()),
+        2 => Some("false".to_owned()),
+        _ => Some(format!("{{\"n\":{}}}", source.byte())),
+    };
+    SubscribeOptions {
+        presence: presence.map(|json| Payload::from_json(json).expect("JSON")),
+        group: (source.byte() & 1 == 0).then(|| source.text()),
     }
 }
 

@@ -452,6 +452,7 @@ fn memory(world: &mut World, index: usize) {
         && held.waiting_bytes <= settings.offline.max_bytes
         && held.outputs == 0
         && held.topics <= ALL_TOPICS
+        && held.presence_bytes == 0
         && held.topic_tokens == 0
         && held.subscriptions <= topics + 1
         && held.requests <= MAX_QUESTIONS

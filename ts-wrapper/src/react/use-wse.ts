@@ -4,6 +4,7 @@ import {
   sharedClient,
   type WseClient,
   type OutgoingMessage,
+  type SubscribeOptions,
   type WSEConfig,
   type WseDiagnostics,
   type WseMessage,
@@ -16,7 +17,7 @@ export interface UseWSE {
   isConnected: boolean;
   connectionState: ConnectionState;
   /** Asks for topics, now and after every reconnect. A refusal shows in `diagnostics.lastError`. */
-  subscribe: (topics: string[]) => void;
+  subscribe: (topics: string[], options?: SubscribeOptions) => void;
   /** Gives up topics, for all components on this connection. */
   unsubscribe: (topics: string[]) => void;
   /** Sends a message, or keeps it while the client connects or reconnects. Throws `WseError` with code `NOT_CONNECTED` before and after, and with `offline.enabled: false`. */
@@ -42,7 +43,10 @@ export interface UseWSE {
 export function useWSE(config: WSEConfig): UseWSE {
   const client = useWSEClient(config);
   const snapshot = useSyncExternalStore(client.store.subscribe, client.store.getSnapshot, client.store.getServerSnapshot);
-  const subscribe = useCallback((topics: string[]) => void client.subscribe(topics).catch(seenInDiagnostics), [client]);
+  const subscribe = useCallback(
+    (topics: string[], options?: SubscribeOptions) => void client.subscribe(topics, options).catch(seenInDiagnostics),
+    [client],
+  );
   const unsubscribe = useCallback((topics: string[]) => void client.unsubscribe(topics).catch(seenInDiagnostics), [client]);
   const sendMessage = useCallback((message: OutgoingMessage) => void client.send(message), [client]);
   return {

@@ -80,7 +80,11 @@ fn describe(what: &What) -> String {
         What::SetToken { given } => format!("set_token({})", if *given { "a token" } else { "none" }),
         What::RotateKeys => "rotate_keys()".into(),
         What::Send { head, len, .. } => format!("send({}, {len} bytes)", message(head)),
-        What::Subscribe { topics } => format!("subscribe({})", topics.join(", ")),
+        What::Subscribe { topics, presence, group } => {
+            let seen = if presence.is_some() { ", presence" } else { "" };
+            let group = group.as_ref().map_or_else(String::new, |group| format!(", group {group}"));
+            format!("subscribe({}{seen}{group})", topics.join(", "))
+        }
         What::Unsubscribe { topics } => format!("unsubscribe({})", topics.join(", ")),
         What::Request { kind, .. } => format!("request({kind})"),
         What::SetChannelToken { topic, given } => {

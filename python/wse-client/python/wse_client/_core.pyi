@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any, Final, final
 
+from .requests import PresenceChange
+
 __all__ = ["Core", "WSEEvent", "__version__", "quiesce"]
 
 __version__: Final[str]
@@ -34,6 +36,9 @@ class WSEEvent:
         """What the server tells unasked, where that is known: ``"snapshot"`` (of category ``"S"``),
         ``"snapshot_complete"``, ``"presence_join"``, ``"presence_leave"``, ``"presence_update"``,
         ``"connection_quality"``, ``"server_state"``, ``"config"``, ``"config_update"`` or ``"system_status"``."""
+    @property
+    def presence(self) -> PresenceChange | None:
+        """Who came, went or tells something else in ``topic``, by ``type``; ``None`` for an event that is no notice of that."""
     @property
     def id(self) -> str | None:
         """The message's id."""
@@ -89,7 +94,7 @@ class Core:
         correlation_id: str | None,
         priority: int | None,
     ) -> None: ...
-    def subscribe(self, operation: int, topics: list[str]) -> None: ...
+    def subscribe(self, operation: int, topics: list[str], presence: Any, group: str | None) -> None: ...
     def unsubscribe(self, operation: int, topics: list[str]) -> None: ...
     def request(self, operation: int, type: str, payload: Any) -> None: ...
     def set_token(self, token: str | None) -> None: ...

@@ -290,21 +290,56 @@ class AsyncWSEClient:
         answer: WSEEvent = await self._bridge.call(lambda op: self._core.request(op, type, question))
         return answer.payload
 
+    async def presence(
+        self, topic: str, *, after: str | None = None, limit: int | None = None
+    ) -> requests.PresenceReport:
+        """Asks who is seen in a topic, and returns a page of users in the order of their ids.
+
+        ::
+
+            page = await client.presence("room:7", limit=100)
+            while page["more"]:
+                page = await client.presence("room:7", after=page["members"][-1]["user_id"], limit=100)
+
+        Args:
+            topic: A name, no pattern.
+            after: Only users after this one. Default: from the first on.
+            limit: Most users; 0 for their number alone. Default: as many as the server likes.
+
+        Raises:
+            WSEError: As :meth:`request`.
+        """
+        question: dict[str, Any] = {"topic": topic}
+        if after is not None:
+            question["after"] = after
+        if limit is not None:
+            question["limit"] = limit
+        return await self.request("presence_request", question)
+
     # -- topics -------------------------------------------------------------------------------------------------------
 
-    async def subscribe(self, topics: str | Iterable[str]) -> Subscription:
-        """Asks for topics, now and after every reconnect.
+    async def subscribe(
+        self, topics: str | Iterable[str], *, presence: Any = None, group: str | None = None
+    ) -> Subscription:
+        """Asks for topics, now and after every reconnect. For topics that are subscribed the options are a change; what is
+        left out stays as it is.
 
         Args:
             topics: One name, or several; ``*`` and ``?`` are wildcards.
+            presence: Whether other subscribers see this user in the topics, which must be names and no patterns. ``True``:
+                it is seen; ``False``: it is not; any other payload of at most 4096 bytes of JSON: it is seen, and tells
+                this. At first it is not.
+            group: The queue group in which the messages are shared, each going to one member. It is left by
+                unsubscribing. Default none.
 
         Raises:
             WSESubscriptionError: The server refused some of them; ``refused`` says why, the others are subscribed.
-            WSERequestError: A name that cannot be a topic, or none given.
+            WSERequestError: A name that cannot be a topic or a group, none given, or too much told.
+            TypeError, ValueError: ``presence`` has no form in JSON; the text says where.
             WSEConnectionError: The client is closed.
         """
         names = _names(topics)
-        return _outcome(await self._bridge.call(lambda op: self._core.subscribe(op, names)))
+        return _outcome(await self._bridge.call(lambda op: self._core.subscribe(op, names, presence, group)))
 
     async def unsubscribe(self, topics: str | Iterable[str]) -> Subscription:
         """Gives up topics. Unknown ones are no error.
@@ -459,11 +494,11 @@ def _names(topics: str | Iterable[str]) -> list[str]:
     return [topics] if isinstance(topics, str) else list(topics)
 
 
-def _outcome(outcome: tuple[list[str], dict[str, str], bool]) -> Subscription:
-    accepted, refused, confirmed = outcome
+def _outcome(outcome: tuple[list[str], dict[str, str], bool, dict[str, int]]) -> Subscription:
+    accepted, refused, confirmed, present = outcome
     if refused:
         reasons = ", ".join(f"{topic!r} ({why})" for topic, why in refused.items())
         raise WSESubscriptionError(
             f"the server refused {reasons}", code="TOPIC_DENIED", accepted=accepted, refused=refused
         )
-    return Subscription(tuple(accepted), confirmed)
+    return Subscription(tuple(accepted), confirmed, present)

@@ -153,7 +153,9 @@ class PresenceReport(TypedDict, total=False):
     total: int
     """How many are present; more than are listed where the server lists only some."""
     members: list[PresenceChange]
-    """Who."""
+    """Who, in the order of their ids."""
+    more: bool
+    """Whether there are more: ask again with the last ``user_id`` as ``after``."""
 
 
 class BatchItemReport(TypedDict, total=False):

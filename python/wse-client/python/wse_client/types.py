@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ._core import WSEEvent
@@ -55,3 +55,5 @@ class Subscription:
     confirmed: bool
     """Whether the server answered. Some servers never do; topics then stay wanted and are asked for again at
     the next connection."""
+    present: dict[str, int] = field(default_factory=dict)
+    """How many users are seen in the topics where this one is; a topic that is missing shows nobody."""
