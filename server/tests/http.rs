@@ -147,7 +147,9 @@ async fn an_open_server_on_loopback_does_not_answer_to_names_of_others() {
         let answer = raw(&running, path, "evil.example", line).await;
         assert!(answer.starts_with("HTTP/1.1 421 ") && answer.contains("FORBIDDEN"), "{path}: {answer}");
         let answer = raw(&running, path, "localhost:1", line).await;
-        assert!(answer.starts_with("HTTP/1.1 200 ") || answer.starts_with("HTTP/1.1 101 "), "{path}: {answer}");
+        // A program that was built without the console page says so.
+        let taken = ["200 ", "101 ", "404 "].iter().any(|status| answer["HTTP/1.1 ".len()..].starts_with(status));
+        assert!(taken, "{path}: {answer}");
     }
     assert_eq!(running.server.stats().refused_hosts, 3);
     let listed = Running::start(Config { allowed_hosts: vec!["api.example".into()], ..closed() }).await;

@@ -85,12 +85,12 @@ async fn a_channel_token_is_given_out_by_key_and_opens_one_topic() {
 #[tokio::test]
 async fn without_keys_there_are_no_tokens() {
     let running = Running::start(open()).await;
-    assert_eq!(ask(&running, "any", r#"{"user":"ada","topic":"t"}"#).await.error(), (403, "AUTH_FAILED".into()));
+    assert_eq!(ask(&running, "any", r#"{"user":"ada","topic":"t"}"#).await.error(), (403, "AUTH_REQUIRED".into()));
     assert!(running.server.channel_token("ada", "t").is_none());
     assert!(running.server.check_token("a.b").is_err());
     let running = Running::start(Config { api_key: Some(API_KEY.into()), ..open() }).await;
     let answer = ask(&running, API_KEY, r#"{"user":"ada","topic":"t"}"#).await;
-    assert_eq!(answer.error(), (403, "INVALID_CONFIG".into()));
+    assert_eq!(answer.error(), (501, "INVALID_CONFIG".into()));
 }
 
 /// Keeps what a session token of each connection says, as the application's other doors would ask.

@@ -9,6 +9,15 @@ use crate::{auth::ApiKeyCheck, server::Server};
 /// Checks the key of a request, `Authorization: Bearer` or `X-API-Key`, in constant time. A server without a key lets in
 /// whoever can reach it, if it is open and on loopback; otherwise `off` is the code for what is not offered at all.
 pub(super) fn check_key(server: &Server, headers: &HeaderMap, off: Code) -> Result<(), ApiError> {
+    let has_key = !matches!(server.auth().check_api_key(headers), ApiKeyCheck::NotConfigured);
+    if !has_key && server.is_open() && server.is_on_loopback() {
+        return check_page(headers);
+    }
+    require_key(server, headers, off)
+}
+
+/// The same where nobody does without a key.
+pub(super) fn require_key(server: &Server, headers: &HeaderMap, off: Code) -> Result<(), ApiError> {
     match server.auth().check_api_key(headers) {
         ApiKeyCheck::Right => Ok(()),
         ApiKeyCheck::Missing => Err(ApiError::new(
@@ -20,7 +29,6 @@ pub(super) fn check_key(server: &Server, headers: &HeaderMap, off: Code) -> Resu
             server.counters().refused_api_keys.one();
             Err(ApiError::new(StatusCode::UNAUTHORIZED, Code::AuthFailed, "the API key is wrong"))
         }
-        ApiKeyCheck::NotConfigured if server.is_open() && server.is_on_loopback() => check_page(headers),
         ApiKeyCheck::NotConfigured => Err(ApiError::new(
             StatusCode::FORBIDDEN,
             off,
