@@ -29,7 +29,7 @@ const WASM_OPT: &[&str] = &[
 ];
 
 /// What a browser downloads at most: the module, as gzip sends it.
-const MAX_GZIP: u64 = 180 << 10;
+const MAX_GZIP: u64 = 190 << 10;
 
 /// Builds the crate `wse-wasm`, makes its JavaScript glue, shrinks it when `wasm-opt` is installed in
 /// `ts-wrapper/node_modules`, writes everything into `ts-wrapper/wasm/` and prints the sizes.
