@@ -362,7 +362,11 @@ impl Peer {
             return Err(Code::RateLimited);
         }
         let Some(name) = message.topic() else {
-            self.outputs.push_back(Output::Emit(Event::Message(message)));
+            if self.gathers {
+                self.arrived.push(message);
+            } else {
+                self.outputs.push_back(Output::Emit(Event::Message(message)));
+            }
             return Ok(());
         };
         let refused = if !is_publishable(message.kind()) {

@@ -56,7 +56,7 @@ use crate::{
     rng::{Rng, Seed},
     security::{Role, RotateError, Signing},
     time::{Moment, Timers, WallClock, WallTime},
-    wire::Encoding,
+    wire::{Encoding, Message},
 };
 
 use rates::InboundRate;
@@ -104,6 +104,9 @@ pub struct Peer {
     vitals: Vitals,
     timers: Timers<Timer, 4>,
     outputs: VecDeque<Output>,
+    /// Messages of the application, while a frame is received; the caller's list.
+    arrived: Vec<Message>,
+    gathers: bool,
     /// The connection is over; nothing more goes out.
     over: bool,
 }
@@ -151,6 +154,8 @@ impl Peer {
             vitals: Vitals::new(now),
             timers: Timers::new([Timer::Ping, Timer::Idle, Timer::Rotation, Timer::Batch]),
             outputs: VecDeque::new(),
+            arrived: Vec::new(),
+            gathers: false,
             over: false,
         };
         match admission {
@@ -158,6 +163,20 @@ impl Peer {
             Admission::Denied { code, message } => peer.turn_away(code, &message, now),
         }
         peer
+    }
+
+    /// Hands in a frame like [`Peer::handle`], but puts messages of the application at the end of `messages`, without the
+    /// way through [`Peer::poll`]: it is the path of nearly all that comes.
+    pub fn receive(&mut self, frame: &Frame, messages: &mut Vec<Message>, now: Moment) {
+        if self.over {
+            return;
+        }
+        std::mem::swap(&mut self.arrived, messages);
+        self.gathers = true;
+        self.on_frame(frame, now);
+        self.gathers = false;
+        std::mem::swap(&mut self.arrived, messages);
+        self.fire_timers(now);
     }
 
     /// Hands in what came from the socket.

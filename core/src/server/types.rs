@@ -158,10 +158,6 @@ pub enum Input {
 
 /// One step: call [`Peer::poll`](super::Peer::poll) until it answers `Wait`.
 #[derive(Debug)]
-#[cfg_attr(
-    target_pointer_width = "64",
-    expect(clippy::large_enum_variant, reason = "messages are the common case, and a box each would cost more")
-)]
 pub enum Output {
     /// Write one WebSocket message.
     Send(Frame),

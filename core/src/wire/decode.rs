@@ -143,7 +143,7 @@ fn ping(text: &[u8], incoming: &Incoming<'_>) -> Result<Message, DecodeError> {
     Ok(Message {
         body: Bytes::from_static(KIND),
         category: None,
-        kind: Member::Slice { start: 0, end: KIND.len() as u32 },
+        kind: Member::new(0, KIND.len() as u32),
         id: Member::ABSENT,
         sequence: None,
         timestamp: Member::ABSENT,

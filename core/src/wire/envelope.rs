@@ -161,13 +161,13 @@ impl Envelope {
         prefix: Option<Category>,
         incoming: &Incoming<'_>,
     ) -> Result<Message, DecodeError> {
-        let reader = Reader { body, limits: incoming.limits };
+        let mut reader = Reader { body, limits: incoming.limits, written: Vec::new() };
         let kind = reader.text("t", self.either(Key::Kind, Key::KindAlias))?;
         if kind.is_empty() {
             return Err(DecodeError::new(Code::InvalidEnvelope, "no type: member \"t\" must be a string with content"));
         }
         let payload = self.either(Key::Payload, Key::PayloadAlias);
-        Ok(Message {
+        let mut message = Message {
             body: body.clone(),
             category: prefix.or_else(|| reader.category(self.get(Key::Category))),
             kind,
@@ -189,7 +189,11 @@ impl Envelope {
             },
             wire_len: incoming.wire_len,
             encrypted: incoming.encrypted,
-        })
+        };
+        if !reader.written.is_empty() {
+            message.body = [body, &reader.written[..]].concat().into();
+        }
+        Ok(message)
     }
 }
 
@@ -197,29 +201,53 @@ impl Envelope {
 struct Reader<'a> {
     body: &'a Bytes,
     limits: &'a Limits,
+    /// Members that do not stand in the body as they are read, one behind the other: what had escapes, and numbers of msgpack.
+    written: Vec<u8>,
 }
 
 impl Reader<'_> {
     /// A member that must be a string.
-    fn text(&self, name: &str, value: Value) -> Result<Member, DecodeError> {
-        let (member, length) = match value.kind {
-            Kind::Text => (Member::Slice { start: value.start, end: value.end }, value.len()),
-            Kind::Escaped => owned(json::unescape(&self.body[value.range()])),
-            _ => return Ok(Member::ABSENT),
-        };
-        if length > self.limits.max_member {
-            let detail =
-                format!("member \"{name}\" has {length} bytes, at most {} are allowed", self.limits.max_member);
-            return Err(DecodeError::new(Code::InvalidEnvelope, detail));
+    fn text(&mut self, name: &str, value: Value) -> Result<Member, DecodeError> {
+        match value.kind {
+            Kind::Text => {
+                self.check_length(name, value.len())?;
+                Ok(Member::new(value.start, value.end))
+            }
+            Kind::Escaped => {
+                let text = json::unescape(&self.body[value.range()]);
+                self.check_length(name, text.len())?;
+                self.write(&text)
+            }
+            _ => Ok(Member::ABSENT),
         }
-        Ok(member)
+    }
+
+    fn check_length(&self, name: &str, length: usize) -> Result<(), DecodeError> {
+        if length <= self.limits.max_member {
+            return Ok(());
+        }
+        let detail = format!("member \"{name}\" has {length} bytes, at most {} are allowed", self.limits.max_member);
+        Err(DecodeError::new(Code::InvalidEnvelope, detail))
+    }
+
+    /// Puts a member behind the body.
+    fn write(&mut self, text: &str) -> Result<Member, DecodeError> {
+        let start = self.body.len() + self.written.len();
+        let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(start + text.len())) else {
+            return Err(DecodeError::new(Code::MessageTooLarge, "4 GiB or more"));
+        };
+        self.written.extend_from_slice(text.as_bytes());
+        Ok(Member::new(start, end))
     }
 
     /// A member that names something: a string, or a number that stands for its text.
-    fn name(&self, name: &str, value: Value) -> Result<Member, DecodeError> {
+    fn name(&mut self, name: &str, value: Value) -> Result<Member, DecodeError> {
         match value.kind {
             Kind::Number => self.text(name, Value { kind: Kind::Text, ..value }),
-            Kind::Integer => Ok(owned(msgpack::to_json(&self.body[value.range()])).0),
+            Kind::Integer => {
+                let text = msgpack::to_json(&self.body[value.range()]);
+                self.write(&text)
+            }
             _ => self.text(name, value),
         }
     }
@@ -251,9 +279,4 @@ impl Reader<'_> {
             _ => None,
         }
     }
-}
-
-fn owned(text: String) -> (Member, usize) {
-    let length = text.len();
-    (Member::Owned(text.into_boxed_str()), length)
 }

@@ -226,36 +226,34 @@ pub enum PayloadError {
     Text(#[source] super::DecodeError),
 }
 
-/// A string member of an envelope: where it stands in the body, or an owned copy where that had escapes.
-#[derive(Debug, Clone)]
-pub(super) enum Member {
-    Slice { start: u32, end: u32 },
-    Owned(Box<str>),
+/// Where a string member of an envelope stands in the body. Messages are moved often, and have eight of these.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member {
+    start: u32,
+    end: u32,
 }
 
 impl Member {
     /// There is none. A body has less than 4 GiB.
-    pub(super) const ABSENT: Self = Self::Slice { start: u32::MAX, end: u32::MAX };
+    pub(super) const ABSENT: Self = Self { start: u32::MAX, end: u32::MAX };
 
-    pub(super) fn is_empty(&self) -> bool {
-        match self {
-            Self::Slice { start, end } => start == end,
-            Self::Owned(text) => text.is_empty(),
-        }
+    pub(super) const fn new(start: u32, end: u32) -> Self {
+        Self { start, end }
     }
 
-    fn in_body<'a>(&'a self, body: &'a [u8]) -> Option<&'a str> {
-        match self {
-            Self::Slice { start, end } => std::str::from_utf8(body.get(*start as usize..*end as usize)?).ok(),
-            Self::Owned(text) => Some(text),
-        }
+    pub(super) const fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    fn in_body(self, body: &[u8]) -> Option<&str> {
+        std::str::from_utf8(body.get(self.start as usize..self.end as usize)?).ok()
     }
 }
 
 /// One decoded message. Cloning copies no payload.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// What the members are slices of.
+    /// What the members are slices of: the text of the frame, and behind it what had to be written anew.
     pub(super) body: Bytes,
     pub(super) category: Option<Category>,
     pub(super) kind: Member,
@@ -383,8 +381,8 @@ impl Message {
     pub(crate) fn arrived_with(mut self, outer: &Self) -> Self {
         if let Some(topic) = outer.topic() {
             // Members are places in a body, and the two have different ones.
-            self.topic = Member::Owned(topic.into());
-            self.epoch = outer.epoch().map_or(Member::ABSENT, |epoch| Member::Owned(epoch.into()));
+            self.topic = self.write(topic);
+            self.epoch = outer.epoch().map_or(Member::ABSENT, |epoch| self.write(epoch));
             self.offset = outer.offset();
         }
         self.encrypted = outer.encrypted;
@@ -393,6 +391,14 @@ impl Message {
             self.priority = outer.priority;
         }
         self
+    }
+
+    /// Puts a member behind the body.
+    fn write(&mut self, text: &str) -> Member {
+        let (start, end) = (self.body.len(), self.body.len() + text.len());
+        let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) else { return Member::ABSENT };
+        self.body = [&self.body[..], text.as_bytes()].concat().into();
+        Member::new(start, end)
     }
 
     /// Whether it came in an `E:` frame.

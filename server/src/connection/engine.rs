@@ -182,7 +182,12 @@ impl<O: Outbox> Engine<O> {
         }
         let opening = Opening::of(&frame);
         self.was_counted = false;
-        self.peer.handle(Input::Frame(frame), now);
+        if self.batch.capacity() == 0 {
+            self.batch = BATCH.take();
+        }
+        let before = self.batch.len();
+        self.peer.receive(&frame, &mut self.batch, now);
+        self.note_arrived(before);
         self.drain(now);
         if !self.was_counted {
             self.note_heard(opening.kind().unwrap_or(UNKNOWN));
@@ -197,6 +202,9 @@ impl<O: Outbox> Engine<O> {
         self.heard.flush(|kind, _, count| metrics.received(metrics.kind(kind), count));
         let mut batch = std::mem::take(&mut self.batch);
         if batch.is_empty() {
+            if batch.capacity() > 0 {
+                BATCH.set(batch);
+            }
             return;
         }
         counters.messages_handled.add(batch.len());
@@ -318,8 +326,6 @@ impl<O: Outbox> Engine<O> {
                     }
                 }
                 Output::Close(close) => drop(self.closing.get_or_insert(close)),
-                // The bulk of all that comes: one move less.
-                Output::Emit(Event::Message(message)) => self.take_message(message),
                 Output::Emit(event) => self.on_event(event, now),
                 Output::Wait(at) => {
                     self.timer = at;
@@ -329,12 +335,13 @@ impl<O: Outbox> Engine<O> {
         }
     }
 
-    fn take_message(&mut self, message: Message) {
-        self.note_heard(message.kind());
-        if self.batch.capacity() == 0 {
-            self.batch = BATCH.take();
+    /// Counts the messages in the list from an index on.
+    fn note_arrived(&mut self, from: usize) {
+        let batch = std::mem::take(&mut self.batch);
+        for message in batch.get(from..).unwrap_or_default() {
+            self.note_heard(message.kind());
         }
-        self.batch.push(message);
+        self.batch = batch;
     }
 
     fn note_heard(&mut self, kind: &str) {
@@ -363,7 +370,10 @@ impl<O: Outbox> Engine<O> {
 
     fn on_event(&mut self, event: Event, now: Moment) {
         match event {
-            Event::Message(message) => self.take_message(message),
+            Event::Message(message) => {
+                self.note_heard(message.kind());
+                self.batch.push(message);
+            }
             Event::Publish(message) => {
                 self.note_heard(message.kind());
                 self.publish(&message, now);
