@@ -358,7 +358,7 @@ impl Peer {
 
     /// With a topic it is a publication, without one it is for the server's application. The client is told of a refusal.
     fn on_application_message(&mut self, message: Message, now: Moment) -> Result<(), Code> {
-        if !self.within_rate(message.id(), now) {
+        if !self.within_rate(&message, now) {
             return Err(Code::RateLimited);
         }
         let Some(name) = message.topic() else {

@@ -14,7 +14,7 @@ use crate::{
     error::{Code, close},
     io::Close,
     time::Moment,
-    wire::DecodeError,
+    wire::{DecodeError, Message},
 };
 
 use super::{Event, Output, Peer};
@@ -141,7 +141,7 @@ impl Peer {
     }
 
     /// Counts a message for the application or a topic. False when it is over the rate; the client has been told.
-    pub(super) fn within_rate(&mut self, id: Option<&str>, now: Moment) -> bool {
+    pub(super) fn within_rate(&mut self, message: &Message, now: Moment) -> bool {
         let Some(rate) = &mut self.inbound_rate else { return true };
         if rate.take(now) {
             if let Some(warning) = rate.warning(now) {
@@ -151,7 +151,7 @@ impl Peer {
         }
         let pause = Pause { retry_after: rate.retry_after(now), rate: rate.rate() };
         self.note_too_fast("over the rate");
-        self.send_pause("too many messages: this one was refused", true, pause, id, now);
+        self.send_pause("too many messages: this one was refused", true, pause, message.id(), now);
         self.count_frame(now);
         false
     }

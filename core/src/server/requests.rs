@@ -78,17 +78,20 @@ impl Peer {
         if message.topic().is_some() {
             return false;
         }
-        let id = message.id();
         match message.kind() {
-            "health_check" | "health_check_request" => self.reply("health_check_response", &self.health(now), id, now),
-            "config_request" => self.reply("config_response", &self.settings(), id, now),
-            "connection_state_request" => self.reply("connection_state_response", &self.connection(now), id, now),
+            "health_check" | "health_check_request" => {
+                self.reply("health_check_response", &self.health(now), message.id(), now)
+            }
+            "config_request" => self.reply("config_response", &self.settings(), message.id(), now),
+            "connection_state_request" => {
+                self.reply("connection_state_response", &self.connection(now), message.id(), now)
+            }
             "sequence_stats_request" => {
                 let next_sequence = self.channel.next_sequence();
                 let report = SequenceReport { next_sequence, ..SequenceReport::default() };
-                self.reply("sequence_stats_response", &report, id, now)
+                self.reply("sequence_stats_response", &report, message.id(), now)
             }
-            "system_status_request" => self.reply("system_status_response", &self.system(now), id, now),
+            "system_status_request" => self.reply("system_status_response", &self.system(now), message.id(), now),
             "config_update" => {
                 self.on_config_update(message, now);
                 true
@@ -97,7 +100,7 @@ impl Peer {
             "debug_request" => self.ask_server(QuestionKind::Debug, message),
             "debug_handlers" => {
                 let handlers = self.handled().into_iter().map(str::to_owned).collect();
-                self.reply("debug_handlers_response", &HandlersReport { handlers }, id, now)
+                self.reply("debug_handlers_response", &HandlersReport { handlers }, message.id(), now)
             }
             _ => false,
         }

@@ -4,7 +4,10 @@ use bytes::Bytes;
 
 use crate::{error::Code, io::Frame, security::Opener};
 
-use super::{Category, Limits, Message, Payload, PayloadEncoding, compress::inflate, json, message::Member, msgpack};
+use super::{
+    Category, Limits, Message, Payload, PayloadEncoding, compress::inflate, envelope::Envelope, json, message::Member,
+    msgpack,
+};
 
 /// Why a frame was refused. Source: PROTOCOL.md §9.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -128,7 +131,8 @@ fn text(bytes: &Bytes, incoming: &Incoming<'_>, origin: Origin) -> Result<Messag
         rest => return Err(no_envelope(rest, incoming, origin)),
     };
     let body = if start + skip == 0 { bytes.clone() } else { bytes.slice(start + skip..) };
-    let envelope = json::index(&body, incoming.limits.max_depth)?;
+    let mut envelope = Envelope::default();
+    json::index_into(&mut envelope, &body, incoming.limits.max_depth)?;
     envelope.to_message(&body, PayloadEncoding::Json, prefix, incoming)
 }
 

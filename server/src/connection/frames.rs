@@ -259,7 +259,7 @@ fn whole(opcode: u8, bytes: Bytes) -> Result<Item, Violation> {
     if opcode == BINARY {
         return Ok(Item::Message(Frame::Binary(bytes)));
     }
-    if std::str::from_utf8(&bytes).is_err() {
+    if !bytes.is_ascii() && std::str::from_utf8(&bytes).is_err() {
         return Err(INVALID_UTF8);
     }
     Ok(Item::Message(Frame::Text(bytes)))
