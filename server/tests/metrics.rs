@@ -168,6 +168,24 @@ async fn ws_messages_sent_total_of_an_encoded_connection() {
 }
 
 #[tokio::test]
+async fn states_and_notices_are_counted_by_their_type_and_have_no_latency() {
+    let running = Running::start(open()).await;
+    running.publish("t", "cpu_snapshot", &json!({}));
+    let mut client = running.subscriber("", &["t"]).await;
+    client.message_of("cpu_snapshot").await;
+    let mut other = running.ready_client("").await;
+    let request = json!({ "action": "subscribe", "topics": ["t"], "presence": { "t": {} } });
+    other.send_json(&json!({ "t": "subscription_update", "p": request })).await;
+    client.message_of("presence_join").await;
+    other.message_of("cpu_snapshot").await;
+    let report = Report::of(&running).await;
+    let sent = |kind| report.get(&format!("ws_messages_sent_total{{type=\"{kind}\",priority=\"normal\"}}"));
+    assert_eq!((sent("cpu_snapshot"), sent("other")), (2.0, 0.0));
+    assert!(sent("presence_join") >= 1.0);
+    assert_eq!(report.get("ws_message_send_latency_seconds_count{priority=\"normal\"}"), 0.0);
+}
+
+#[tokio::test]
 async fn ws_messages_received_total() {
     let running = Running::start(open()).await;
     let mut client = running.ready_client("").await;

@@ -7,7 +7,7 @@ use wse_client_core::{delivery::LostRange, error::close, io::Close, time::Moment
 use super::engine::{Engine, Outbox};
 use crate::{
     hub::{Ending, LEVELS, Mail, Publication, Run, TopicRead},
-    metrics::Deliveries,
+    metrics::{Deliveries, Metrics},
 };
 
 /// Above this many bytes for this client alone, the inbox keeps what it has.
@@ -173,8 +173,7 @@ impl<O: Outbox> Engine<O> {
             for publication in fetched.drain(..) {
                 if self.push(&publication, now) == 1 {
                     delivered += 1;
-                    let (kind, priority, since) = publication.measure();
-                    tally.note(kind, priority, at.saturating_sub(since), self.server.metrics());
+                    count(&publication, at, &mut tally, self.server.metrics());
                 }
             }
             self.fetched = fetched;
@@ -199,8 +198,7 @@ impl<O: Outbox> Engine<O> {
         let (metrics, at) = (self.server.metrics(), self.server.clock().nanos());
         for publication in run.publications() {
             self.trace(publication);
-            let (kind, priority, since) = publication.measure();
-            tally.note(kind, priority, at.saturating_sub(since), metrics);
+            count(publication, at, tally, metrics);
         }
         self.outbox.push_run(run);
         self.peer.note_delivered(run.count() as u64, run.bytes().len() as u64);
@@ -259,5 +257,14 @@ impl<O: Outbox> Engine<O> {
         }
         self.peer.note_delivered(1, frame.bytes().len() as u64);
         1
+    }
+}
+
+/// Counts a delivery, with the time that it took since it was published.
+fn count(publication: &Publication, at: u64, tally: &mut Deliveries, metrics: &Metrics) {
+    let priority = publication.priority();
+    match publication.measure() {
+        Some((kind, since)) => tally.note(kind, priority, at.saturating_sub(since), metrics),
+        None => metrics.sent(metrics.kind(publication.kind()), priority, 1),
     }
 }

@@ -120,10 +120,17 @@ impl<O: Outbox> Engine<O> {
     /// Queues states, as far as there is room. Answers how many messages were queued.
     pub(super) fn push_states(&mut self, now: Moment) -> usize {
         let mut delivered = 0;
-        while self.is_open() && self.outbox.has_room() {
+        while self.is_open() && self.outbox.has_room() && !self.states.is_empty() && self.allowed(now) > 0 {
             match self.states.pop_front() {
                 None => break,
-                Some(State::Snapshot(publication)) => delivered += self.push(&publication, now),
+                Some(State::Snapshot(publication)) => {
+                    let pushed = self.push(&publication, now);
+                    self.spend(pushed, now);
+                    delivered += pushed;
+                    // It may be old, but it did not wait.
+                    let metrics = self.server.metrics();
+                    metrics.sent(metrics.kind(publication.kind()), publication.priority(), pushed);
+                }
                 Some(State::Complete(report, id)) => {
                     self.peer.answer_sync(report, id.as_deref(), now);
                     self.drain(now);

@@ -64,8 +64,9 @@ pub(crate) struct Publication {
     /// Epoch and offset, once it is in the ring of a topic with a history.
     position: OnceLock<(Arc<str>, u64)>,
     compression: Option<Compression>,
-    /// What it is counted as, and when it was published, in nanoseconds of the server's clock.
-    measured: (u16, u64),
+    /// What it is counted as, and when it was published, in nanoseconds of the server's clock. What the server says by itself,
+    /// and states, are not measured.
+    measured: Option<(u16, u64)>,
     text: OnceLock<Framed>,
     binary: OnceLock<Framed>,
     msgpack: OnceLock<Framed>,
@@ -94,7 +95,7 @@ impl Publication {
             payload: message.payload.detached(),
             position: OnceLock::new(),
             compression,
-            measured: (0, 0),
+            measured: None,
             text: OnceLock::new(),
             binary: OnceLock::new(),
             msgpack: OnceLock::new(),
@@ -104,12 +105,17 @@ impl Publication {
 
     /// Notes what it is counted as, and when it was published.
     pub(crate) fn measured(self, kind: u16, at: u64) -> Self {
-        Self { measured: (kind, at), ..self }
+        Self { measured: Some((kind, at)), ..self }
     }
 
-    /// The number of its type in the metrics, its priority, and when it was published.
-    pub(crate) const fn measure(&self) -> (u16, Priority, u64) {
-        (self.measured.0, self.priority, self.measured.1)
+    /// The number of its type in the metrics, and when it was published, if that was noted.
+    pub(crate) const fn measure(&self) -> Option<(u16, u64)> {
+        self.measured
+    }
+
+    /// How urgent it is.
+    pub(crate) const fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// Notes where it stands in its topic, before anybody can see it.
@@ -131,7 +137,7 @@ impl Publication {
             payload: self.payload.clone(),
             position: OnceLock::new(),
             compression: self.compression,
-            measured: self.measured,
+            measured: None,
             text: OnceLock::new(),
             binary: OnceLock::new(),
             msgpack: OnceLock::new(),
