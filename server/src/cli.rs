@@ -37,7 +37,8 @@ Sizes are written like 65536, 64KiB or 16MiB, times like 250ms, 10s, 5m or 12h."
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:
-  wse-server token --secret \"$WSE_JWT_SECRET\" --sub alice --ttl 3600 \\
+  With the secret in WSE_JWT_SECRET:
+    wse-server token --sub alice --ttl 3600 \\
              --topics-allow 'prices.*,news' --publish-allow 'chat.*'
 
   With a key pair, of which the server has the public half (--jwt-keys public.pem):
@@ -61,7 +62,8 @@ pub(crate) enum Task {
 
 /// The whole command line.
 fn command() -> Command {
-    let token = Command::new("token")
+    // Behind the flags, whose own description would stand here otherwise.
+    let token = TokenFlags::augment_args(Command::new("token"))
         .about("Print a token for a user and exit.")
         .long_about(
             "Print a token for a user and exit.\n\nA server with the same secret, or with the public key, accepts it.",
@@ -85,7 +87,7 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .arg(file.value_parser(clap::value_parser!(PathBuf)).help("File (TOML) with settings."))
         .args(SETTINGS.iter().map(flag))
-        .subcommand(TokenFlags::augment_args(token))
+        .subcommand(token)
         .subcommand(check)
 }
 

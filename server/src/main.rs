@@ -6,7 +6,11 @@ mod cli;
 mod files;
 mod log;
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
 
 use tokio::{
     runtime::Runtime,
@@ -50,9 +54,12 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 /// Everything that a start does, without taking the port.
-#[expect(clippy::print_stdout, reason = "the settings are the output of this command")]
 async fn check_config(effective: Effective) -> anyhow::Result<ExitCode> {
-    print!("{effective}");
+    match write!(io::stdout(), "{effective}") {
+        // Whoever reads has seen enough, like `head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
     log::check(&effective.settings.log)?;
     Server::builder(effective.settings.server).check().await?;
     eprintln!("these settings can be used");

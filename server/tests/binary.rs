@@ -206,3 +206,18 @@ async fn help_teaches() {
         assert!(text.contains(word), "{word}");
     }
 }
+
+#[test]
+fn settings_can_be_read_by_who_stops_early() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_wse-server"))
+        .arg("check-config")
+        .env_remove("WSE_CONFIG")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("can be used"), "{said}");
+}
