@@ -185,8 +185,9 @@ impl Publication {
         matches!(self.category, Category::Snapshot)
     }
 
-    /// What a publication counts beside its bytes.
-    pub(crate) const FIXED_COST: usize = 512;
+    /// What a publication counts beside its bytes. Measured in resident memory, each read once as text: 1217, 1598 and 4896 bytes
+    /// for payloads of 50, 175 and 2000; unread ones have half of that, and further forms are more.
+    pub(crate) const FIXED_COST: usize = 1024;
 
     /// What it counts in a ring: the payload, one encoding of it by itself and one in a block, and the rest of the
     /// entry.
