@@ -18,7 +18,9 @@ export function program(variable, name) {
  * @returns {Promise<{ port: number, url: string, http: string, stop: () => Promise<void> }>}
  */
 export async function startServer(flags = [], port = 0) {
-  const child = spawn(program("WSE_SERVER_BIN", "wse-server"), ["--host", "127.0.0.1", "--port", String(port), ...flags], {
+  // Clients that are sent away come back at once: nobody here waits for the seconds over which thousands would be spread.
+  const always = ["--host", "127.0.0.1", "--port", String(port), "--drain-window", "0s", "--drain-retry-after", "0s"];
+  const child = spawn(program("WSE_SERVER_BIN", "wse-server"), [...always, ...flags], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, NO_COLOR: "1", WSE_LOG: "info" },
   });
