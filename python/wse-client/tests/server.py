@@ -44,7 +44,7 @@ class Server:
 
     def start(self) -> None:
         command = [str(self._binary), "--host", "127.0.0.1", "--port", str(self._port), "--api-key", API_KEY]
-        # Clients that are sent away come back at once: nobody here waits for the seconds over which thousands would be spread.
+        # Clients that are sent away come back at once; by default a server spreads them over seconds.
         command += ["--drain-window", "0s", "--drain-retry-after", "0s"]
         command += self._options
         if self._secret is not None:
