@@ -551,6 +551,39 @@ async fn a_pattern_recovers_what_its_reader_may_read_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_refused_is_not_recovered_unless_a_pattern_covers_it() {
+    for way in WAYS {
+        // Whoever comes first to be seen takes all the room there is for that.
+        let running = Running::start(Config { presence_bytes: 1, ..closed() }).await;
+        let mut first = Line::of(&running, way, &speaker("ann")).await;
+        first.subscribe(json!({ "topics": ["hall"], "presence": { "hall": null } })).await;
+        for n in 0..3 {
+            running.publish("room", "item", &json!({ "n": n }));
+        }
+        let page = running.server.history("room", &HistoryQuery::default()).await.expect("in memory");
+        let epochs = BTreeMap::from([("room", page.expect("a history").epoch)]);
+        let mut line = Line::of(&running, way, &speaker("bob")).await;
+        line.subscribe(json!({ "topics": ["room"] })).await;
+        // Refused by the server, for want of room, and by the protocol, for what is told.
+        for (told, code) in [(json!(null), "SERVER_FULL"), (json!("x".repeat(5000)), "MESSAGE_TOO_LARGE")] {
+            let mut request = recovery(&["room"], &[("room", 0)], &epochs);
+            request["presence"] = json!({ "room": told });
+            let answer = line.subscribe(request.clone()).await;
+            assert_eq!(answer["failed_topics"], json!([{ "topic": "room", "error": code }]));
+            assert_eq!(answer.get("recovery"), None, "{answer}");
+            line.expect_silence().await;
+            line.subscribe(json!({ "topics": ["ro*"] })).await;
+            let answer = line.subscribe(request).await;
+            assert_eq!(answer["recovery"]["room"]["count"], 2, "{answer}");
+            for n in 1..3 {
+                assert_eq!(payload(&line.expect("item").await)["n"], n);
+            }
+            leave(&mut line, "ro*").await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_encrypted_connection_gets_its_replay_sealed() {
     for way in WAYS {
         let running = Running::start(closed()).await;

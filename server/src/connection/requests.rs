@@ -55,6 +55,7 @@ impl<O: Outbox> Engine<O> {
         }
         // A name that is refused may be subscribed to from before: nobody comes to be seen there by what is refused.
         request.presence.retain(|name, _| !refused.iter().any(|(refused, _)| refused == name));
+        self.forget_refused(&mut request, &refused);
         for (name, told) in std::mem::take(&mut request.presence) {
             if let Some(total) = self.server.hub().join(&self.link, &name, told, now) {
                 request.present.insert(name, total);
@@ -63,6 +64,17 @@ impl<O: Outbox> Engine<O> {
         self.resume(&mut request, fresh, now);
         let active = self.link.requested();
         self.peer.answer_subscription(SubscriptionAction::Subscribe, request, refused, &active, now);
+    }
+
+    /// A name that is refused is not acted on, also where it is subscribed to from before. Only what a pattern covers is
+    /// recovered all the same: that subscription was not refused.
+    fn forget_refused(&self, request: &mut SubscriptionRequest, refused: &[(String, Code)]) {
+        for (name, _) in request.refused.iter().chain(refused) {
+            request.topics.retain(|topic| topic != name);
+            if request.positions.contains_key(name) && !self.link.covers_by_pattern(name) {
+                request.positions.remove(name);
+            }
+        }
     }
 
     /// The client found a gap: its subscriptions stay as they are.

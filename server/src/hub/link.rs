@@ -321,6 +321,11 @@ impl Link {
         lock(&self.subscriptions).requested.keys().cloned().collect()
     }
 
+    /// Whether the client asked for a pattern that a topic matches.
+    pub(crate) fn covers_by_pattern(&self, topic: &str) -> bool {
+        lock(&self.subscriptions).patterns().any(|pattern| topic::matches(pattern, topic))
+    }
+
     pub(super) fn subscriptions(&self) -> std::sync::MutexGuard<'_, Subscriptions> {
         lock(&self.subscriptions)
     }
