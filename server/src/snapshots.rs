@@ -3,9 +3,14 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wse_client_core::client::Outgoing;
 
-use crate::{clock, handler::ConnectionHandle, hub::Publication};
+use crate::{
+    clock,
+    handler::ConnectionHandle,
+    hub::{Link, Publication},
+};
 
 /// Attempts to get one state.
 const TRIES: u32 = 3;
@@ -58,33 +63,31 @@ pub trait SnapshotProvider: Send + Sync + 'static {
 /// Messages that are the state of a topic; `None`: it could not be had.
 pub(crate) type TopicState = Option<Vec<Arc<Publication>>>;
 
-/// What became of the states of some topics.
-#[derive(Debug, Default)]
-pub(crate) struct States {
+/// What became of a question for states.
+#[derive(Debug)]
+pub(crate) struct Answer {
     /// The number that the connection gave to the question.
     pub(crate) number: u64,
-    /// The state of each topic.
-    pub(crate) topics: Vec<(Arc<str>, TopicState)>,
-    /// What a client that asked is to be told.
-    pub(crate) question: Option<Asked>,
+    /// The state of one topic; `None`: there is no more to come.
+    pub(crate) state: Option<(Arc<str>, TopicState)>,
+    /// Its place among those that wait for the connection, which is free again once it takes this.
+    pub(crate) _place: Option<OwnedSemaphorePermit>,
 }
 
-/// A question for states.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    /// Its id.
-    pub(crate) id: Option<String>,
-    /// How many topics were refused.
-    pub(crate) refused: usize,
-}
-
-/// Gets the states of topics from the application, those first that were asked first.
-pub(crate) async fn states(connection: &ConnectionHandle, topics: Vec<Arc<str>>) -> Vec<(Arc<str>, TopicState)> {
-    let asked = topics.into_iter().map(|topic| async move {
-        let state = state(connection, &topic).await;
-        (topic, state)
-    });
-    stream::iter(asked).buffered(AT_ONCE).collect().await
+/// Gets the states of topics from the application, and hands each on as soon as it is there: one that takes its time holds
+/// up no other. As long as a connection does not take what is there, no more is asked for.
+pub(crate) async fn tell(connection: &ConnectionHandle, link: &Link, number: u64, topics: Vec<Arc<str>>) {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let tell = |topic: Arc<str>| {
+        let place = Arc::clone(&places).acquire_owned();
+        async move {
+            let place = place.await.ok();
+            let state = state(connection, &topic).await;
+            link.put_answer(Answer { number, state: Some((topic, state)), _place: place });
+        }
+    };
+    stream::iter(topics).for_each_concurrent(AT_ONCE, tell).await;
+    link.put_answer(Answer { number, state: None, _place: None });
 }
 
 async fn state(connection: &ConnectionHandle, topic: &Arc<str>) -> TopicState {

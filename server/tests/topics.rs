@@ -395,6 +395,57 @@ async fn questions_for_states_are_bounded() {
     assert_eq!(line.ask("sync_request", json!({ "topics": ["known:a"] }), "error").await["code"], "RATE_LIMITED");
 }
 
+#[tokio::test]
+async fn a_state_that_takes_its_time_holds_up_no_other_that_was_asked_for_with_it() {
+    for way in WAYS {
+        let (running, ready) = with_provider().await;
+        running.publish("plain", "cpu_snapshot", &json!({ "load": 1 }));
+        let mut line = Line::of(&running, way, &token("ann")).await;
+        line.say(&json!({ "t": "sync_request", "id": "q", "p": { "topics": ["known:a", "plain"] } })).await;
+        assert_eq!(line.expect("cpu_snapshot").await.topic(), Some("plain"));
+        line.expect_silence().await;
+        ready.notify_one();
+        assert_eq!(line.expect("state_snapshot").await.topic(), Some("known:a"));
+        let done = payload(&line.expect("snapshot_complete").await);
+        assert_eq!(done["success"], true);
+        assert_eq!(done["snapshots_sent"], json!(["plain", "known:a"]), "as they came");
+    }
+}
+
+/// Tells large states at once, and counts them.
+struct Large(Arc<AtomicUsize>);
+
+impl SnapshotProvider for Large {
+    fn snapshot(&self, _connection: &ConnectionHandle, topic: &str) -> Option<SnapshotFuture> {
+        let payload = Payload::new(&json!({ "of": topic, "text": "x".repeat(60_000) })).ok()?;
+        let told = Arc::clone(&self.0);
+        Some(Box::pin(async move {
+            told.fetch_add(1, Ordering::SeqCst);
+            Ok(vec![Outgoing::new("state_snapshot", payload)])
+        }))
+    }
+}
+
+#[tokio::test]
+async fn no_more_states_are_made_than_a_client_reads() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let builder = Server::builder(closed()).snapshots(Large(Arc::clone(&told)));
+    let running = Running::serve(builder.bind().await.expect("binds"));
+    // Through memory, so that it is certain what was read.
+    let mut line = Line::open(&running, Way::Memory, &format!("compression=false&token={}", token("ann"))).await;
+    let topics: Vec<String> = (0..300).map(|n| format!("t:{n}")).collect();
+    line.say(&json!({ "t": "sync_request", "id": "q", "p": { "topics": topics } })).await;
+    line.expect("state_snapshot").await;
+    tokio::time::sleep(common::QUIET).await;
+    let made = told.load(Ordering::SeqCst);
+    assert!(made < 60, "{made} states for a client that read one");
+    for _ in 1..300 {
+        line.expect("state_snapshot").await;
+    }
+    let done = payload(&line.expect("snapshot_complete").await);
+    assert_eq!((&done["success"], done["snapshots_sent"].as_array().map(Vec::len)), (&json!(true), Some(300)));
+}
+
 /// Leaves a topic whose state is awaited; the next one is read in its place.
 async fn leave(line: &mut Line, topic: &str) {
     line.subscribe(json!({ "action": "unsubscribe", "topics": [topic] })).await;

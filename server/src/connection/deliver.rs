@@ -8,6 +8,7 @@ use super::engine::{Engine, Outbox};
 use crate::{
     hub::{Ending, LEVELS, Mail, Publication, Run, TopicRead},
     metrics::{Deliveries, Metrics},
+    snapshots::AT_ONCE,
 };
 
 /// Above this many bytes for this client alone, the inbox keeps what it has.
@@ -59,7 +60,8 @@ impl<O: Outbox> Engine<O> {
                 return;
             }
             let (peer, mut held) = (&mut self.peer, false);
-            let mail = self.link.next_mail(&mut self.mail, |sizes, urgent| {
+            // What the application knows of topics is made for this client alone, so little of it is taken at a time.
+            let mail = self.link.next_mail(&mut self.mail, self.states.len() < AT_ONCE, |sizes, urgent| {
                 let count = peer.next_frame(sizes, urgent, now).min(most);
                 held = count == 0;
                 count
@@ -69,7 +71,7 @@ impl<O: Outbox> Engine<O> {
                 None if held => return self.drain(now),
                 None => return,
                 Some(Mail::Messages) => self.send_mail(now),
-                Some(Mail::States(states)) => self.take_states(states),
+                Some(Mail::Answer(answer)) => self.take_answer(answer),
                 Some(Mail::End(ending)) => {
                     self.give_up_states();
                     self.link.take_behind(&mut self.backlog);

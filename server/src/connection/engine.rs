@@ -20,8 +20,8 @@ use wse_client_core::{
 use super::{
     frames::Violation,
     session::Session,
-    states::State,
-    waits::{Question, Waits},
+    states::{Asked, State},
+    waits::Waits,
 };
 use crate::{
     clock,
@@ -93,7 +93,7 @@ pub(crate) struct Engine<O> {
     /// Subscriptions whose state the application was asked for.
     pub(super) waits: Waits,
     /// Questions of the client for states that the application has not answered yet.
-    pub(super) asked: BTreeMap<u64, Question>,
+    pub(super) asked: BTreeMap<u64, Asked>,
     pub(super) fetched: Vec<Arc<Publication>>,
     /// Messages on their way from the inbox to the peer; empty between calls.
     pub(super) mail: Vec<Outgoing>,

@@ -1,6 +1,9 @@
 //! The state of topics on its way to the client: before the messages that follow it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
 
 use wse_client_core::{client::SnapshotReport, error::Code, server::SyncQuestion, time::Moment};
 
@@ -10,11 +13,23 @@ use super::{
 };
 use crate::{
     hub::Publication,
-    snapshots::{self, Asked, States},
+    snapshots::{self, Answer},
 };
 
 /// Questions of one client that the application has not answered yet.
 const MAX_ASKED: usize = 4;
+
+/// A question of the client for states.
+pub(super) struct Asked {
+    id: Option<String>,
+    /// How many topics were refused.
+    refused: usize,
+    /// Topics whose state went out.
+    sent: Vec<String>,
+    /// Topics whose state could not be had.
+    failed: Vec<String>,
+    _task: Question,
+}
 
 /// One step on the way.
 pub(super) enum State {
@@ -59,17 +74,14 @@ impl<O: Outbox> Engine<O> {
 
     fn ask_next(&mut self) {
         while let Some((slot, number, topic)) = self.waits.next() {
-            let question = self.ask(number, vec![topic], None);
+            let question = self.ask(number, vec![topic]);
             self.waits.went_out(slot, number, question);
         }
     }
 
-    fn ask(&self, number: u64, topics: Vec<Arc<str>>, question: Option<Asked>) -> Question {
+    fn ask(&self, number: u64, topics: Vec<Arc<str>>) -> Question {
         let (handle, link) = (self.handle.clone(), Arc::clone(&self.link));
-        Question::of(&self.server.runtime().spawn(async move {
-            let topics = snapshots::states(&handle, topics).await;
-            link.put_states(States { number, topics, question });
-        }))
+        Question::of(&self.server.runtime().spawn(async move { snapshots::tell(&handle, &link, number, topics).await }))
     }
 
     /// The client asks for the state of topics.
@@ -84,36 +96,36 @@ impl<O: Outbox> Engine<O> {
             false => question.topics.iter().map(|name| name.as_str().into()).collect(),
         };
         let number = self.waits.number();
-        let asked = Asked { id: question.id, refused: question.refused.len() };
-        let question = self.ask(number, topics.into_iter().collect(), Some(asked));
-        self.asked.insert(number, question);
+        let task = self.ask(number, topics.into_iter().collect());
+        let (id, refused) = (question.id, question.refused.len());
+        self.asked.insert(number, Asked { id, refused, sent: Vec::new(), failed: Vec::new(), _task: task });
     }
 
-    /// States have come: they go out next, and the messages behind them.
-    pub(super) fn take_states(&mut self, states: States) {
-        if states.question.is_some() {
-            self.asked.remove(&states.number);
-        } else if self.waits.end(states.number, &mut self.backlog) {
-            self.ask_next();
-        } else {
-            return;
-        }
-        let (mut sent, mut failed) = (Vec::new(), Vec::new());
-        for (topic, state) in states.topics {
-            match state {
-                None => failed.push(topic.to_string()),
-                Some(state) => {
-                    if !state.is_empty() {
-                        sent.push(topic.to_string());
-                    }
-                    self.states.extend(state.into_iter().map(State::Snapshot));
+    /// The application told the state of a topic: it goes out next, and the messages behind it.
+    pub(super) fn take_answer(&mut self, answer: Answer) {
+        let Answer { number, state, .. } = answer;
+        match (state, self.asked.entry(number)) {
+            (Some((topic, state)), Entry::Occupied(mut asked)) => {
+                match &state {
+                    None => asked.get_mut().failed.push(topic.to_string()),
+                    Some(state) if state.is_empty() => {}
+                    Some(_) => asked.get_mut().sent.push(topic.to_string()),
                 }
+                self.states.extend(state.into_iter().flatten().map(State::Snapshot));
             }
-        }
-        match states.question {
-            None if failed.is_empty() => {}
-            None => self.states.push_back(complete(sent, &failed, 0, None)),
-            Some(asked) => self.states.push_back(complete(sent, &failed, asked.refused, asked.id)),
+            (None, Entry::Occupied(asked)) => {
+                let Asked { id, refused, sent, failed, .. } = asked.remove();
+                self.states.push_back(complete(sent, &failed, refused, id));
+            }
+            (Some((topic, state)), Entry::Vacant(_)) if self.waits.end(number, &mut self.backlog) => {
+                self.ask_next();
+                if state.is_none() {
+                    self.states.push_back(complete(Vec::new(), &[topic.to_string()], 0, None));
+                }
+                self.states.extend(state.into_iter().flatten().map(State::Snapshot));
+            }
+            // Nobody waits for it any more.
+            (_, Entry::Vacant(_)) => {}
         }
     }
 

@@ -32,7 +32,7 @@ use crate::{
     async_handler::Work,
     handler::{Queued, SendRefused},
     memory::QueueBytes,
-    snapshots::States,
+    snapshots::Answer,
     sync::lock,
 };
 
@@ -87,7 +87,7 @@ struct Inbox {
     /// As many as messages at most; they go out first.
     refused: VecDeque<Refused>,
     messages: PriorityQueue<Outgoing>,
-    states: VecDeque<States>,
+    answers: VecDeque<Answer>,
     /// Dropped since the client was told, by level.
     dropped: [u64; 5],
     ending: Option<Ending>,
@@ -99,7 +99,7 @@ impl Inbox {
         Self {
             refused: VecDeque::new(),
             messages: PriorityQueue::new(limits),
-            states: VecDeque::new(),
+            answers: VecDeque::new(),
             dropped: [0; 5],
             ending: None,
             over: false,
@@ -140,8 +140,8 @@ pub(crate) enum Ending {
 pub(crate) enum Mail {
     /// Send what was taken out, together where that is possible.
     Messages,
-    /// Send these states of topics.
-    States(States),
+    /// The application told the state of a topic.
+    Answer(Answer),
     /// End once all messages are written. Comes last, and again at each look.
     End(Ending),
 }
@@ -373,14 +373,14 @@ impl Link {
         self.mail.load(Ordering::Acquire) && !lock(&self.inbox).messages.is_empty()
     }
 
-    /// States of topics have come.
-    pub(crate) fn put_states(&self, states: States) {
+    /// The application told the state of a topic.
+    pub(crate) fn put_answer(&self, answer: Answer) {
         {
             let mut inbox = lock(&self.inbox);
             if inbox.over {
                 return;
             }
-            inbox.states.push_back(states);
+            inbox.answers.push_back(answer);
             self.mail.store(true, Ordering::Release);
         }
         self.wake.wake();
@@ -432,10 +432,12 @@ impl Link {
     }
 
     /// The next thing in the inbox; messages are moved to the end of `out`. `count` is told the sizes of those that wait
-    /// and whether the first must not be held, and says how many of them go; none: `None`.
+    /// and whether the first must not be held, and says how many of them go; none: `None`. States of topics, and the end
+    /// behind them, stay where they are unless `takes_answers`.
     pub(crate) fn next_mail(
         &self,
         out: &mut Vec<Outgoing>,
+        takes_answers: bool,
         count: impl FnOnce(&mut dyn Iterator<Item = usize>, bool) -> usize,
     ) -> Option<Mail> {
         if !self.mail.load(Ordering::Acquire) {
@@ -453,10 +455,10 @@ impl Link {
             }
         }
         // Messages that are held for company do not hold up topics.
-        if let Some(states) = inbox.states.pop_front() {
-            return Some(Mail::States(states));
+        if takes_answers && let Some(answer) = inbox.answers.pop_front() {
+            return Some(Mail::Answer(answer));
         }
-        if !inbox.messages.is_empty() {
+        if !inbox.messages.is_empty() || !inbox.answers.is_empty() {
             return None;
         }
         let ending = inbox.ending.clone();
@@ -504,7 +506,7 @@ impl Link {
     pub(crate) fn end(&self) -> [u32; 5] {
         let mut inbox = lock(&self.inbox);
         inbox.over = true;
-        inbox.states.clear();
+        inbox.answers.clear();
         let mut counts = inbox.waiting();
         // Word of refusals is as urgent as can be.
         counts[Priority::Critical as usize] += inbox.refused.len() as u32;

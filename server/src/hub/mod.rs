@@ -479,7 +479,7 @@ mod tests {
         assert_eq!(link.take_dropped(), None);
         assert_eq!(link.send(message(Priority::High)).expect("urgent").displaced.len(), 1);
         let mut out = Vec::new();
-        while link.next_mail(&mut out, |sizes, _| sizes.count()).is_some() {}
+        while link.next_mail(&mut out, true, |sizes, _| sizes.count()).is_some() {}
         assert_eq!(out.len(), 1);
         assert_eq!(link.take_dropped(), Some([0, 1, 0, 0, 0]));
     }
