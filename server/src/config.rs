@@ -123,7 +123,8 @@ pub struct Config {
     pub history_age: Duration,
     /// Most bytes that all topics hold together, payloads counted three times. Above it, histories of topics that were used
     /// longest ago go first, then unread messages, whose readers are told, and snapshots, of which nobody is. Default
-    /// 256 MiB.
+    /// 256 MiB, at least eight times `max_message_size`: a single message that is larger would take everything else with
+    /// it.
     pub history_bytes: usize,
     /// Topics (patterns, too) in which users can be seen by others, if they ask for it (PROTOCOL.md §6.7). Default `*`;
     /// empty: none.
@@ -317,6 +318,10 @@ impl Config {
                 return Err(ConfigError::new(name, "must be from 0.01 to 1000000 a second, and its burst at least 1"));
             }
         }
+        // A snapshot is held twice, and counted three times over in each place.
+        if self.history_bytes < self.max_message_size.saturating_mul(8) {
+            return Err(ConfigError::new("history_bytes", "must be at least eight times max_message_size"));
+        }
         if self.memory_budget < self.history_bytes.saturating_add(self.max_message_size.saturating_mul(4)) {
             let problem = "must be at least history_bytes and four times max_message_size together";
             return Err(ConfigError::new("memory_budget", problem));
@@ -485,6 +490,7 @@ mod tests {
         assert_eq!(refused(|config| config.inbound_rate = Some(0.0)), "inbound_rate");
         assert_eq!(refused(|config| (config.outbound_rate, config.outbound_burst) = (Some(1.0), 0)), "outbound_rate");
         assert_eq!(refused(|config| config.memory_budget = 1), "memory_budget");
+        assert_eq!(refused(|config| config.history_bytes = 8 * config.max_message_size - 1), "history_bytes");
         assert_eq!(refused(|config| config.trusted_proxies = vec!["10.0.0.0/33".into()]), "trusted_proxies");
         assert_eq!(refused(|config| config.idle_timeout = Duration::from_secs(1)), "idle_timeout");
         assert_eq!(refused(|config| config.static_dir = Some("/no/such/folder".into())), "static");

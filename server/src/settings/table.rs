@@ -314,7 +314,8 @@ pub static SETTINGS: &[Setting] = &[
         "history_bytes",
         "BYTES",
         server.history_bytes as Bytes,
-        "Most bytes that all topics may hold together; above it histories that were used longest ago go first."
+        "Most bytes that all topics may hold together, at least eight times max_message_size; above it histories that were \
+         used longest ago go first."
     ),
     setting!(
         List,
