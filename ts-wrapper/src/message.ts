@@ -37,6 +37,8 @@ export class WseMessage<T = unknown> {
   readonly priority: number | undefined;
   /** The id of the message that this one answers. */
   readonly correlationId: string | undefined;
+  /** The trace that the message belongs to, as in W3C Trace Context. */
+  readonly traceparent: string | undefined;
   /** What the server tells unasked, where that is known. A message of category `S` is a `snapshot`. */
   readonly notice: WseNotice | undefined;
   #payload: { value: T } | undefined;
@@ -55,6 +57,7 @@ export class WseMessage<T = unknown> {
       this.correlationId,
     ] = wire;
     this.notice = wire[9] as WseNotice | undefined;
+    this.traceparent = wire[10];
   }
 
   /** Who came, went or tells something else in `topic`, by `type`; `undefined` for a message that is no notice of that. */

@@ -23,10 +23,16 @@ export function freshTopic(): string {
 }
 
 /** Publishes over HTTP, as a backend would, and says how many subscribers it reached. */
-export async function publish(topic: string, type: string, payload: unknown, http = inject("http")): Promise<number> {
+export async function publish(
+  topic: string,
+  type: string,
+  payload: unknown,
+  http = inject("http"),
+  headers: Record<string, string> = {},
+): Promise<number> {
   const response = await fetch(`${http}/wse/publish`, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify({ topic, type, payload }),
   });
   const body = (await response.json()) as { delivered: number };

@@ -74,3 +74,19 @@ describe("requests", () => {
     expect(notices).toEqual(["snapshot", "config_update", undefined]);
   });
 });
+
+describe("messages", () => {
+  it("say to which trace they belong", async () => {
+    const topic = freshTopic();
+    const client = makeClient();
+    const traces: (string | undefined)[] = [];
+    client.on("n", (message) => traces.push(message.traceparent));
+    await client.connect();
+    await client.subscribe([topic]);
+    const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    await publish(topic, "n", {}, undefined, { traceparent });
+    await publish(topic, "n", {});
+    await until("both", () => traces.length === 2);
+    expect(traces).toEqual([traceparent, undefined]);
+  });
+});

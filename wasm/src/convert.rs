@@ -19,10 +19,11 @@ export interface WireServer {
 export interface WireDisconnect {
   code: string; retryable: boolean; closeCode?: number; closeReason?: string; detail: string; retryInMs?: number;
 }
-/** Type, payload as JSON text, id, sequence, timestamp, topic, category, priority, correlation id, notice. */
+/** Type, payload as JSON text, id, sequence, timestamp, topic, category, priority, correlation id, notice, trace. */
 export type WireMessage = [
   type: string, payload: string, id?: string, sequence?: number, timestamp?: string, topic?: string,
   category?: "WSE" | "S" | "U", priority?: number, correlationId?: string, notice?: string,
+  traceparent?: string,
 ];
 export type WireEvent =
   | ["message", WireMessage]
@@ -85,6 +86,7 @@ fn message(message: &Message, notice: Option<NoticeKind>) -> JsValue {
         optional(message.priority().map(|priority| priority.as_number().into())),
         optional_text(message.correlation_id()),
         optional_text(notice.map(NoticeKind::as_str)),
+        optional_text(message.traceparent()),
     ])
 }
 

@@ -180,6 +180,11 @@ impl WseEvent {
     }
 
     #[getter]
+    fn traceparent(&self) -> Option<&str> {
+        self.message()?.traceparent()
+    }
+
+    #[getter]
     fn priority(&self) -> Option<u8> {
         Some(self.message()?.priority()?.as_number())
     }

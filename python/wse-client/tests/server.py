@@ -78,13 +78,13 @@ class Server:
         self._process.wait(timeout=20)
         self._process = None
 
-    def publish(self, topic: str, type: str, payload: Any) -> dict[str, Any]:
+    def publish(self, topic: str, type: str, payload: Any, **headers: str) -> dict[str, Any]:
         """Publishes by HTTP, as a backend does."""
         body = json.dumps({"topic": topic, "type": type, "payload": payload}).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self._port}/wse/publish",
             data=body,
-            headers={"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"},
+            headers={"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json", **headers},
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             result: dict[str, Any] = json.load(answer)

@@ -46,6 +46,14 @@ async def test_twenty_thousand_in_order(url: str, topic: str) -> None:
         assert writer.metrics.messages_sent == MANY
 
 
+async def test_a_message_says_to_which_trace_it_belongs(shared_server: Server, topic: str) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with connect(shared_server.url, topics=[topic]) as client:
+        shared_server.publish(topic, "n", 1, traceparent=trace)
+        shared_server.publish(topic, "n", 2)
+        assert [(await anext(client)).traceparent for _ in range(2)] == [trace, None]
+
+
 async def test_batches(url: str, topic: str) -> None:
     async with connect(url, topics=[topic]) as client:
         sending = asyncio.create_task(publish_numbers(client, topic, 2000))

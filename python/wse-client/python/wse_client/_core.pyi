@@ -58,6 +58,9 @@ class WSEEvent:
     def correlation_id(self) -> str | None:
         """The id of the message that this one answers."""
     @property
+    def traceparent(self) -> str | None:
+        """The trace that the message belongs to, as in W3C Trace Context."""
+    @property
     def priority(self) -> int | None:
         """The sender's priority: 1, 3, 5, 8 or 10."""
     def __repr__(self) -> str: ...
