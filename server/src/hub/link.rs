@@ -1,7 +1,7 @@
 //! The half of a connection that others may touch: what to wake it for, and what it is subscribed to.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt,
     sync::{
         Arc, Mutex,
@@ -263,8 +263,8 @@ impl Link {
         let behind = |reader: &Reader| reader.topic.is_behind(&reader.subscriber);
         let slots = subscriptions.slots.iter().enumerate();
         let slots = slots.filter(|(_, slot)| slot.as_ref().is_some_and(behind)).map(|(slot, _)| slot as u32);
-        let fresh: Vec<u32> = slots.filter(|slot| !out.contains(slot)).collect();
-        out.extend(fresh);
+        let known: BTreeSet<u32> = out.iter().copied().collect();
+        out.extend(slots.filter(|slot| !known.contains(slot)));
     }
 
     /// Topic messages are being written.
