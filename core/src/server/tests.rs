@@ -7,7 +7,7 @@ use crate::{
     client::SubscriptionAction,
     delivery::RateLimit,
     security::{Dialect, KeyPair, SigningConfig},
-    topic::{Acl, MAX_GROUP_NAME, MAX_PRESENCE},
+    topic::{self, Acl, MAX_GROUP_NAME, MAX_PRESENCE},
     wire::{self, Limits, Message, Payload},
 };
 
@@ -475,6 +475,20 @@ fn a_question_for_states_never_widens_to_all_topics_by_a_refusal() {
     let drained = say(&mut peer, r#"{"t":"sync_request","id":"q","p":{"topics":["hall"]}}"#);
     assert!(drained.events.is_empty());
     assert_eq!((drained.sent[0].kind(), drained.sent[0].correlation_id()), ("snapshot_complete", Some("q")));
+}
+
+#[test]
+fn the_application_is_asked_for_the_state_of_no_impossible_topic() {
+    let mut peer = knowing_peer(Identity::default());
+    let long = "x".repeat(topic::MAX_LEN + 1);
+    let question = format!(r#"{{"t":"sync_request","id":"q","p":{{"topics":["","a\nb","{long}","a*","room"]}}}}"#);
+    let drained = say(&mut peer, &question);
+    let [Event::Sync(SyncQuestion { topics, refused, .. })] = &drained.events[..] else {
+        panic!("{:?}", drained.events)
+    };
+    assert_eq!(topics, &["room"]);
+    let codes: Vec<Code> = refused.iter().map(|(_, code)| *code).collect();
+    assert_eq!(codes, [Code::InvalidTopic, Code::InvalidTopic, Code::InvalidTopic, Code::TopicDenied]);
 }
 
 #[test]

@@ -95,8 +95,14 @@ impl Peer {
             let text = format!("at most {limit} topics in one request");
             return self.send_error(Code::TooManyTopics, &text, true, message.id(), now);
         }
-        let (allowed, others): (Vec<_>, Vec<_>) = topics.into_iter().partition(|name| self.may_read(name));
-        let refused: Vec<_> = others.into_iter().map(|name| (name, Code::TopicDenied)).collect();
+        let (mut allowed, mut refused) = (Vec::new(), Vec::new());
+        for name in topics {
+            match topic::check(&name) {
+                Ok(()) if self.may_read(&name) => allowed.push(name),
+                Ok(()) => refused.push((name, Code::TopicDenied)),
+                Err(code) => refused.push((name, code)),
+            }
+        }
         let id = message.id().map(str::to_owned);
         if allowed.is_empty() && !refused.is_empty() {
             // Without a topic the question would mean all.
