@@ -1,11 +1,12 @@
 //! Hub and peer know no socket: thousands of connections driven through memory.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use serde_json::{Value, json};
 use wse_client_core::{
     error::close,
     io::{Close, Frame},
-    wire::{self, Encoding, Head, Payload},
+    wire::{self, Encoding, Head, Limits, Payload},
 };
 use wse_server::{Attached, Carried, Config, Outgoing, Server};
 
@@ -57,6 +58,57 @@ async fn two_thousand_connections_get_every_publication_in_order() {
     drop(all);
     assert_eq!(server.connection_count(), 0);
     assert_eq!(server.stats().connections_closed, 2000);
+}
+
+/// Publishes once as a client, and reads until it has so many publications of its topic. Carries as another web server
+/// would: takes only when something is ready.
+async fn talk(mut connection: Attached, topic: String, number: usize, expected: usize) -> (String, Vec<u64>) {
+    let message = json!({ "t": "note", "tp": topic, "p": { "n": number } });
+    connection.on_frame(Frame::Text(message.to_string().into()));
+    let mut heard = Vec::new();
+    while heard.len() < expected {
+        connection.ready().await;
+        while let Some(carried) = connection.take() {
+            let Carried::Frame(frame) = carried else { panic!("closed") };
+            let message = wire::decode(&frame, &Limits::default(), None).expect("decodable");
+            assert_eq!((message.kind(), message.topic()), ("note", Some(&*topic)));
+            heard.push(message.payload().parse::<Value>().expect("JSON")["n"].as_u64().expect("a number"));
+        }
+    }
+    assert!(connection.take().is_none(), "nothing twice");
+    (topic, heard)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_thousand_clients_publish_at_once_reaches_each_of_its_topic_once_and_in_one_order() {
+    const TOPICS: usize = 40;
+    const MEMBERS: usize = 50;
+    // No ping comes in between, however slow the machine is.
+    let server = server(Config { ping_interval: Duration::from_secs(80), ..Config::default() }).await;
+    let topic = |number: usize| format!("t:{}", number % TOPICS);
+    let mut all = Vec::new();
+    for number in 0..TOPICS * MEMBERS {
+        let mut connection = attach(&server);
+        subscribe(&mut connection, &topic(number));
+        said(&mut connection);
+        all.push(connection);
+    }
+    let mut talks = tokio::task::JoinSet::new();
+    for (number, connection) in all.into_iter().enumerate() {
+        talks.spawn(talk(connection, topic(number), number, MEMBERS));
+    }
+    let heard = tokio::time::timeout(6 * PATIENCE, talks.join_all()).await.expect("in time");
+    let mut orders: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for (topic, heard) in heard {
+        assert_eq!(&heard, orders.entry(topic).or_insert_with(|| heard.clone()));
+    }
+    let mut ledger: Vec<u64> = orders.into_values().flatten().collect();
+    ledger.sort_unstable();
+    assert_eq!(ledger, (0..(TOPICS * MEMBERS) as u64).collect::<Vec<_>>());
+    let stats = server.stats();
+    assert_eq!((stats.messages_published, stats.publishes_refused, stats.messages_lost), (2000, 0, 0));
+    assert_eq!(stats.messages_delivered, (TOPICS * MEMBERS * MEMBERS) as u64);
+    assert_eq!((server.connection_count(), stats.connections_closed), (0, 2000));
 }
 
 #[tokio::test]
