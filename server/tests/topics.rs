@@ -178,6 +178,21 @@ async fn who_is_refused_for_want_of_memory_is_not_seen_where_it_was_subscribed_b
 }
 
 #[tokio::test]
+async fn who_is_seen_already_needs_no_more_room() {
+    for way in WAYS {
+        let running = Running::start(Config { presence_bytes: 1, ..closed() }).await;
+        let mut first = Line::of(&running, way, &speaker("ann")).await;
+        first.subscribe(json!({ "topics": ["a"], "presence": { "a": "here" } })).await;
+        let mut second = Line::of(&running, way, &speaker("ann")).await;
+        let request = |told| json!({ "topics": ["a"], "presence": { "a": told } });
+        assert_eq!(second.subscribe(request("away")).await["presence"], json!({ "a": 1 }));
+        assert_eq!(payload(&second.expect("presence_update").await)["data"], "away");
+        let answer = second.subscribe(request("somewhere else")).await;
+        assert_eq!(answer["failed_topics"], json!([{ "topic": "a", "error": "SERVER_FULL" }]), "that is more");
+    }
+}
+
+#[tokio::test]
 async fn a_user_that_comes_back_in_time_has_never_been_away() {
     for way in WAYS {
         let running = Running::start(Config { presence_linger: Duration::from_millis(1500), ..closed() }).await;

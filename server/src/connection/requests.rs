@@ -44,7 +44,8 @@ impl<O: Outbox> Engine<O> {
         let mut refused: Vec<(String, Code)> = Vec::new();
         let mut fresh: BTreeSet<Arc<str>> = BTreeSet::new();
         for name in &request.topics {
-            if request.presence.contains_key(name) && !self.server.hub().has_room_for_presence() {
+            let told = request.presence.get(name);
+            if told.is_some_and(|told| !self.server.hub().has_room_for_presence(&self.link, name, told)) {
                 refused.push((name.clone(), Code::ServerFull));
                 continue;
             }

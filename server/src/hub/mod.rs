@@ -120,9 +120,9 @@ impl Hub {
         self.attendance.totals()
     }
 
-    /// Whether one more user can be seen somewhere.
-    pub(crate) fn has_room_for_presence(&self) -> bool {
-        self.attendance.has_room()
+    /// Whether there is room for a connection's user to be seen in a topic, with what it tells about itself.
+    pub(crate) fn has_room_for_presence(&self, link: &Link, name: &str, told: &Value) -> bool {
+        self.attendance.has_room(self.known(name).as_deref(), &link.identity().user_id, told)
     }
 
     /// Makes a connection's user seen in a topic that it reads, with what it tells about itself. Answers how many users

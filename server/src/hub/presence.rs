@@ -89,9 +89,12 @@ impl Attendance {
         self.bounds.topics.iter().any(|pattern| matches(pattern, topic))
     }
 
-    /// Whether there is room for one more.
-    pub(super) fn has_room(&self) -> bool {
+    /// Whether there is room for a user in a topic, which may not be known yet. Who is seen there and tells no more than
+    /// before needs none.
+    pub(super) fn has_room(&self, topic: Option<&Topic>, user: &str, told: &Value) -> bool {
+        let fits = |member: &Member| cost(user, told) <= member.bytes;
         self.bytes.load(Ordering::Relaxed) < self.bounds.bytes
+            || topic.is_some_and(|topic| topic.members().0.get(user).is_some_and(fits))
     }
 
     /// Topics with users, and users, once for each topic.
@@ -102,7 +105,7 @@ impl Attendance {
     /// A connection of a user comes into a topic, or tells something else. Answers how many users there are.
     pub(super) fn join(&self, topic: &Topic, user: &str, told: Value, another: bool, now: Moment) -> u64 {
         let mut members = topic.members();
-        let bytes = MEMBER_OVERHEAD + user.len() + told.to_string().len();
+        let bytes = cost(user, &told);
         let notice = match members.0.get_mut(user) {
             Some(member) => {
                 member.gone = None;
@@ -171,6 +174,11 @@ impl Attendance {
         self.topics.fetch_sub(usize::from(members.0.is_empty()), Ordering::Relaxed);
         tell(topic, "presence_leave", user, &member.told, now);
     }
+}
+
+/// What a member counts.
+fn cost(user: &str, told: &Value) -> usize {
+    MEMBER_OVERHEAD + user.len() + told.to_string().len()
 }
 
 /// Tells the subscribers of a topic.
