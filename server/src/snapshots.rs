@@ -1,6 +1,6 @@
 //! The state of topics, as the application knows it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::BoxFuture, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -35,7 +35,8 @@ pub type SnapshotFuture = BoxFuture<'static, SnapshotResult>;
 /// It is asked when a client subscribes to a topic, or recovers less than it missed, and for `sync_request` (PROTOCOL.md
 /// §6.5). Messages of the topic wait until the state is written. A state that cannot be had is asked for three times, with
 /// pauses of 1 and 2 seconds, each for 10 seconds at most; then the client is told by `snapshot_complete` and goes on
-/// without. A connection that is closed does not wait for states, and nobody waits for those of topics that were left.
+/// without. The same goes for one that panics. A connection that is closed does not wait for states, and nobody waits for
+/// those of topics that were left.
 ///
 /// ```
 /// use wse_server::{ConnectionHandle, Outgoing, Payload, SnapshotFuture, SnapshotProvider};
@@ -96,15 +97,19 @@ async fn state(connection: &ConnectionHandle, topic: &Arc<str>) -> TopicState {
         if attempt > 0 {
             tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await;
         }
-        let Some(asked) = server.snapshots().and_then(|provider| provider.snapshot(connection, topic)) else {
-            return Some(server.hub().snapshots(topic));
-        };
-        match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Ok(messages)) => {
+        // The messages of the topic wait for the answer, so there has to be one.
+        let asked = AssertUnwindSafe(async {
+            let asked = server.snapshots()?.snapshot(connection, topic)?;
+            Some(tokio::time::timeout(PATIENCE, asked).await)
+        });
+        match futures_util::FutureExt::catch_unwind(asked).await {
+            Ok(None) => return Some(server.hub().snapshots(topic)),
+            Ok(Some(Ok(Ok(messages)))) => {
                 return Some(messages.into_iter().filter_map(|m| publication(connection, topic, m)).collect());
             }
-            Ok(Err(error)) => tracing::warn!(%topic, attempt, %error, "no snapshot"),
-            Err(_) => tracing::warn!(%topic, attempt, "no snapshot in time"),
+            Ok(Some(Ok(Err(error)))) => tracing::warn!(%topic, attempt, %error, "no snapshot"),
+            Ok(Some(Err(_))) => tracing::warn!(%topic, attempt, "no snapshot in time"),
+            Err(_) => tracing::error!(%topic, attempt, "the application panicked over a snapshot"),
         }
     }
     server.counters().snapshots_failed.one();

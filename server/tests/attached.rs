@@ -174,6 +174,26 @@ async fn a_shutdown_sends_what_was_held_back() {
     assert_eq!(late, 0);
 }
 
+/// To look through all subscriptions is dear where there are many: it is done once until nothing is left.
+#[tokio::test]
+async fn what_it_was_not_told_of_is_looked_for_once_for_each_emptying() {
+    let flush_interval = Duration::from_secs(3600);
+    let server = server(Config { flush_interval, ..Config::default() }).await;
+    let mut connection = attach(&server);
+    for topic in ["a", "b"] {
+        subscribe(&mut connection, topic);
+        said(&mut connection);
+    }
+    let publish = |topic: &str| server.publish(topic, Outgoing::new("item", Payload::EMPTY)).expect("there is room");
+    publish("a");
+    assert_eq!(said(&mut connection).len(), 1);
+    publish("a");
+    assert!(matches!(connection.take(), Some(Carried::Frame(_))), "who asks gets what it was not told of");
+    publish("b");
+    assert_eq!(connection.take(), None, "it was looked for already");
+    assert!(matches!(connection.take(), Some(Carried::Frame(_))), "who asks again gets it");
+}
+
 #[tokio::test]
 async fn a_shutdown_waits_for_attached_connections_and_cuts_those_that_are_late() {
     let server = server(Config::default()).await;

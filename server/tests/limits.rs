@@ -171,6 +171,71 @@ impl Handler for Handles {
     }
 }
 
+/// Thirty messages of a kind, of which ten may go at once: the others take 200 ms.
+async fn expect_paced(client: &mut Client, kind: impl Fn(&str) -> bool, began: Instant) {
+    for _ in 0..30 {
+        let message = timeout(PATIENCE, client.message()).await.expect("in time");
+        assert!(kind(message.kind()), "{}", message.kind());
+    }
+    assert!(began.elapsed() >= Duration::from_millis(190), "{:?}", began.elapsed());
+}
+
+fn paced() -> Config {
+    Config { outbound_rate: Some(100.0), outbound_burst: 10, ..open() }
+}
+
+#[tokio::test]
+async fn states_of_topics_keep_to_the_rate_out() {
+    let running = Running::start(paced()).await;
+    for number in 0..30 {
+        running.publish(&format!("t{}", number % 3), &format!("k{number}_snapshot"), &json!({}));
+    }
+    let mut client = running.ready_client("").await;
+    let began = Instant::now();
+    client.send_json(&json!({ "t": "subscription_update", "p": { "topics": ["t0", "t1", "t2"] } })).await;
+    assert_eq!(client.message().await.kind(), "subscription_update");
+    expect_paced(&mut client, |kind| kind.ends_with("_snapshot"), began).await;
+}
+
+#[tokio::test]
+async fn messages_of_a_group_keep_to_the_rate_out() {
+    let running = Running::start(paced()).await;
+    let mut client = running.ready_client("").await;
+    client.send_json(&json!({ "t": "subscription_update", "p": { "topics": ["t"], "group": "g" } })).await;
+    assert_eq!(client.message().await.kind(), "subscription_update");
+    let began = Instant::now();
+    for number in 0..30 {
+        running.publish("t", "k", &json!({ "n": number }));
+    }
+    expect_paced(&mut client, |kind| kind == "k", began).await;
+}
+
+#[tokio::test]
+async fn presence_notices_keep_to_the_rate_out() {
+    let running = Running::start(paced()).await;
+    let mut client = running.subscriber("", &["t"]).await;
+    let mut other = running.ready_client("").await;
+    let began = Instant::now();
+    for number in 0..30 {
+        let request = json!({ "topics": ["t"], "presence": { "t": { "n": number } } });
+        other.send_json(&json!({ "t": "subscription_update", "p": request })).await;
+    }
+    expect_paced(&mut client, |kind| kind.starts_with("presence_"), began).await;
+}
+
+#[tokio::test]
+async fn messages_to_one_client_keep_to_the_rate_out() {
+    let handles = Handles::default();
+    let running = Running::with_handler(paced(), handles.clone()).await;
+    let mut client = running.ready_client("").await;
+    let handle = handles.0.lock().expect("no panic").last().expect("the client").clone();
+    let began = Instant::now();
+    for _ in 0..30 {
+        handle.send(Outgoing::new("k", Payload::EMPTY)).expect("there is room");
+    }
+    expect_paced(&mut client, |kind| kind == "k", began).await;
+}
+
 async fn publish_over_http(running: &Running) -> Answer {
     request(running.addr(), "POST", "/wse/publish", &[], br#"{"topic":"t","type":"k"}"#).await
 }

@@ -87,10 +87,11 @@ impl Handler for Flood {
                 panic!("the application's own fault");
             }
             let wanted: Value = message.payload().parse().expect("JSON");
+            let kind = wanted["kind"].as_str().unwrap_or("answer");
             let filler = "x".repeat(wanted["size"].as_u64().expect("a size") as usize);
             for _ in 0..wanted["count"].as_u64().expect("a count") {
                 let payload = Payload::new(&filler).expect("JSON");
-                let _ = connection.send(Outgoing { priority: Priority::High, ..Outgoing::new("answer", payload) });
+                let _ = connection.send(Outgoing { priority: Priority::High, ..Outgoing::new(kind, payload) });
             }
         }
     }
@@ -152,6 +153,21 @@ async fn ws_messages_sent_total() {
         |kind, priority| report.get(&format!("ws_messages_sent_total{{type=\"{kind}\",priority=\"{priority}\"}}"));
     assert_eq!((sent("price", "high"), sent("answer", "high")), (3.0, 2.0));
     assert_eq!((sent("server_ready", "critical"), sent("subscription_update", "critical")), (1.0, 1.0));
+}
+
+#[tokio::test]
+async fn a_message_of_the_application_that_looks_like_one_of_the_server_is_counted_once() {
+    let running = Running::with_handler(open(), Flood).await;
+    let mut client = running.ready_client("").await;
+    for kind in ["error", "lost"] {
+        client.send_json(&json!({ "t": "ask", "p": { "size": 10, "count": 1, "kind": kind } })).await;
+        client.message_of(kind).await;
+    }
+    let report = Report::of(&running).await;
+    for kind in ["error", "lost"] {
+        let sent = |priority| report.get(&format!("ws_messages_sent_total{{type=\"{kind}\",priority=\"{priority}\"}}"));
+        assert_eq!((sent("high"), sent("critical")), (1.0, 0.0), "{kind}");
+    }
 }
 
 #[tokio::test]

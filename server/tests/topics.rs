@@ -324,6 +324,7 @@ impl SnapshotProvider for Provider {
                 Ok(vec![state])
             })),
             "broken" => Some(Box::pin(async { Err("the database is away".into()) })),
+            "panics" => Some(Box::pin(async { panic!("as a test wants it") })),
             _ => None,
         }
     }
@@ -398,6 +399,30 @@ async fn a_state_that_cannot_be_had_is_told_and_holds_nothing_up_for_ever() {
     assert_eq!((notice.correlation_id(), &payload(&notice)["success"]), (None, &json!(false)));
     line.expect("live").await;
     assert_eq!(running.server.stats().snapshots_failed, 1);
+}
+
+#[tokio::test]
+async fn a_provider_that_panics_holds_nothing_up_for_ever() {
+    let (running, _) = with_provider().await;
+    let mut line = Line::of(&running, Way::Memory, &token("ann")).await;
+    line.subscribe(json!({ "topics": ["panics:a"] })).await;
+    running.publish("panics:a", "live", &json!({}));
+    line.say(&json!({ "t": "sync_request", "id": "q", "p": { "topics": ["panics:b"] } })).await;
+    let (mut live, mut notices) = (0, Vec::new());
+    while live == 0 || notices.len() < 2 {
+        let message = line.message().await;
+        match message.kind() {
+            "live" => live += 1,
+            "snapshot_complete" => {
+                assert_eq!(payload(&message)["success"], false);
+                notices.push(message.correlation_id().map(str::to_owned));
+            }
+            other => panic!("{other}"),
+        }
+    }
+    notices.sort();
+    assert_eq!(notices, [None, Some("q".to_owned())]);
+    assert_eq!(running.server.stats().snapshots_failed, 2);
 }
 
 #[tokio::test]

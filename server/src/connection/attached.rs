@@ -45,6 +45,8 @@ const FAR: Duration = Duration::from_secs(86_400);
 pub struct Attached {
     engine: Engine<Queue>,
     closed: bool,
+    /// What it was not told of was looked for since there was nothing to take the last time.
+    looked: bool,
 }
 
 /// What is to be carried to the client.
@@ -116,7 +118,7 @@ impl Outbox for Queue {
 
 impl Attached {
     pub(crate) fn new(server: Server, applicant: Applicant) -> Self {
-        Self { engine: Engine::new(server, applicant, Queue::default()), closed: false }
+        Self { engine: Engine::new(server, applicant, Queue::default()), closed: false, looked: false }
     }
 
     /// The connection's name, which the client knows too.
@@ -164,11 +166,14 @@ impl Attached {
             self.engine.on_timer(now);
         }
         self.engine.fill(now);
-        if self.engine.outbox().frames.is_empty() {
-            // Who asks gets all there is, told of it or not.
+        if !self.looked && self.engine.outbox().frames.is_empty() {
+            // Who asks gets what there is, told of it or not. All subscriptions are looked through, so it is done once until
+            // nothing is left: of what comes meanwhile it will be told.
             self.engine.catch_up(now);
+            self.looked = true;
         }
         let frame = self.engine.outbox().pop();
+        self.looked &= frame.is_some();
         self.engine.pause_reads(now);
         if let Some(frame) = frame {
             self.engine.server().counters().bytes_sent.add(frame.len());

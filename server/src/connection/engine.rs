@@ -36,9 +36,6 @@ use crate::{
 /// What a message is counted as whose type cannot be told without opening it.
 const UNKNOWN: &str = "control";
 
-/// The type of a frame that holds several messages.
-const BATCH_KIND: &str = "batch";
-
 /// The type of every request about topics.
 const SUBSCRIPTION: &str = "subscription_update";
 
@@ -113,7 +110,7 @@ pub(crate) struct Engine<O> {
     /// What came in and what goes out to this client alone, not yet in the metrics.
     heard: KindRun,
     pub(super) said: KindRun,
-    /// A frame that is drained comes of a message of the application, which is counted already.
+    /// A frame that is drained comes of messages of the application, which are counted already, whatever it looks like.
     pub(super) sends_mail: bool,
     /// The frame that is being handled was counted.
     was_counted: bool,
@@ -352,9 +349,8 @@ impl<O: Outbox> Engine<O> {
 
     /// Counts a message of the server's own: those of the application are counted where their type is known.
     fn note_said(&mut self, opening: &Opening) {
-        let kind = opening.kind().unwrap_or(UNKNOWN);
-        let is_mail = self.sends_mail && (opening.is_sealed() || kind == BATCH_KIND);
-        if !is_mail && (opening.is_control() || opening.is_sealed()) {
+        if !self.sends_mail && (opening.is_control() || opening.is_sealed()) {
+            let kind = opening.kind().unwrap_or(UNKNOWN);
             let metrics = self.server.metrics();
             self.said.note(kind, Priority::Critical, |kind, priority, count| {
                 metrics.sent(metrics.kind(kind), priority, count);
