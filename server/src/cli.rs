@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches as _, parser::ValueSource};
 use wse_server::{
     Acl, TokenClaims, TokenKey,
-    settings::{self, Effective, Kind, SETTINGS, Setting, Settings, Source},
+    settings::{self, Effective, Kind, SETTINGS, Setting, SettingError, Settings, Source},
 };
 
 use crate::log;
@@ -94,7 +94,7 @@ fn command() -> Command {
 /// The flag and the variable of a setting. Without a default: what is not given may stand in the file.
 fn flag(setting: &Setting) -> Arg {
     let default = setting.show(&Settings::default()).filter(|value| value != "[]");
-    let default = default.map_or_else(String::new, |value| format!(" [default: {}]", value.trim_matches('"')));
+    let default = default.map_or_else(String::new, |value| format!(" [default: {}]", as_flag(setting.kind, &value)));
     let arg = Arg::new(setting.name)
         .long(setting.flag())
         .env(setting.variable())
@@ -106,6 +106,14 @@ fn flag(setting: &Setting) -> Arg {
         Kind::Flag => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
         Kind::List => arg.action(ArgAction::Append),
         Kind::Value | Kind::Secret => arg,
+    }
+}
+
+/// A value in TOML as the flag wants it.
+fn as_flag(kind: Kind, value: &str) -> String {
+    match kind {
+        Kind::List => value.trim_matches(['[', ']']).replace("\", \"", ",").replace('"', ""),
+        Kind::Value | Kind::Flag | Kind::Secret => value.trim_matches('"').to_owned(),
     }
 }
 
@@ -135,10 +143,20 @@ fn effective(matches: &ArgMatches) -> anyhow::Result<Effective> {
             settings::parse_file(&text).with_context(|| path.display().to_string())?
         }
     };
-    let mut effective = Effective::new(&file, |setting| given(matches, setting))?;
+    let mut effective =
+        Effective::new(&file, |setting| given(matches, setting)).map_err(|error| in_its_file(error, matches))?;
     let said = (effective.source("log") != Source::Default).then_some(&*effective.settings.log);
     effective.settings.log = log::filter_text(said, log::variable(), &Settings::default().log);
     Ok(effective)
+}
+
+/// Flags and variables are told by their names; a key needs the file it stands in.
+fn in_its_file(error: SettingError, matches: &ArgMatches) -> anyhow::Error {
+    let is_key = matches!(&error, SettingError::Value { name, .. } if Setting::named(name).is_some());
+    match matches.get_one::<PathBuf>(CONFIG).filter(|_| is_key) {
+        Some(path) => anyhow::Error::new(error).context(path.display().to_string()),
+        None => error.into(),
+    }
 }
 
 fn given(matches: &ArgMatches, setting: &Setting) -> Option<(Source, String)> {
@@ -207,7 +225,9 @@ impl TokenFlags {
                 TokenKey::from_pem(&text.into()).with_context(|| path.display().to_string())?
             }
             (None, Some(secret)) => TokenKey::from_secret(&secret.as_str().into())?,
-            (None, None) => anyhow::bail!("--secret or --key is needed"),
+            (None, None) => anyhow::bail!(
+                "a key to sign with is needed: --secret (better WSE_JWT_SECRET), the same as the server's, or --key"
+            ),
         };
         let key = match &self.kid {
             Some(kid) => key.with_kid(kid),
@@ -239,6 +259,13 @@ mod tests {
     #[test]
     fn flags_are_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_shown_as_a_flag_takes_them() {
+        let help = command().render_help().to_string();
+        assert!(help.contains("[default: *]") && help.contains("[default: priority_message]"), "{help}");
+        assert_eq!(as_flag(Kind::List, r#"["a", "b"]"#), "a,b");
     }
 
     #[test]

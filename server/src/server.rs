@@ -211,7 +211,7 @@ impl ServerBuilder {
     /// [`StartError`].
     pub async fn check(&self) -> Result<(), StartError> {
         addresses(&self.config).await?;
-        Tls::load(&self.config)?;
+        Tls::load(&self.config).map_err(StartError::Certificate)?;
         Ok(())
     }
 
@@ -223,7 +223,7 @@ impl ServerBuilder {
         let config = self.config;
         let addresses = addresses(&config).await?;
         let auth = Authenticator::new(&config).map_err(StartError::Config)?;
-        let tls = Tls::load(&config)?;
+        let tls = Tls::load(&config).map_err(StartError::Certificate)?;
         let failed = |source| StartError::Bind { host: config.host.clone(), port: config.port, source };
         let listener = TcpListener::bind(&addresses[..]).await.map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
@@ -908,7 +908,7 @@ pub enum StartError {
     Config(ConfigError),
     /// A certificate or its key cannot be used.
     #[error("certificate {0}")]
-    Certificate(#[from] CertificateError),
+    Certificate(CertificateError),
     /// An open server on an address that others can reach.
     #[error(
         "refusing to run without a key for tokens on {address}, where others can reach it: set --jwt-secret \

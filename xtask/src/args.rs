@@ -53,7 +53,7 @@ impl Args {
     pub(crate) fn finish(self) -> Result<()> {
         match self.rest.first() {
             None => Ok(()),
-            Some(argument) => bail!("unknown argument {argument:?}"),
+            Some(argument) => bail!("unknown argument {argument:?}; `cargo xtask help` tells what there is"),
         }
     }
 }

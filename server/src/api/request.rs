@@ -36,7 +36,11 @@ fn unread(rejection: &BytesRejection, limit: usize) -> ApiError {
 pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
     match Query::try_from_uri(uri) {
         Ok(Query(query)) => Ok(query),
-        Err(rejection) => Err(bad(format!("query: {}", rejection.body_text()))),
+        Err(rejection) => {
+            let text = rejection.body_text();
+            let problem = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+            Err(bad(format!("query: {problem}")))
+        }
     }
 }
 

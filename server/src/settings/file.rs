@@ -21,12 +21,16 @@ use super::{Kind, Setting, SettingError, nearest};
 pub fn parse_file(text: &str) -> Result<BTreeMap<&'static str, String>, SettingError> {
     // The message quotes the line at fault, which may hold a secret; where it is, is enough.
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
-        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         SettingError::Syntax(format!("line {line}: {}", error.message()))
     })?;
     let mut keys = BTreeMap::new();
     for (name, value) in table {
         let Some(setting) = Setting::named(&name) else {
+            if value.is_table() {
+                let problem = "is a section, and the file has none: all keys stand at its top".into();
+                return Err(SettingError::Value { name: format!("[{name}]"), problem });
+            }
             let nearest = nearest(&name).map(str::to_owned);
             return Err(SettingError::Unknown { name, nearest });
         };
@@ -73,12 +77,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_named_without_its_value() {
-        assert_eq!(refused("[limits]\nport = 1"), "unknown key \"limits\"");
+        assert_eq!(
+            refused("[limits]\nport = 1"),
+            "[limits] is a section, and the file has none: all keys stand at its top"
+        );
         assert_eq!(refused("port = [1]"), "port must be one value");
         assert_eq!(refused("allowed_origins = [\"a,b\"]"), "allowed_origins must not have a comma within an item");
         let broken = refused("port = 1\njwt_secret = \"hush\nhost = 2");
         assert!(broken.starts_with("line 2: ") && !broken.contains("hush"), "{broken}");
         let twice = refused("jwt_secret = \"hush\"\njwt_secret = \"hush\"");
-        assert!(twice.contains("duplicate") && !twice.contains("hush"), "{twice}");
+        assert!(twice.starts_with("line 2: duplicate") && !twice.contains("hush"), "{twice}");
     }
 }

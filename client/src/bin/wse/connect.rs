@@ -62,12 +62,16 @@ pub(crate) fn narrate(event: &Event) {
         Event::ServerError(error) if error.recoverable => eprintln!("server: {}: {}", error.code, error.message),
         Event::Dropped { id, reason, .. } => eprintln!("not sent: message {id} ({})", reason.as_str()),
         Event::Rejected(error) => eprintln!("unreadable message: {error}"),
+        Event::Recovery { topic, outcome, count: 0 } => eprintln!("{topic}: {}", outcome.as_str()),
         Event::Recovery { topic, outcome, count } => {
             eprintln!("{topic}: {}, {count} missed messages follow", outcome.as_str())
         }
         Event::Lost { topic, count, .. } => {
-            let count = count.map_or_else(|| "some".to_owned(), |count| count.to_string());
-            eprintln!("lost {count} messages of {}", topic.as_deref().unwrap_or("unknown topics"));
+            let topic = topic.as_deref().unwrap_or("unknown topics");
+            match count {
+                Some(count) => eprintln!("lost {count} messages of {topic}"),
+                None => eprintln!("what was published to {topic} meanwhile, if anything, is lost"),
+            }
         }
         _ => {}
     }

@@ -21,8 +21,8 @@ impl Failure {
 
     /// Something with a code of the protocol's table, known to this version or not.
     pub(crate) fn coded(code: impl Into<String>, message: impl Into<String>) -> Self {
-        let code = code.into();
-        Self { exit: exit_of(&code), hint: hint(&code), code: Some(code), message: message.into() }
+        let (code, message) = (code.into(), message.into());
+        Self { exit: exit_of(&code), hint: hint(&code, &message), code: Some(code), message }
     }
 
     /// The same with another hint, where the usual one does not fit.
@@ -67,17 +67,33 @@ fn exit_of(code: &str) -> u8 {
     }
 }
 
-fn hint(code: &str) -> Option<&'static str> {
+fn hint(code: &str, message: &str) -> Option<&'static str> {
     Some(match code {
         "AUTH_REQUIRED" => "give a token with --token or WSE_TOKEN",
         "AUTH_FAILED" => "get a fresh token for this server: `wse-server token` makes one",
         "TOPIC_DENIED" => "the token's claim wse_topics does not allow this topic",
         "PUBLISH_DENIED" => "the token's claim wse_publish does not allow this topic",
-        "CONNECT_FAILED" => "is the server running there? --wait keeps trying",
+        "CONNECT_FAILED" => unreached(message),
         crate::replay::UNCHECKED => "a longer recording, from the start of the client, can be checked",
         "KEY_EXCHANGE_FAILED" => "this server cannot encrypt: leave out --encrypt, or use wss://",
         _ => return None,
     })
+}
+
+/// What can be done about a connection that did not come to be. There is one code for all of them, so the text decides.
+fn unreached(message: &str) -> &'static str {
+    let says = |part| message.contains(part);
+    if says("CaUsedAsEndEntity") {
+        "the server shows a certificate of an authority as its own: make one with basicConstraints CA:FALSE"
+    } else if says("invalid peer certificate") {
+        "the server's certificate is not trusted here: --ca FILE names one to trust"
+    } else if says("invalid HTTP version") {
+        "no HTTP comes back: if the server speaks TLS, write wss://"
+    } else if says("InvalidContentType") {
+        "no TLS comes back: if the server speaks none, write ws://"
+    } else {
+        "is the server running there? --wait keeps trying"
+    }
 }
 
 impl From<Disconnect> for Failure {
@@ -120,6 +136,14 @@ mod tests {
     fn a_reader_that_has_enough_is_no_failure() {
         assert_eq!(Failure::from(io::Error::from(io::ErrorKind::BrokenPipe)).exit, 0);
         assert_eq!(Failure::from(io::Error::from(io::ErrorKind::StorageFull)).exit, 1);
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_no_server_that_is_not_there() {
+        let hint = |message: &str| Failure::coded("CONNECT_FAILED", message).hint.expect("a hint");
+        assert!(hint("IO error: invalid peer certificate: UnknownIssuer").contains("--ca"));
+        assert!(hint("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))").contains("CA:FALSE"));
+        assert!(hint("cannot reach localhost port 5006: Connection refused").contains("running"));
     }
 
     #[test]
