@@ -1,13 +1,13 @@
 //! The native client of the WSE protocol, on tokio: one logical connection that stays up, as a stream of events.
 //!
 //! ```no_run
-//! use wse_client::{Client, Event};
+//! use wse_client::Client;
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut client = Client::builder("ws://127.0.0.1:5006/wse").topics(["news:*"]).connect().await?;
 //! client.publish("news:today", "headline", &serde_json::json!({ "text": "hello" })).await?;
 //! while let Some(event) = client.next().await {
-//!     if let Event::Message(message) = event {
+//!     if let Some(message) = event.message() {
 //!         println!("{} {}", message.kind(), message.payload().to_json());
 //!     }
 //! }

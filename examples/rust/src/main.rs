@@ -26,17 +26,18 @@ async fn main() -> anyhow::Result<()> {
     let mut left = args.count.unwrap_or(usize::MAX);
 
     while left > 0 {
-        match client.next().await {
-            Some(Event::Message(message)) => {
-                let topic = message.topic().unwrap_or("-");
-                println!("{topic:<13} {:<17} {:.100}", message.kind(), message.payload().to_json());
-                left -= 1;
-            }
+        let Some(event) = client.next().await else { anyhow::bail!("the connection ended for good") };
+        match &event {
             // After a loss the client comes back by itself, with its topics.
-            Some(Event::Disconnected(end)) => eprintln!("{}: {}", end.code, end.detail),
-            Some(Event::Connected(server)) => eprintln!("connected to {}", server.endpoint),
-            Some(_) => {}
-            None => anyhow::bail!("the connection ended for good"),
+            Event::Disconnected(end) => eprintln!("{}: {}", end.code, end.detail),
+            Event::Connected(server) => eprintln!("connected to {}", server.endpoint),
+            _ => {}
+        }
+        // Snapshots, too, which come as `Event::Notice`.
+        if let Some(message) = event.message() {
+            let topic = message.topic().unwrap_or("-");
+            println!("{topic:<13} {:<17} {:.100}", message.kind(), message.payload().to_json());
+            left -= 1;
         }
     }
     client.close().await;
