@@ -5,10 +5,13 @@
 //! cargo run -p wse-example-axum -- --user alice=wonderland   # then http://127.0.0.1:8080
 //! ```
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 use wse_example_axum::{App, Chat, Users};
 use wse_server::{Config, Server};
 
@@ -41,16 +44,28 @@ async fn main() -> anyhow::Result<()> {
         Config { max_connections_per_address: Some(100), drain_window: Duration::from_secs(2), ..Config::default() };
     let wse = Server::builder(config).async_handler(Chat).build()?;
     let app = App::new(wse.clone(), Users::new(args.users)).router(&args.sdk);
+    let asked_to_stop = asked_to_stop()?;
     let listener = TcpListener::bind(args.listen).await?;
     eprintln!("http://{}", listener.local_addr()?);
     // The peer's address is what limits for one address look at.
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                // While the port still answers: every client is told when to come back.
-                wse.drain().await;
-            }
+            asked_to_stop.await;
+            // While the port still answers: every client is told when to come back.
+            wse.drain().await;
         })
         .await?;
     Ok(())
+}
+
+/// Waits for Ctrl-C, or for the SIGTERM by which systemd and containers stop a program.
+fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
