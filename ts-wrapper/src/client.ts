@@ -11,7 +11,7 @@ import {
   type SubscriptionResult,
   type WseEvent,
 } from "./events.js";
-import { defer, dispatchOnWindow, isOnline, watchHost, type NetworkHint } from "./host.js";
+import { checkHost, defer, dispatchOnWindow, isOnline, watchHost, type NetworkHint } from "./host.js";
 import type { OutgoingMessage, WseMessage } from "./message.js";
 import { NO_ENGINE, NO_METRICS, readFigures, type EngineDiagnostics, type WseMetrics } from "./metrics.js";
 import type { PresenceReport, WseRequests } from "./requests.js";
@@ -135,8 +135,9 @@ export class WseClient {
    * Starts to connect; afterwards the client comes back by itself after every loss.
    *
    * Settles with the first outcome: the server when connected; a {@link WseError} when the client gave up, was closed or
-   * could not start (`INVALID_CONFIG` for an address or a delay that cannot be used). While attempts fail and
-   * retries are left it waits. `signal` ends the waiting, not the connecting. You need not look at the answer.
+   * could not start (`INVALID_CONFIG` for an address or a delay that cannot be used, or on a host without
+   * `WebSocket`). While attempts fail and retries are left it waits. `signal` ends the waiting, not the connecting. You
+   * need not look at the answer.
    */
   connect(options: { signal?: AbortSignal } = {}): Promise<ServerInfo> {
     const outcome = this.#firstOutcome(options.signal);
@@ -423,6 +424,7 @@ export class WseClient {
     if (this.#engine) return Promise.resolve(this.#engine);
     const loading = (this.#loading ??= loadEngine().then((Engine) => {
       if (this.#loading !== loading) throw new WseError("CONNECTION_CLOSED", "the client was freed while it was loading");
+      checkHost();
       const options = engineOptions(this.config, [...(this.config.topics ?? []), ...this.#held.keys()]);
       this.#engine = new Engine(
         options,

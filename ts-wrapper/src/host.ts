@@ -1,7 +1,7 @@
 /** What the host (page, worker, Node) offers beside sockets and timers. */
 
 import type { WseMessage } from "./message.js";
-import { reportUncaught } from "./errors.js";
+import { WseError, reportUncaught } from "./errors.js";
 
 /**
  * Runs `task` in a task of its own, soon. What arrives until then is handed over together. Unlike `setTimeout` it is
@@ -20,6 +20,17 @@ export function defer(task: () => void): void {
     task();
   };
   port2.postMessage(0);
+}
+
+/**
+ * Sees to it that there are sockets: without them every attempt would fail, in silence and for ever.
+ * @throws {WseError} `INVALID_CONFIG`.
+ * @internal
+ */
+export function checkHost(): void {
+  if (typeof globalThis.WebSocket === "function") return;
+  const message = "this host has no WebSocket: use Node 22, or assign one of the package `ws` to globalThis.WebSocket";
+  throw new WseError("INVALID_CONFIG", message);
 }
 
 /** What a host can know before its sockets do. */

@@ -18,6 +18,19 @@ describe("a client of the real server", () => {
     expect(states).toEqual(["connecting", "connected", "closed"]);
   });
 
+  it("says at once that the host has no WebSocket, and starts when there is one", async () => {
+    const client = makeClient();
+    vi.stubGlobal("WebSocket", undefined);
+    try {
+      await expect(client.connect()).rejects.toMatchObject({ code: "INVALID_CONFIG", message: /no WebSocket/ });
+    } finally {
+      vi.unstubAllGlobals();
+    }
+    expect(client.connectionState).toBe("failed");
+    await client.connect();
+    expect(client.isConnected).toBe(true);
+  });
+
   it.each(["json", "text", "msgpack"] as const)("gets what is published, as %s, compressed and not", async (encoding) => {
     const topic = freshTopic();
     const client = makeClient({ encoding });
