@@ -68,7 +68,10 @@ pub(crate) fn environment(name: &str, python: &Path, requirements: &[&str]) -> R
     if answer(command(python, "").args(["-c", "import ensurepip"])).is_none() {
         setup::apt_install("python3-venv")?;
     }
-    println!("setup: Python environment {name} ({})", requirements.join(", "));
+    match requirements {
+        [] => println!("setup: Python environment {name}"),
+        _ => println!("setup: Python environment {name} ({})", requirements.join(", ")),
+    }
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }

@@ -37,7 +37,16 @@ pub(crate) fn target() -> PathBuf {
 pub(crate) fn command(program: impl AsRef<Path>, folder: &str) -> Command {
     let mut command = Command::new(program.as_ref());
     command.current_dir(root().join(folder)).stdin(Stdio::null());
+    for (name, _) in env::vars_os().filter(|(name, _)| is_about_xtask(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
     command
+}
+
+/// Variables by which `cargo run` describes this program. Build scripts that look at them (that of `ring` does) would run
+/// again, and all that needs them be built again, whenever cargo was called by hand in between.
+fn is_about_xtask(variable: &str) -> bool {
+    variable.starts_with("CARGO_PKG_") || variable.starts_with("CARGO_MANIFEST_")
 }
 
 /// The cargo that runs this recipe, always with the lock file as it is.
