@@ -48,7 +48,11 @@ fn introduce(server: &ServerInfo) -> io::Result<()> {
         server.server_version.as_deref().unwrap_or(unknown),
         server.user_id.as_deref().unwrap_or(unknown),
         server.connection_id.as_deref().unwrap_or(unknown),
-        if server.encrypted { "encrypted" } else { "not encrypted" },
+        match (server.encrypted, server.endpoint.starts_with("wss://")) {
+            (true, _) => "encrypted",
+            (false, true) => "TLS",
+            (false, false) => "not encrypted",
+        },
     )
 }
 
