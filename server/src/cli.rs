@@ -17,12 +17,12 @@ Examples:
     wse-server
 
   Ask for tokens (HS256), and make one for the user alice:
-    export WSE_JWT_SECRET=$(openssl rand -hex 32)
-    wse-server --host 0.0.0.0 --api-key \"$KEY\" --allowed-origins https://app.example.com
-    wse-server token --sub alice --ttl 3600
+    export WSE_JWT_SECRET=$(openssl rand -hex 32) WSE_API_KEY=$(openssl rand -hex 16)
+    wse-server token --sub alice --ttl 12h
+    wse-server --host 0.0.0.0 --allowed-origins https://app.example.com
 
   Publish from any program that speaks HTTP:
-    curl -H \"Authorization: Bearer $KEY\" \\
+    curl -H \"Authorization: Bearer $WSE_API_KEY\" \\
          -d '{\"topic\":\"news\",\"type\":\"hello\",\"payload\":{\"n\":1}}' http://127.0.0.1:5006/wse/publish
 
   Serve a web page from the same port:
@@ -75,11 +75,12 @@ fn command() -> Command {
             Arg::new(CONFIG)
                 .value_name("FILE")
                 .env("WSE_CONFIG")
+                .hide_env_values(true)
                 .value_parser(clap::value_parser!(PathBuf))
                 .help("File (TOML) to check."),
         )
         .args(SETTINGS.iter().map(flag));
-    let file = Arg::new(CONFIG).long(CONFIG).value_name("FILE").env("WSE_CONFIG");
+    let file = Arg::new(CONFIG).long(CONFIG).value_name("FILE").env("WSE_CONFIG").hide_env_values(true);
     Command::new("wse-server")
         .version(wse_server::VERSION)
         .about(ABOUT)
@@ -187,9 +188,9 @@ pub(crate) struct TokenFlags {
     #[arg(long, value_name = "USER")]
     sub: String,
 
-    /// Seconds that the token is valid, at most ten years.
-    #[arg(long, default_value_t = 3600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
-    ttl: u64,
+    /// How long the token is valid: seconds, or like 12h or 30d; from a second to ten years.
+    #[arg(long, default_value = "3600", value_name = "TIME", value_parser = ttl)]
+    ttl: Duration,
 
     /// The `iss` to write.
     #[arg(long, env = "WSE_JWT_ISSUER", value_name = "ISSUER")]
@@ -242,9 +243,15 @@ impl TokenFlags {
             audience: self.audience.clone(),
             topics: acl(&self.topics_allow, &self.topics_deny),
             publish: acl(&self.publish_allow, &self.publish_deny),
-            ..TokenClaims::new(&self.sub, Duration::from_secs(self.ttl))
+            ..TokenClaims::new(&self.sub, self.ttl)
         }
     }
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = settings::length_of_time(text)?;
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(315_360_000);
+    if allowed.contains(&ttl) { Ok(ttl) } else { Err("must be from a second to ten years".into()) }
 }
 
 /// No list at all is no claim.
@@ -272,6 +279,16 @@ mod tests {
     fn unknown_flags_are_refused_with_a_suggestion() {
         let error = command().try_get_matches_from(["wse-server", "--prot", "1"]).expect_err("unknown");
         assert!(error.to_string().contains("--port"), "{error}");
+    }
+
+    #[test]
+    fn tokens_are_valid_for_some_time() {
+        for (text, seconds) in [("3600", 3600), ("12h", 43_200), ("30d", 2_592_000)] {
+            assert_eq!(ttl(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["0", "11y", "4000d", "-1"] {
+            assert!(ttl(text).is_err(), "{text}");
+        }
     }
 
     #[test]

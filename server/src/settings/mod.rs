@@ -25,12 +25,13 @@ mod file;
 mod table;
 mod value;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 #[cfg(feature = "cli")]
 pub use file::parse_file;
 pub use table::SETTINGS;
 
+use self::value::{Form as _, Plain};
 use crate::config::Config;
 
 /// Prefix of environment variables.
@@ -109,7 +110,7 @@ pub enum Source {
 #[non_exhaustive]
 pub enum SettingError {
     /// There is no such setting.
-    #[error("unknown key {name:?}{}", hint(.nearest))]
+    #[error("unknown {} {name:?}{}", family(.name), hint(.nearest))]
     Unknown {
         /// The name that was given.
         name: String,
@@ -127,6 +128,10 @@ pub enum SettingError {
     /// The file is not TOML.
     #[error("{0}")]
     Syntax(String),
+}
+
+fn family(name: &str) -> &'static str {
+    if name.starts_with(PREFIX) { "variable" } else { "key" }
 }
 
 fn hint(nearest: &Option<String>) -> String {
@@ -230,6 +235,14 @@ impl fmt::Display for Effective {
         }
         Ok(())
     }
+}
+
+/// Reads a length of time as settings write it: `250ms`, `10s`, `5m`, `12h`, `1d`, or a number of seconds.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn length_of_time(text: &str) -> Result<Duration, String> {
+    Plain::parse(text)
 }
 
 /// The setting that somebody who wrote `name` may have meant.
@@ -342,7 +355,7 @@ mod tests {
             assert_eq!(check(fine), Ok(()), "{fine}");
         }
         let error = check("WSE_JWT_SECERT").expect_err("a mistake");
-        assert_eq!(error.to_string(), "unknown key \"WSE_JWT_SECERT\"; did you mean \"WSE_JWT_SECRET\"?");
+        assert_eq!(error.to_string(), "unknown variable \"WSE_JWT_SECERT\"; did you mean \"WSE_JWT_SECRET\"?");
     }
 
     #[test]

@@ -56,8 +56,8 @@ macro_rules! numbers {
 
 numbers!(
     u16: "a whole number from 0 to 65535",
-    u32: "a whole number from 0",
-    usize: "a whole number from 0",
+    u32: "a whole number, 0 or more",
+    usize: "a whole number, 0 or more",
     f64: "a number"
 );
 
