@@ -72,7 +72,7 @@ impl Channel {
     /// Opens, decodes and checks the signature of a frame that came at `now`, which is `wall` in civil time.
     pub(crate) fn decode(
         &mut self,
-        frame: &Frame,
+        frame: Frame,
         limits: &Limits,
         now: Moment,
         wall: WallTime,
@@ -81,7 +81,7 @@ impl Channel {
             keys.opener().set_now(now);
             keys.opener()
         });
-        let decoded = wire::decode(frame, limits, opener);
+        let decoded = wire::decode_owned(frame, limits, opener);
         if let (Some(signing), Ok(message)) = (&mut self.signing, &decoded) {
             check_signature(signing, message, wall)?;
         }

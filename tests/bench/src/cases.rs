@@ -175,7 +175,7 @@ fn receiving(sample: &Sample, form: Form) -> Box<dyn FnMut() -> usize> {
     while !matches!(peer.poll(), Output::Wait(_)) {}
     let mut messages = Vec::new();
     Box::new(move || {
-        peer.receive(black_box(&frame), &mut messages, now);
+        peer.receive(black_box(&frame).clone(), &mut messages, now);
         messages.drain(..).map(|message| message.kind().len()).sum()
     })
 }
