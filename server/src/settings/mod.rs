@@ -31,6 +31,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 pub use file::parse_file;
 pub use table::SETTINGS;
 
+pub(crate) use self::value::size;
 use self::value::{Form as _, Plain};
 use crate::config::Config;
 
