@@ -99,6 +99,8 @@ pub(crate) struct Engine<O> {
     pub(super) pacer: Option<TokenBucket>,
     /// When the pacer lets the next message go, if one waits for it.
     pub(super) paced_until: Option<Moment>,
+    /// Of the messages that are paced the odd one is the topics'.
+    pub(super) topics_next: bool,
     /// When the peer wants to be woken.
     timer: Option<Moment>,
     reads_paused: bool,
@@ -150,6 +152,7 @@ impl<O: Outbox> Engine<O> {
             handle,
             pacer,
             paced_until: None,
+            topics_next: false,
             timer: None,
             reads_paused: false,
             unsent: 0,
