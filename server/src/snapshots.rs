@@ -120,14 +120,16 @@ async fn state(connection: &ConnectionHandle, topic: &Arc<str>) -> TopicState {
 fn publication(connection: &ConnectionHandle, topic: &Arc<str>, mut message: Outgoing) -> Option<Arc<Publication>> {
     let server = connection.server();
     message.topic = Some(topic.to_string());
-    if let Err(error) = message.check(server.limits()) {
+    let wall = clock::wall();
+    let id = message.id.take().unwrap_or_else(|| clock::new_id(wall));
+    let checked = message.check(server.limits());
+    let publication = Publication::new(topic, message, id, wall.to_string(), server.config().compression);
+    if let Err(error) = checked.and_then(|()| publication.check_size(server.limits().max_frame)) {
         tracing::warn!(%topic, %error, "snapshot not sent");
         server.counters().sends_refused.one();
         return None;
     }
-    let wall = clock::wall();
-    let id = message.id.take().unwrap_or_else(|| clock::new_id(wall));
-    Some(Arc::new(Publication::new(topic, message, id, wall.to_string(), server.config().compression)))
+    Some(Arc::new(publication))
 }
 
 impl fmt::Debug for dyn SnapshotProvider {

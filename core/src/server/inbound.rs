@@ -332,7 +332,8 @@ impl Peer {
 
     /// Whether a history may be read: the same right as to listen, and never by a pattern.
     pub(super) fn may_read(&self, name: &str) -> bool {
-        !topic::is_pattern(name) && self.identity.as_ref().is_some_and(|identity| identity.subscribe.allows(name))
+        let is_listed = || self.identity.as_ref().is_some_and(|identity| identity.subscribe.allows(name));
+        !topic::is_pattern(name) && (self.by_token.contains(name) || is_listed())
     }
 
     /// Who wants to be seen names itself in an exact topic. What it tells there goes to all subscribers, as a publication

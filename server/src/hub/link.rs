@@ -293,6 +293,29 @@ impl Link {
         Some(TopicRead { topic: Arc::clone(topic.name()), epoch: Arc::clone(topic.epoch()), fetched, recoverable })
     }
 
+    /// Has one subscription read no further than a position, until it is let go on.
+    pub(crate) fn hold(&self, slot: u32, end: u64) {
+        self.with_reader(slot, |topic, subscriber| topic.hold(subscriber, end));
+    }
+
+    /// One subscription may read on; what came meanwhile it was not told of.
+    pub(crate) fn let_go(&self, slot: u32) {
+        self.with_reader(slot, Topic::let_go);
+    }
+
+    fn with_reader(&self, slot: u32, act: impl FnOnce(&Topic, &Subscriber)) {
+        if let Some(Some(Reader { topic, subscriber })) = lock(&self.subscriptions).slots.get(slot as usize) {
+            act(topic, subscriber);
+        }
+    }
+
+    /// Has all subscriptions read no further than to what is there.
+    pub(crate) fn finish(&self) {
+        for Reader { topic, subscriber } in lock(&self.subscriptions).slots.iter().flatten() {
+            topic.finish(subscriber);
+        }
+    }
+
     /// Whether there is no room for more messages at the moment.
     pub(super) fn is_stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
@@ -319,6 +342,11 @@ impl Link {
     /// Topics and patterns as the client asked for them, sorted.
     pub(crate) fn requested(&self) -> Vec<String> {
         lock(&self.subscriptions).requested.keys().cloned().collect()
+    }
+
+    /// Whether the client asked for this name.
+    pub(crate) fn is_requested(&self, name: &str) -> bool {
+        lock(&self.subscriptions).is_requested(name)
     }
 
     /// Whether the client asked for a pattern that a topic matches.
