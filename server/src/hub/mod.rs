@@ -27,7 +27,7 @@ use std::{
 use wse_client_core::{delivery::Position, error::Code, time::Moment, topic::is_pattern};
 
 pub(crate) use block::Run;
-pub(crate) use link::{Ending, LEVELS, Link, Mail, Refused, TopicRead, Waiting};
+pub(crate) use link::{Ending, LEVELS, Link, Mail, Refused, StateMessage, TopicRead, Waiting};
 pub(crate) use look::TopicState;
 pub(crate) use presence::PresenceBounds;
 pub(crate) use publication::{Framed, Publication};
