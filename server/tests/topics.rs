@@ -529,11 +529,14 @@ async fn no_more_states_are_made_than_a_client_reads() {
     tokio::time::sleep(common::QUIET).await;
     let made = told.load(Ordering::SeqCst);
     assert!(made < 60, "{made} states for a client that read one");
+    assert!(running.server.memory_held() > (made - 2) * 60_000, "they count as memory of the connection");
     for _ in 1..300 {
         line.expect("state_snapshot").await;
     }
     let done = payload(&line.expect("snapshot_complete").await);
     assert_eq!((&done["success"], done["snapshots_sent"].as_array().map(Vec::len)), (&json!(true), Some(300)));
+    drop(line);
+    assert_eq!(running.server.memory_held(), 0);
 }
 
 /// Leaves a topic whose state is awaited; the next one is read in its place.

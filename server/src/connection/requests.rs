@@ -119,7 +119,7 @@ impl<O: Outbox> Engine<O> {
                 if self.is_known_outside(&name) {
                     asked.insert(name.as_str().into(), resumed.newer);
                 } else if is_behind {
-                    self.states.extend(resumed.snapshots.into_iter().map(State::Snapshot));
+                    self.states.extend(resumed.snapshots.into_iter().map(|state| State::Snapshot(state.into())));
                 }
             }
             if let Some(recovery) = resumed.recovery.filter(|_| request.recover) {

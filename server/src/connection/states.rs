@@ -12,7 +12,7 @@ use super::{
     waits::Question,
 };
 use crate::{
-    hub::Publication,
+    hub::StateMessage,
     snapshots::{self, Answer},
 };
 
@@ -34,7 +34,7 @@ pub(super) struct Asked {
 /// One step on the way.
 pub(super) enum State {
     /// A message of a topic.
-    Snapshot(Arc<Publication>),
+    Snapshot(StateMessage),
     /// All that was asked for is written, or could not be had.
     Complete(SnapshotReport, Option<String>),
 }
@@ -151,8 +151,9 @@ impl<O: Outbox> Engine<O> {
             }
             match self.states.pop_front() {
                 None => break,
-                Some(State::Snapshot(publication)) => {
-                    let pushed = self.push(&publication, now);
+                Some(State::Snapshot(state)) => {
+                    let publication = state.publication();
+                    let pushed = self.push(publication, now);
                     self.spend(pushed, now);
                     delivered += pushed;
                     // It may be old, but it did not wait.

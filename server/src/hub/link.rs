@@ -57,6 +57,8 @@ pub(crate) struct Link {
     total: Arc<QueueBytes>,
     /// Bytes that the connection's socket has not taken.
     unsent: AtomicUsize,
+    /// Bytes of states that were made for it.
+    states: AtomicUsize,
     evicted: AtomicBool,
     /// Whether the inbox is worth a look.
     mail: AtomicBool,
@@ -208,6 +210,7 @@ impl Link {
             inbox: Mutex::new(Inbox::new(inbox)),
             total,
             unsent: AtomicUsize::new(0),
+            states: AtomicUsize::new(0),
             evicted: AtomicBool::new(false),
             mail: AtomicBool::new(false),
             flushed: AtomicU64::new(0),
@@ -552,7 +555,17 @@ impl Link {
 
     /// Bytes that wait for this connection alone.
     pub(crate) fn queued(&self) -> usize {
-        lock(&self.inbox).messages.bytes() + self.unsent.load(Ordering::Relaxed)
+        let inbox = lock(&self.inbox).messages.bytes();
+        inbox + self.unsent.load(Ordering::Relaxed) + self.states.load(Ordering::Relaxed)
+    }
+
+    /// Counts a state that was made for this connection, as long as what is given back lives. Nothing of that may wait for a
+    /// connection that is over, see [`Link::end`].
+    pub(crate) fn count_state(self: &Arc<Self>, publication: Arc<Publication>) -> StateMessage {
+        let bytes = MESSAGE_OVERHEAD + publication.kind().len() + publication.payload().bytes().len();
+        self.states.fetch_add(bytes, Ordering::Relaxed);
+        self.total.settle(0, bytes);
+        StateMessage { publication, counted: Some((Arc::clone(self), bytes)) }
     }
 
     /// Asks the connection to give up all that waits for it, and to end: its memory is needed.
@@ -579,6 +592,35 @@ impl Link {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("id", &self.id).field("user_id", &self.identity.user_id).finish_non_exhaustive()
+    }
+}
+
+/// A message of a topic's state on its way to one connection.
+#[derive(Debug)]
+pub(crate) struct StateMessage {
+    publication: Arc<Publication>,
+    /// For whom it was made, and what it counts there; nothing for one that the topic holds.
+    counted: Option<(Arc<Link>, usize)>,
+}
+
+impl StateMessage {
+    pub(crate) const fn publication(&self) -> &Arc<Publication> {
+        &self.publication
+    }
+}
+
+impl From<Arc<Publication>> for StateMessage {
+    fn from(publication: Arc<Publication>) -> Self {
+        Self { publication, counted: None }
+    }
+}
+
+impl Drop for StateMessage {
+    fn drop(&mut self) {
+        if let Some((link, bytes)) = &self.counted {
+            link.states.fetch_sub(*bytes, Ordering::Relaxed);
+            link.total.settle(*bytes, 0);
+        }
     }
 }
 
