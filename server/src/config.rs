@@ -12,8 +12,10 @@ use wse_client_core::{
 };
 
 use crate::{
-    auth::{MIN_SECRET, check_keys},
+    auth::{Hosts, MIN_SECRET, check_keys},
     listen::Networks,
+    memory,
+    settings::size,
 };
 
 /// Everything a server can be told. The defaults run on loopback, open, with everything in memory.
@@ -94,7 +96,7 @@ pub struct Config {
     pub max_topics: usize,
     /// Most bytes that messages may hold in all: rings, histories and snapshots of topics, queues of connections. From 90 % on
     /// nobody new comes in; at 100 % publications and messages to single connections are refused, then the
-    /// connections with the longest queues are closed. Default 1 GiB, at least `history_bytes` and four times
+    /// connections with the longest queues are closed. Default 1 GiB; 90 % of it must hold `history_bytes` and four times
     /// `max_message_size` together.
     pub memory_budget: usize,
     /// Most bytes that may wait for one connection alone; above it the connection is closed with 1013. Default
@@ -264,6 +266,11 @@ impl Config {
         for origin in &self.allowed_origins {
             check_origin(origin)?;
         }
+        if let Some(host) = self.allowed_hosts.iter().find(|host| !Hosts::is_name(host)) {
+            let problem =
+                format!("{host:?} must be a name or an address like app.example.com, without scheme, port or path");
+            return Err(ConfigError::new("allowed_hosts", problem));
+        }
         if let Some(pattern) = self.presence_topics.iter().find(|pattern| topic::check(pattern).is_err()) {
             let problem = format!("{pattern:?} must be 1 to {} bytes without control characters", topic::MAX_LEN);
             return Err(ConfigError::new("presence_topics", problem));
@@ -296,6 +303,8 @@ impl Config {
             }
         }
         self.check_operations()?;
+        self.check_memory()?;
+        self.check_lengths()?;
         self.peer().check()?;
         match &self.static_dir {
             Some(folder) if !folder.is_dir() => {
@@ -319,15 +328,53 @@ impl Config {
                 return Err(ConfigError::new(name, "must be from 0.01 to 1000000 a second, and its burst at least 1"));
             }
         }
+        Networks::parse(&self.trusted_proxies).map_err(|problem| ConfigError::new("trusted_proxies", problem))?;
+        Ok(())
+    }
+
+    fn check_memory(&self) -> Result<(), ConfigError> {
         // A snapshot is held twice, and counted three times over in each place.
         if self.history_bytes < self.max_message_size.saturating_mul(8) {
-            return Err(ConfigError::new("history_bytes", "must be at least eight times max_message_size"));
+            let (is, least) = (size(self.history_bytes), size(self.max_message_size.saturating_mul(8)));
+            let problem = format!("is {is}, and must be at least {least}: eight times max_message_size");
+            return Err(ConfigError::new("history_bytes", problem));
         }
-        if self.memory_budget < self.history_bytes.saturating_add(self.max_message_size.saturating_mul(4)) {
-            let problem = "must be at least history_bytes and four times max_message_size together";
+        // Histories that are full must leave room for clients that are new.
+        let kept = self.history_bytes.saturating_add(self.max_message_size.saturating_mul(4));
+        if memory::high(self.memory_budget) < kept {
+            let least = kept.div_ceil(9).saturating_mul(10);
+            let (is, least) =
+                (size(self.memory_budget), size(least.checked_next_multiple_of(1 << 20).unwrap_or(least)));
+            let problem = format!(
+                "is {is}, and must be at least {least}: 90 % of it have to hold history_bytes and four times \
+                 max_message_size, or full histories would keep new clients out"
+            );
             return Err(ConfigError::new("memory_budget", problem));
         }
-        Networks::parse(&self.trusted_proxies).map_err(|problem| ConfigError::new("trusted_proxies", problem))?;
+        Ok(())
+    }
+
+    fn check_lengths(&self) -> Result<(), ConfigError> {
+        for (name, length) in [
+            ("batch_timeout", self.batch_timeout),
+            ("flush_interval", self.flush_interval),
+            ("history_age", self.history_age),
+            ("presence_linger", self.presence_linger),
+            ("handshake_timeout", self.handshake_timeout),
+            ("write_timeout", self.write_timeout),
+            ("ping_interval", self.ping_interval),
+            ("health_interval", self.health_interval),
+            ("metrics_interval", self.metrics_interval),
+            ("idle_timeout", self.idle_timeout),
+            ("drain_delay", self.drain_delay),
+            ("drain_window", self.drain_window),
+            ("drain_retry_after", self.drain_retry_after),
+            ("shutdown_timeout", self.shutdown_timeout),
+        ] {
+            if length > MAX_LENGTH {
+                return Err(ConfigError::new(name, "must be at most 36500 days"));
+            }
+        }
         Ok(())
     }
 
@@ -376,6 +423,9 @@ impl Config {
         }
         match &self.api_key {
             Some(key) if key.expose().is_empty() => Err(ConfigError::new("api_key", "must not be empty")),
+            Some(key) if !fits_into_header(key.expose()) => {
+                Err(ConfigError::new("api_key", "must be ASCII without control characters or spaces at its ends"))
+            }
             _ => Ok(()),
         }
     }
@@ -430,6 +480,9 @@ pub(crate) fn rate(refill: Option<f64>, capacity: u32) -> Option<RateLimit> {
 /// Frames are joined in memory, so their size stays far below what a 32-bit length can say.
 const MAX_MESSAGE_SIZE: usize = 256 << 20;
 
+/// Longest time that a setting may be: a sum with the time of day is always one, too.
+pub(crate) const MAX_LENGTH: Duration = Duration::from_secs(36_500 * 24 * 3600);
+
 /// Above this, `exp` would say little.
 const MAX_SKEW: Duration = Duration::from_secs(600);
 
@@ -444,10 +497,20 @@ pub(crate) fn check_secret(setting: &'static str, secret: &Secret) -> Result<(),
     Ok(())
 }
 
+/// Whether a client can send a key so that it arrives as it is.
+fn fits_into_header(key: &str) -> bool {
+    key == key.trim() && key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+}
+
 fn check_origin(origin: &str) -> Result<(), ConfigError> {
     let host = origin.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map_or("", |(_, host)| host);
     if host.is_empty() || host.contains('/') || origin.contains('*') {
         let problem = format!("{origin:?} must be a scheme and a host like https://app.example.com, without path or *");
+        return Err(ConfigError::new("allowed_origins", problem));
+    }
+    let default = if origin.starts_with("https:") { ":443" } else { ":80" };
+    if host.ends_with(default) {
+        let problem = format!("{origin:?} must leave out {default}, as browsers do");
         return Err(ConfigError::new("allowed_origins", problem));
     }
     Ok(())
@@ -476,7 +539,9 @@ mod tests {
         assert_eq!(refused(|config| config.jwt_keys = vec!["/no/such/file".into()]), "jwt_keys");
         assert_eq!(refused(|config| config.jwt_skew = Duration::from_secs(601)), "jwt_skew");
         assert_eq!(refused(|config| config.jwt_cookie = "a b".into()), "jwt_cookie");
-        assert_eq!(refused(|config| config.api_key = Some("".into())), "api_key");
+        for key in ["", "clé", " key", "key\n"] {
+            assert_eq!(refused(|config| config.api_key = Some(key.into())), "api_key", "{key:?}");
+        }
         assert_eq!(refused(|config| config.signing_key = Some("short".into())), "signing_key");
         assert_eq!(refused(|config| config.token_key = Some("short".into())), "token_key");
         assert_eq!(refused(|config| config.verification = Verification::Required), "verification");
@@ -484,6 +549,13 @@ mod tests {
         assert_eq!(refused(|config| config.batch_size = 0), "batch_size");
         assert_eq!(refused(|config| config.allowed_origins = vec!["app.example.com".into()]), "allowed_origins");
         assert_eq!(refused(|config| config.allowed_origins = vec!["https://a/b".into()]), "allowed_origins");
+        assert_eq!(refused(|config| config.allowed_origins = vec!["https://a:443".into()]), "allowed_origins");
+        assert_eq!(refused(|config| config.allowed_origins = vec!["http://a:80".into()]), "allowed_origins");
+        for host in ["https://a.example", "a.example:443", "a/b", "*.example", "", "[::1]:80"] {
+            assert_eq!(refused(|config| config.allowed_hosts = vec![host.into()]), "allowed_hosts", "{host:?}");
+        }
+        assert_eq!(refused(|config| config.write_timeout = Duration::MAX), "write_timeout");
+        assert_eq!(refused(|config| config.shutdown_timeout = Duration::from_secs(u64::MAX / 2)), "shutdown_timeout");
         assert_eq!(refused(|config| config.max_connections = 0), "max_connections");
         assert_eq!(refused(|config| config.max_queue_bytes = 1), "max_queue_bytes");
         assert_eq!(refused(|config| config.tls_key = Some("k".into())), "tls_certificate");
@@ -495,6 +567,23 @@ mod tests {
         assert_eq!(refused(|config| config.trusted_proxies = vec!["10.0.0.0/33".into()]), "trusted_proxies");
         assert_eq!(refused(|config| config.idle_timeout = Duration::from_secs(1)), "idle_timeout");
         assert_eq!(refused(|config| config.static_dir = Some("/no/such/folder".into())), "static");
+    }
+
+    #[test]
+    fn full_histories_leave_room_for_new_clients() {
+        let config = |memory_budget| Config { memory_budget, history_bytes: 256 << 20, ..Config::default() };
+        let error = config(260 << 20).check().expect_err("at 234 MiB nobody comes in").to_string();
+        assert!(error.contains("memory_budget is 260MiB, and must be at least 289MiB"), "{error}");
+        assert_eq!(config(289 << 20).check(), Ok(()));
+    }
+
+    #[test]
+    fn names_and_origins_that_clients_send_can_be_listed() {
+        let allowed_hosts = ["app.example.com", "localhost", "127.0.0.1", "::1", "[::1]"].map(String::from).to_vec();
+        let allowed_origins =
+            ["https://a:8443", "http://a:443", "https://a", "http://[::1]:5173"].map(String::from).to_vec();
+        let config = Config { allowed_hosts, allowed_origins, api_key: Some("a b".into()), ..Config::default() };
+        assert_eq!(config.check(), Ok(()));
     }
 
     #[test]

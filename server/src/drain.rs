@@ -29,13 +29,18 @@ impl Server {
     ///
     /// Dropping the future stops it halfway; [`Server::shutdown`] can be called then.
     pub async fn drain(&self) -> usize {
+        let (began, config) = (Instant::now(), self.config());
         self.advance(Stage::Leaving);
-        tokio::time::sleep(self.config().drain_delay).await;
+        tracing::info!(connections = self.connection_count(), delay = ?config.drain_delay, "leaving: not ready any more");
+        tokio::time::sleep(config.drain_delay).await;
         self.send_away().await;
-        let until = Instant::now() + self.config().shutdown_timeout;
+        let until = Instant::now() + config.shutdown_timeout;
         // Those who came in since, and slow readers. New ones are sent away at their entry.
         let _ = tokio::time::timeout_at(until, self.all_gone()).await;
-        self.shutdown(until.saturating_duration_since(Instant::now())).await
+        let cut = self.shutdown(until.saturating_duration_since(Instant::now())).await;
+        let (sent_away, took) = (self.stats().connections_drained, began.elapsed());
+        tracing::info!(sent_away, cut, took = %format_args!("{:.1}s", took.as_secs_f64()), "drained");
+        cut
     }
 
     /// Sends everybody away, a few at a time.
@@ -46,6 +51,7 @@ impl Server {
         self.advance(Stage::Draining);
         // The eldest first. Who comes in from here on is told at once.
         let mut links = self.links();
+        tracing::info!(connections = links.len(), window = ?self.config().drain_window, "sending clients away");
         links.sort_by_key(|link| std::cmp::Reverse(link.number()));
         let mut tick = tokio::time::interval(BATCH_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,8 +1,11 @@
 //! The log of the binary: lines for people, or JSON for programs. To standard error, so that output stays output.
 
-use std::io::{IsTerminal as _, stderr};
+use std::{
+    fmt,
+    io::{IsTerminal as _, stderr},
+};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use wse_server::settings::LogFormat;
 
 /// Variable that other programs know too; counts when nothing else says what to log.
@@ -21,8 +24,13 @@ pub(crate) fn variable() -> Option<String> {
 
 /// Reads a filter of log lines.
 pub(crate) fn check(filter: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(filter)
-        .map_err(|error| anyhow::anyhow!("log (--log-level, WSE_LOG, {RUST_LOG}) {filter:?}: {error}"))
+    let refused = |why: &dyn fmt::Display| anyhow::anyhow!("log (--log-level, WSE_LOG, {RUST_LOG}) {filter:?}: {why}");
+    // A word alone is taken for the name of a module, of which alone there would be lines then.
+    let is_level = |word: &str| word.is_empty() || word.contains(['=', '[']) || word.parse::<LevelFilter>().is_ok();
+    if let Some(word) = filter.split(',').map(str::trim).find(|word| !is_level(word)) {
+        return Err(refused(&format_args!("{word:?} is neither error, warn, info, debug, trace nor MODULE=LEVEL")));
+    }
+    EnvFilter::try_new(filter).map_err(|error| refused(&error))
 }
 
 /// Starts to log.
@@ -51,7 +59,11 @@ mod tests {
     #[test]
     fn a_filter_that_cannot_be_read_is_refused() {
         check("info,wse_server=debug").expect("a filter");
-        let error = check("wse_server=loud").expect_err("no level").to_string();
-        assert!(error.contains("--log-level"), "{error}");
+        check("off").expect("a level");
+        check("INFO,hyper=off,wse_server[x{y=1}]=debug").expect("a filter");
+        for filter in ["wse_server=loud", "wran", "info,loud"] {
+            let error = check(filter).expect_err("no level").to_string();
+            assert!(error.contains("--log-level"), "{error}");
+        }
     }
 }

@@ -146,10 +146,17 @@ fn announce(server: &Server) {
         } else {
             tracing::warn!("open mode on a public address: everyone who reaches it may read and write all topics");
         }
-        tracing::info!(
-            "try it: curl \
-             -d '{{\"topic\":\"news\",\"type\":\"hello\",\"payload\":{{\"n\":1}}}}' http{s}://{address}/wse/publish"
-        );
+        let key = match server.config().api_key {
+            Some(_) => Some("-H \"X-API-Key: $WSE_API_KEY\" "),
+            // Nobody may publish over HTTP where others can reach an open server without a key.
+            None => server.is_on_loopback().then_some(""),
+        };
+        if let Some(key) = key {
+            tracing::info!(
+                "try it: curl {key}\
+                 -d '{{\"topic\":\"news\",\"type\":\"hello\",\"payload\":{{\"n\":1}}}}' http{s}://{address}/wse/publish"
+            );
+        }
     } else {
         tracing::info!(
             "clients need a token: wse-server token --sub alice --ttl 3600 (with the same secret, or --key)"

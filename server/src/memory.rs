@@ -50,7 +50,7 @@ pub(crate) enum Pressure {
 }
 
 /// Where [`Pressure::High`] begins.
-const fn high(budget: usize) -> usize {
+pub(crate) const fn high(budget: usize) -> usize {
     budget / 10 * 9
 }
 

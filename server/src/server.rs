@@ -33,10 +33,10 @@ use wse_client_core::{
 use crate::{
     api::Answers,
     async_handler::{AsyncHandler, Awaited},
-    auth::{Authenticator, Hosts, Issuer},
+    auth::{self, Authenticator, Hosts, Issuer},
     bus::{Bus, MemoryBus},
     clock::{self, Clock},
-    config::Config,
+    config::{Config, MAX_LENGTH},
     connection::{Applicant, Attached},
     counters::{Counters, Stats},
     drain::Schedule,
@@ -517,7 +517,7 @@ impl Server {
     /// code 1001. Connections that are not done after `deadline` are cut, attached ones included, which are done when they
     /// are dropped. Answers how many were. An [`AsyncHandler`] has until then, too.
     pub async fn shutdown(&self, deadline: Duration) -> usize {
-        let until = Instant::now() + deadline;
+        let until = Instant::now() + deadline.min(MAX_LENGTH);
         self.advance(Stage::Stopping);
         self.inner.stop.send_replace(true);
         lock(&self.inner.listener).take();
@@ -733,7 +733,7 @@ impl Server {
         drop(self.inner.stop.subscribe().wait_for(|stop| *stop).await);
     }
 
-    /// Decides about a client, and counts refusals by cause.
+    /// Decides about a client, and counts refusals by cause and tells them in the log.
     pub(crate) fn admit_caller(&self, headers: &HeaderMap, query: &str, caller: Caller) -> Applicant {
         let Caller { address: remote, identity } = caller;
         let (params, mut admission) = match UpgradeParams::parse(query) {
@@ -759,6 +759,8 @@ impl Server {
         }
         if let Admission::Denied { code, .. } = &admission {
             self.count_refusal(*code);
+            let origin = (*code == Code::OriginNotAllowed).then(|| auth::shown_origin(headers)).flatten();
+            tracing::info!(%code, client = client.map(tracing::field::display), origin, "connection refused");
         }
         Applicant { remote: client, params, admission, place }
     }
@@ -769,21 +771,26 @@ impl Server {
             Code::AuthRequired => counters.refused_auth_required.one(),
             Code::AuthFailed => counters.refused_auth_failed.one(),
             Code::OriginNotAllowed => counters.refused_origin.one(),
-            Code::ServerFull => counters.refused_full.one(),
+            // Counted where it was found out what is full.
+            Code::ServerFull => {}
             _ => counters.refused_request.one(),
         }
-        tracing::info!(%code, "connection refused");
     }
 
     /// A place for one more connection, or why there is none.
     fn take_place(&self, client: Option<IpAddr>) -> Result<Place, &'static str> {
+        let counters = self.counters();
         if self.pressure() > Pressure::None {
+            counters.refused_full.one();
             return Err("the server is short of memory, try again later");
         }
         self.gate().admit(client).map_err(|why| match why {
-            NoPlace::Full => "too many connections, try again later",
+            NoPlace::Full => {
+                counters.refused_full.one();
+                "too many connections, try again later"
+            }
             NoPlace::Address => {
-                self.counters().refused_address.one();
+                counters.refused_address.one();
                 "too many connections from your address, try again later"
             }
         })

@@ -181,6 +181,7 @@ async fn a_full_server_says_so_and_has_room_again_later() {
     let running = Running::start(Config { max_connections: 1, ..open() }).await;
     let mut first = running.ready_client("").await;
     assert_eq!(refused(&running, "", &[]).await, ("SERVER_FULL".into(), 1013));
+    assert_eq!(running.server.stats().refused_full, 1);
     first.expect_alive().await;
     drop(first);
     let until = tokio::time::Instant::now() + PATIENCE;
@@ -199,6 +200,7 @@ async fn wrong_query_parameters_are_refused_by_name() {
     assert_eq!(code(&error), "INVALID_REQUEST");
     assert!(payload(&error)["message"].as_str().expect("text").contains("format"));
     assert_eq!(client.closed().await.code, 1008);
+    assert_eq!(running.server.stats().refused_request, 1);
 }
 
 #[tokio::test]

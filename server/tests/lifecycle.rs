@@ -41,6 +41,12 @@ async fn shutdown_flushes_what_is_queued_and_closes_with_1001() {
 }
 
 #[tokio::test]
+async fn a_shutdown_may_have_no_deadline() {
+    let running = Running::start(open()).await;
+    assert_eq!(timeout(PATIENCE, running.server.shutdown(Duration::MAX)).await.expect("in time"), 0);
+}
+
+#[tokio::test]
 async fn shutdown_does_not_wait_for_clients_that_do_not_read() {
     let running = Running::start(open()).await;
     let _stuck = Raw::connect(running.addr()).await;

@@ -34,7 +34,8 @@ async fn one_address_gets_its_connections_and_others_theirs() {
     let (code, closed) = from_address(&running, "192.0.2.1").await.error_and_close().await;
     assert_eq!((&*code, closed.code), ("SERVER_FULL", 1013));
     assert_eq!(from_address(&running, "192.0.2.2").await.message().await.kind(), "server_ready");
-    assert_eq!(running.server.stats().refused_address, 1);
+    let stats = running.server.stats();
+    assert_eq!((stats.refused_address, stats.refused_full), (1, 0), "the server itself has room");
     drop(first);
     timeout(PATIENCE, async {
         while from_address(&running, "192.0.2.1").await.message().await.kind() != "server_ready" {}
@@ -265,6 +266,9 @@ async fn short_memory_refuses_what_is_new_and_then_closes_the_longest_queue() {
     assert_eq!(publish_over_http(&running).await.error(), (503, "SERVER_FULL".into()));
     let (code, closed) = running.client("").await.error_and_close().await;
     assert_eq!((&*code, closed.code), ("SERVER_FULL", 1013));
+    let stats = running.server.stats();
+    assert_eq!((stats.refused_memory, stats.sends_refused, stats.publishes_refused), (3, 1, 2));
+    assert_eq!((stats.refused_full, stats.refused_address), (1, 0));
 
     // A reader that is slower than what comes for it: it stays full, until it is told to go.
     let close = timeout(PATIENCE, async {

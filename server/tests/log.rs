@@ -128,3 +128,76 @@ async fn what_cannot_be_read_is_refused() {
         assert!(!status.success());
     }
 }
+
+#[tokio::test]
+async fn a_refused_page_is_named() {
+    let mut program = Program::start(&["--allowed-origins", "https://app.example.com"], None);
+    let address = program.address().await;
+    for origin in ["https://other.example", "https://user:hush@other.example/hush"] {
+        let mut request = format!("ws://{address}/wse").into_client_request().expect("a request");
+        request.headers_mut().insert("origin", origin.parse().expect("a value"));
+        assert_eq!(Client::connect(request).await.error_and_close().await.1.code, 4403);
+    }
+    let line = program.until("ORIGIN_NOT_ALLOWED").await;
+    assert!(line.contains("https://other.example") && line.contains("127.0.0.1"), "{line}");
+    let line = program.until("ORIGIN_NOT_ALLOWED").await;
+    assert!(line.contains("(not an origin)") && !line.contains("hush"), "{line}");
+}
+
+#[tokio::test]
+async fn a_drain_tells_how_many_went_and_how_long_it_took() {
+    let mut program = Program::start(&["--drain-window", "0"], None);
+    let address = program.address().await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::connect(format!("ws://{address}/wse").into_client_request().expect("a request")).await;
+        assert_eq!(client.message().await.kind(), "server_ready");
+        clients.push(client);
+    }
+    let pid = program.child.id().expect("running").to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.expect("runs").success());
+    assert!(program.until("leaving").await.contains("connections=3"));
+    assert!(program.until("sending clients away").await.contains("connections=3"));
+    for client in &mut clients {
+        assert_eq!(client.closed().await.code, 4300);
+    }
+    drop(clients);
+    let line = program.until("drained").await;
+    assert!(line.contains("sent_away=3 cut=0 took=") && line.trim_end().ends_with('s'), "{line}");
+}
+
+#[tokio::test]
+async fn the_token_of_the_console_is_no_reason_to_warn() {
+    const KEY: &str = "the-key-of-this-test";
+    let arguments = ["--jwt-secret", SECRET, "--api-key", KEY];
+    let mut program = Program::start(&arguments, None);
+    let address = program.address().await;
+    let key = format!("x-api-key: {KEY}");
+    let answer = http(address, "POST", "/console/token", &[&key], b"").await;
+    let connect = async |token: &str| {
+        let request = format!("ws://{address}/wse?token={token}").into_client_request().expect("a request");
+        assert_eq!(Client::connect(request).await.message().await.kind(), "server_ready");
+    };
+    connect(answer.json()["token"].as_str().expect("a token")).await;
+    // A second line would not come: what is said once is said of this one.
+    http(address, "GET", "/wse/health", &[], b"").await;
+    let log = program.finish().await;
+    assert!(!log.contains("token in the URL"), "{log}");
+}
+
+#[tokio::test]
+async fn the_hint_to_publish_works_as_it_stands() {
+    for (arguments, hint) in [
+        (&[][..], Some("try it: curl -d")),
+        (&["--api-key", "the-key-of-this-test"], Some("try it: curl -H \"X-API-Key: $WSE_API_KEY\" -d")),
+        (&["--host", "0.0.0.0", "--allow-open"], None),
+    ] {
+        let mut program = Program::start(arguments, None);
+        let port = program.address().await.port();
+        // Served only after everything is announced.
+        http(([127, 0, 0, 1], port).into(), "GET", "/wse/health", &[], b"").await;
+        let log = program.finish().await;
+        assert_eq!(log.contains("try it"), hint.is_some(), "{log}");
+        assert!(hint.is_none_or(|hint| log.contains(hint)), "{log}");
+    }
+}

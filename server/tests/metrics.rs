@@ -235,6 +235,18 @@ async fn types_are_bounded_whatever_clients_send() {
 }
 
 #[tokio::test]
+async fn a_type_called_other_is_no_second_series() {
+    let running = Running::start(open()).await;
+    let mut client = running.ready_client("").await;
+    for kind in ["other", "ü"] {
+        client.send_json(&json!({ "t": kind, "p": {} })).await;
+    }
+    client.expect_alive().await;
+    // A series that comes twice fails in `Report::parse`, as it does in Prometheus.
+    assert_eq!(Report::of(&running).await.get("ws_messages_received_total{type=\"other\"}"), 2.0);
+}
+
+#[tokio::test]
 async fn ws_message_send_latency_seconds() {
     let running = Running::start(open()).await;
     let mut client = running.subscriber("", &["t"]).await;

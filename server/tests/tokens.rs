@@ -129,6 +129,7 @@ async fn without_keys_there_are_no_tokens() {
     let running = Running::start(Config { api_key: Some(API_KEY.into()), ..open() }).await;
     let answer = ask(&running, API_KEY, r#"{"user":"ada","topic":"t"}"#).await;
     assert_eq!(answer.error(), (501, "INVALID_CONFIG".into()));
+    assert_eq!(ask(&running, API_KEY, "{}").await.error().0, 501, "what is missing in the request would not help");
 }
 
 /// Keeps what a session token of each connection says, as the application's other doors would ask.

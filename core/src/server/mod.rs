@@ -177,7 +177,7 @@ impl Peer {
 
     /// Hands in a frame like [`Peer::handle`], but puts messages of the application at the end of `messages`, without the
     /// way through [`Peer::poll`]: it is the path of nearly all that comes.
-    pub fn receive(&mut self, frame: &Frame, messages: &mut Vec<Message>, now: Moment) {
+    pub fn receive(&mut self, frame: Frame, messages: &mut Vec<Message>, now: Moment) {
         if self.over {
             return;
         }
@@ -195,7 +195,7 @@ impl Peer {
             return;
         }
         match input {
-            Input::Frame(frame) => self.on_frame(&frame, now),
+            Input::Frame(frame) => self.on_frame(frame, now),
             Input::Closed(close) => self.finish(close),
             Input::ReadsPaused(paused) => {
                 self.reads_paused = paused;

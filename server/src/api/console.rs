@@ -17,7 +17,10 @@ use serde_json::{Value, json};
 use wse_client_core::error::Code;
 
 use super::{ApiError, access::check_key, method_not_allowed};
-use crate::{auth::ReaderToken, server::Server};
+use crate::{
+    auth::{CONSOLE, ReaderToken},
+    server::Server,
+};
 
 /// Name, content type and bytes of each file; none when the program was built without the page.
 const FILES: &[(&str, &str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/console.rs"));
@@ -29,9 +32,6 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self' 'w
 const NOT_BUILT: &str = include_str!("console-not-built.html");
 
 const UNGUARDED: &str = include_str!("console-unguarded.html");
-
-/// The user that the page is on a server with tokens.
-const SUBJECT: &str = "wse-console";
 
 /// How long a token of the page is good. It is for one handshake; a page that connects again asks for another one.
 const TOKEN_TTL: Duration = Duration::from_secs(300);
@@ -74,7 +74,7 @@ async fn asset(Path(name): Path<String>) -> Response {
 /// `POST /console/token`: what the page needs to follow topics over the WebSocket.
 async fn token(State(server): State<Server>, headers: HeaderMap) -> Result<Response, ApiError> {
     check_key(&server, &headers, Code::AuthRequired)?;
-    let answer = match server.auth().reader_token(SUBJECT, TOKEN_TTL) {
+    let answer = match server.auth().reader_token(CONSOLE, TOKEN_TTL) {
         ReaderToken::NotNeeded => json!({ "required": false, "token": Value::Null, "expires_in": Value::Null }),
         ReaderToken::Token(token) => {
             json!({ "required": true, "token": token, "expires_in": TOKEN_TTL.as_secs() })

@@ -36,6 +36,13 @@ pub(super) async fn issue(
 ) -> Result<(HeaderMap, Json<Answer>), ApiError> {
     // Who gives out rights needs a key, on an open server too.
     require_key(&server, request.headers(), Code::AuthRequired)?;
+    let off = || {
+        let message = "this server gives out no tokens: it has no token_key";
+        ApiError::new(StatusCode::NOT_IMPLEMENTED, Code::InvalidConfig, message)
+    };
+    if !server.issuer().has_key() {
+        return Err(off());
+    }
     let body = request::body(&server, request).await?;
     let refused = |code, message: &str| ApiError::new(StatusCode::BAD_REQUEST, code, message);
     let Body { user, topic } =
@@ -46,10 +53,7 @@ pub(super) async fn issue(
     if topic::check(&topic).is_err() || topic::is_pattern(&topic) {
         return Err(refused(Code::InvalidTopic, "topic must be the name of one topic"));
     }
-    let Some(token) = server.channel_token(&user, &topic) else {
-        let message = "this server gives out no tokens: it has no token_key";
-        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, Code::InvalidConfig, message));
-    };
+    let token = server.channel_token(&user, &topic).ok_or_else(off)?;
     let mut headers = HeaderMap::new();
     headers.insert(header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
     Ok((headers, Json(Answer { token: token.expose().to_owned(), expires_in: CHANNEL_LIFE.as_secs() })))

@@ -20,12 +20,19 @@ impl Hosts {
     /// `local`: the server trusts everybody who reaches it, because only this machine does.
     pub(crate) fn new(allowed: &[String], local: bool, host: &str) -> Self {
         if !allowed.is_empty() {
-            Self::Listed(allowed.iter().map(|name| name.to_ascii_lowercase()).collect())
+            Self::Listed(allowed.iter().map(|name| plain(name)).collect())
         } else if local {
-            Self::Local(host.to_ascii_lowercase())
+            Self::Local(plain(host))
         } else {
             Self::Any
         }
+    }
+
+    /// Whether a list can have this entry: a name or an address, as [`Hosts::allow`] compares it.
+    pub(crate) fn is_name(text: &str) -> bool {
+        let name = plain(text);
+        let is_plain = |letter: char| letter.is_ascii_graphic() && !"/:*@?#[]".contains(letter);
+        name.parse::<IpAddr>().is_ok() || (!name.is_empty() && name.chars().all(is_plain))
     }
 
     /// Whether a request with these headers is answered. Every browser names a host; who names none is none.
@@ -35,12 +42,12 @@ impl Hosts {
     }
 
     fn allows(&self, authority: &str) -> bool {
-        let name = without_port(authority).trim_end_matches('.').to_ascii_lowercase();
+        let name = plain(without_port(authority));
         match self {
             Self::Any => true,
             Self::Listed(allowed) => allowed.contains(&name),
             Self::Local(own) => {
-                let ip = name.trim_matches(['[', ']']).parse::<IpAddr>();
+                let ip = name.parse::<IpAddr>();
                 name == *own
                     || name == "localhost"
                     || name.ends_with(".localhost")
@@ -48,6 +55,12 @@ impl Hosts {
             }
         }
     }
+}
+
+/// In the one form in which names are compared: lower case, without the dot of the root or the brackets of an address.
+fn plain(name: &str) -> String {
+    let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    bare.trim_end_matches('.').to_ascii_lowercase()
 }
 
 fn without_port(authority: &str) -> &str {
@@ -96,6 +109,11 @@ mod tests {
         let hosts = Hosts::new(&["API.example.com".into()], true, "127.0.0.1");
         assert!(hosts.allows("api.example.com:443"));
         assert!(!hosts.allows("127.0.0.1"));
+        for listed in ["::1", "[::1]"] {
+            let hosts = Hosts::new(&[listed.into()], true, "127.0.0.1");
+            assert!(hosts.allows("[::1]:5006") && hosts.allows("[::1]"), "{listed}");
+        }
+        assert!(Hosts::new(&["example.com.".into()], false, "").allows("example.com"));
         assert!(Hosts::new(&[], false, "0.0.0.0").allows("anything"));
     }
 

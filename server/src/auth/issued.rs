@@ -18,6 +18,11 @@ impl Issuer {
         Self(config.token_key.clone().map(Tokens::new))
     }
 
+    /// Whether there is a key.
+    pub(crate) const fn has_key(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn issue(&self, user: &str, purpose: Purpose) -> Option<Secret> {
         let life = match purpose {
             Purpose::Session { .. } => SESSION_LIFE,

@@ -15,9 +15,44 @@ impl Origins {
     }
 }
 
+/// Longest origin that is shown: the longest name of a host, a scheme and a port.
+const MAX_SHOWN: usize = 280;
+
+/// An origin as a log can hold it: what a browser could have sent, whole. Anything else may hide a secret, or be meant for who reads
+/// the log.
+pub(super) fn shown(origin: &[u8]) -> &str {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:/[]".contains(byte);
+    match std::str::from_utf8(origin) {
+        Ok("null") => "null",
+        Ok(text) if text.len() <= MAX_SHOWN && origin.iter().all(is_plain) => {
+            let host = text.split_once("://").map_or("", |(_, host)| host);
+            if host.is_empty() || host.contains('/') { NO_ORIGIN } else { text }
+        }
+        _ => NO_ORIGIN,
+    }
+}
+
+/// What is shown of a header that no browser sends.
+const NO_ORIGIN: &str = "(not an origin)";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_shows_what_a_browser_could_have_sent() {
+        for origin in
+            ["https://app.example.com", "http://localhost:5173", "http://[::1]:80", "null", "tauri://localhost"]
+        {
+            assert_eq!(shown(origin.as_bytes()), origin);
+        }
+        let long = format!("https://{}", "a".repeat(300));
+        for other in ["", "x", "https://", "https://u:secret@a", "https://a/secret", "https://a\nb", "https://ä", &long]
+        {
+            assert_eq!(shown(other.as_bytes()), NO_ORIGIN, "{other:?}");
+        }
+        assert_eq!(shown(b"https://\xFF"), NO_ORIGIN);
+    }
 
     #[test]
     fn only_listed_origins_pass_once_there_is_a_list() {

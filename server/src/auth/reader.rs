@@ -6,6 +6,9 @@ use wse_client_core::topic::Acl;
 
 use super::{Authenticator, make::TokenClaims};
 
+/// The user that the console page is on a server with tokens.
+pub(crate) const CONSOLE: &str = "wse-console";
+
 /// What a reader has to bring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ReaderToken {

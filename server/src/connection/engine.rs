@@ -186,7 +186,7 @@ impl<O: Outbox> Engine<O> {
             self.batch = BATCH.take();
         }
         let before = self.batch.len();
-        self.peer.receive(&frame, &mut self.batch, now);
+        self.peer.receive(frame, &mut self.batch, now);
         self.note_arrived(before);
         self.drain(now);
         if !self.was_counted {

@@ -60,6 +60,9 @@ impl Names {
 }
 
 fn is_usable(name: &str) -> bool {
+    if name == OTHER {
+        return false;
+    }
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-*/".contains(&byte);
     !name.is_empty() && name.len() <= MAX_LEN && name.bytes().all(plain)
 }
@@ -74,6 +77,13 @@ mod tests {
         assert_eq!((names.number("known"), names.number("a"), names.number("b")), (1, 2, 0));
         assert_eq!((names.number("a"), names.number(OTHER)), (2, 0));
         assert_eq!(names.list(), [(0, "other".into()), (1, "known".into()), (2, "a".into())]);
+    }
+
+    #[test]
+    fn a_value_that_is_called_like_the_rest_is_counted_with_it() {
+        let names = Names::new(10, &[]);
+        assert_eq!(names.number(OTHER), 0);
+        assert_eq!(names.list(), [(0, OTHER.to_owned())]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 pub use file::parse_file;
 pub use table::SETTINGS;
 
+pub(crate) use self::value::size;
 use self::value::{Form as _, Plain};
 use crate::config::Config;
 
@@ -142,6 +143,14 @@ impl Setting {
     /// The setting of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         SETTINGS.iter().find(|setting| setting.name == name)
+    }
+
+    /// What it belongs to, as a heading.
+    pub fn group(&self) -> &'static str {
+        let names = SETTINGS.iter().map(|setting| setting.name);
+        let upto: Vec<&str> = names.take_while(|name| *name != self.name).chain([self.name]).collect();
+        let group = table::GROUPS.iter().rev().find(|(first, _)| upto.contains(first));
+        group.map_or("", |(_, heading)| heading)
     }
 
     /// Its environment variable.
@@ -277,6 +286,11 @@ mod tests {
 
     #[test]
     fn names_are_used_once_and_in_one_form() {
+        for (first, _) in table::GROUPS {
+            assert!(Setting::named(first).is_some(), "{first}");
+        }
+        assert_eq!(Setting::named("port").map(Setting::group), Some("Port and TLS"));
+        assert_eq!(Setting::named("log_format").map(Setting::group), Some("Log"));
         for (index, setting) in SETTINGS.iter().enumerate() {
             assert!(setting.name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase()), "{}", setting.name);
             assert!(SETTINGS[..index].iter().all(|other| other.name != setting.name), "{} twice", setting.name);

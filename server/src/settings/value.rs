@@ -29,15 +29,32 @@ impl Form<usize> for Bytes {
         let unit = UNITS.iter().find_map(|(name, size)| text.strip_suffix(name).map(|number| (number, *size)));
         let (number, size) = unit.unwrap_or((text, 1));
         let number = number.trim_end().replace('_', "").parse::<usize>().ok();
-        number
-            .and_then(|number| number.checked_mul(size))
-            .ok_or_else(|| "must be a size like 65536, 64KiB or 16MiB".into())
+        number.and_then(|number| number.checked_mul(size)).ok_or_else(|| {
+            let hint = meant(text).map_or_else(String::new, |unit| format!("; did you mean {unit}?"));
+            format!("must be a size like 65536, 64KiB, 16MiB or 1GiB{hint}")
+        })
     }
 
     fn show(value: &usize) -> Option<String> {
-        let unit = UNITS.iter().find(|(_, size)| *value > 0 && value.is_multiple_of(*size));
-        Some(unit.map_or_else(|| value.to_string(), |(name, size)| format!("\"{}{name}\"", value / size)))
+        let shown = size(*value);
+        Some(if shown.ends_with('B') { quoted(&shown) } else { shown })
     }
+}
+
+/// A number of bytes as settings write it.
+pub(crate) fn size(bytes: usize) -> String {
+    let unit = UNITS.iter().find(|(_, size)| bytes > 0 && bytes.is_multiple_of(*size));
+    unit.map_or_else(|| bytes.to_string(), |(name, size)| format!("{}{name}", bytes / size))
+}
+
+/// The unit that somebody who wrote `1GB` or `64k` may have meant.
+fn meant(text: &str) -> Option<&'static str> {
+    let letters = text.trim_start_matches(|letter: char| letter.is_ascii_digit()).trim_start();
+    let known = UNITS.iter().map(|(name, _)| *name);
+    let mut near = known.filter(|name| {
+        letters.len() <= 3 && letters.get(..1).is_some_and(|first| name[..1].eq_ignore_ascii_case(first))
+    });
+    near.next().filter(|name| letters != *name)
 }
 
 macro_rules! numbers {
@@ -218,6 +235,14 @@ mod tests {
         }
         for text in ["", "KiB", "-1", "1.5MiB", "64kb", "99999999999999GiB"] {
             assert!(Bytes::parse(text).is_err(), "{text}");
+        }
+        for (text, unit) in [("1GB", "GiB"), ("64k", "KiB"), ("16 mb", "MiB"), ("5g", "GiB")] {
+            let problem = Bytes::parse(text).expect_err("another unit");
+            assert!(problem.ends_with(&format!("; did you mean {unit}?")), "{text}: {problem}");
+        }
+        for text in ["ü", "5 gallons", "-1", "99999999999999GiB"] {
+            let problem = Bytes::parse(text).expect_err("no size");
+            assert!(!problem.contains("mean"), "{text}: {problem}");
         }
         let length = <Plain as Form<Duration>>::parse;
         for (text, ms) in [("250ms", 250), ("10s", 10_000), ("1.5", 1500), ("5m", 300_000), ("1d", 86_400_000)] {
