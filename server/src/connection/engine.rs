@@ -251,6 +251,7 @@ impl<O: Outbox> Engine<O> {
         tracing::warn!(connection = self.link.id(), user = %self.link.identity().user_id, "slow consumer, closing");
         self.outbox.abandon();
         self.peer.abandon();
+        self.states.clear();
         self.peer.close(Close::new(close::TRY_LATER, Code::SlowConsumer.as_str()), now);
         self.drain(now);
     }

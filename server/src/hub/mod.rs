@@ -206,9 +206,13 @@ impl Hub {
             return Ok(fresh.then(|| Arc::clone(topic.name())).into_iter().collect());
         }
         registry.patterns.entry(name).insert(link.number(), Arc::clone(link));
-        let mut subscriptions = link.subscriptions();
-        subscriptions.request(name, group);
+        link.subscriptions().request(name, group);
+        drop(registry);
+        // To look through many names takes its time, in which others go on publishing. Topics that appear from here on find the
+        // pattern.
+        let registry = read(&self.registry);
         let (mut fresh, _) = registry.names.of_pattern(name);
+        let mut subscriptions = link.subscriptions();
         fresh.retain(|topic| {
             let topic = registry.topics.get(topic).filter(|topic| link.may_read(topic.name()));
             topic.is_some_and(|topic| subscriptions.attach(link, topic, name))
