@@ -233,3 +233,24 @@ async fn a_member_of_a_group_comes_to_its_end() {
     assert_eq!(close.code, 4000);
     assert_eq!(heard.iter().filter(|kind| *kind == "before").count(), 10);
 }
+
+#[tokio::test]
+async fn who_asks_without_end_is_closed_all_the_same() {
+    let (server, mut connection, handle) = attached(paced()).await;
+    (0..5).for_each(|number| publish(&server, "s", &format!("{number}_snapshot")));
+    (0..5).for_each(|_| publish(&server, "t", "topic"));
+    handle.close(Close::new(4000, "enough"));
+    let mut taken = 0;
+    let end = loop {
+        connection.on_frame(Frame::Text(
+            json!({ "t": "subscription_update", "p": { "action": "unsubscribe", "topics": ["s"] } }).to_string().into(),
+        ));
+        connection.on_frame(request(&["s"]));
+        match next(&mut connection).await {
+            Ok(_) => taken += 1,
+            Err(close) => break close,
+        }
+        assert!(taken < 100, "it does not end");
+    };
+    assert_eq!((end.code, taken >= 5), (4000, true), "{taken} messages");
+}

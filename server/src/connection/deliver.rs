@@ -78,6 +78,7 @@ impl<O: Outbox> Engine<O> {
                 Some(Mail::Messages) => share = share.saturating_sub(self.send_mail(now)),
                 Some(Mail::Answer(answer)) => self.take_answer(answer),
                 Some(Mail::End(ending)) => {
+                    self.leaving = true;
                     self.give_up_states();
                     // Topics that go on talking would put off the end for ever.
                     self.link.finish();

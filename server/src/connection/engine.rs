@@ -101,6 +101,8 @@ pub(crate) struct Engine<O> {
     pub(super) paced_until: Option<Moment>,
     /// Of the messages that are paced the odd one is the topics'.
     pub(super) topics_next: bool,
+    /// The end was asked for: what is there goes out, and nothing more.
+    pub(super) leaving: bool,
     /// When the peer wants to be woken.
     timer: Option<Moment>,
     reads_paused: bool,
@@ -153,6 +155,7 @@ impl<O: Outbox> Engine<O> {
             pacer,
             paced_until: None,
             topics_next: false,
+            leaving: false,
             timer: None,
             reads_paused: false,
             unsent: 0,
@@ -325,8 +328,8 @@ impl<O: Outbox> Engine<O> {
                     self.check_unsent(now);
                 }
                 Output::Close(close) => drop(self.closing.get_or_insert(close)),
-                // Nobody gets the answer.
-                Output::Emit(event) if self.peer.is_over() && is_question(&event) => {}
+                // Nobody gets the answer, or who asks without end would not be closed.
+                Output::Emit(event) if (self.leaving || self.peer.is_over()) && is_question(&event) => {}
                 Output::Emit(event) => {
                     self.on_event(event, now);
                     self.check_unsent(now);
