@@ -101,6 +101,7 @@ fn flag(setting: &Setting) -> Arg {
         .env(setting.variable())
         .hide_env_values(true)
         .value_name(setting.placeholder)
+        .help_heading(setting.group())
         .help(format!("{}{default}", setting.help));
     let arg = if setting.name == "log" { arg.visible_alias("log-level") } else { arg };
     match setting.kind {

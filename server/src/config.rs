@@ -87,7 +87,8 @@ pub struct Config {
     pub inbound_rate: Option<f64>,
     /// Messages that one client may send at once, where there is an `inbound_rate`. Default 100.
     pub inbound_burst: u32,
-    /// Messages a second that one client is sent in the long run; more wait. Default: no bound.
+    /// Messages a second that one client is sent in the long run; more wait. Those of its topics and those to it alone take
+    /// turns. Default: no bound.
     pub outbound_rate: Option<f64>,
     /// Messages that one client is sent at once, where there is an `outbound_rate`. Default 100.
     pub outbound_burst: u32,

@@ -14,7 +14,8 @@ use std::sync::{
 
 use crate::{hub::Link, server::Server};
 
-/// Bytes in queues of single connections: what the application sent them, and what their sockets have not taken.
+/// Bytes in queues of single connections: what the application sent them, states of topics that it made for them, and what
+/// their sockets have not taken.
 #[derive(Debug, Default)]
 pub(crate) struct QueueBytes {
     held: AtomicUsize,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use wse_client_core::client::PresenceChange;
 
-/// Most members of one page.
+/// Most members of one page. A page of members that tell much of themselves ends earlier, at 256 KiB.
 pub const MAX_PRESENCE_PAGE: usize = 1000;
 
 /// Which part of those present is wanted.

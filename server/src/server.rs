@@ -477,10 +477,6 @@ impl Server {
         }
         message.topic = Some(topic.to_owned());
         message.check(self.limits()).map_err(PublishError::Invalid)?;
-        let (size, limit) = (message.payload.bytes().len(), self.limits().max_frame);
-        if size > limit {
-            return Err(PublishError::Invalid(SendError::TooLarge { size, limit }));
-        }
         if self.must_refuse() {
             return Err(PublishError::OutOfMemory);
         }
@@ -490,6 +486,7 @@ impl Server {
         let (metrics, start) = (&self.inner.metrics, self.clock().nanos());
         let (kind, priority) = (metrics.kind(&message.kind), message.priority);
         let publication = Publication::new(topic, message, id.clone(), wall.to_string(), compression);
+        publication.check_size(self.limits().max_frame).map_err(PublishError::Invalid)?;
         tracing::debug!(topic, kind = publication.kind(), id, trace_id = publication.trace_id(), "publish");
         match self.inner.bus.publish(Arc::new(publication.measured(kind, start)), self.now()) {
             Ok(delivered) => {

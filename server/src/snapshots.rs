@@ -9,7 +9,7 @@ use wse_client_core::client::Outgoing;
 use crate::{
     clock,
     handler::ConnectionHandle,
-    hub::{Link, Publication},
+    hub::{Link, Publication, StateMessage},
 };
 
 /// Attempts to get one state.
@@ -62,7 +62,7 @@ pub trait SnapshotProvider: Send + Sync + 'static {
 }
 
 /// Messages that are the state of a topic; `None`: it could not be had.
-pub(crate) type TopicState = Option<Vec<Arc<Publication>>>;
+pub(crate) type TopicState = Option<Vec<StateMessage>>;
 
 /// What became of a question for states.
 #[derive(Debug)]
@@ -77,13 +77,13 @@ pub(crate) struct Answer {
 
 /// Gets the states of topics from the application, and hands each on as soon as it is there: one that takes its time holds
 /// up no other. As long as a connection does not take what is there, no more is asked for.
-pub(crate) async fn tell(connection: &ConnectionHandle, link: &Link, number: u64, topics: Vec<Arc<str>>) {
+pub(crate) async fn tell(connection: &ConnectionHandle, link: &Arc<Link>, number: u64, topics: Vec<Arc<str>>) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let tell = |topic: Arc<str>| {
         let place = Arc::clone(&places).acquire_owned();
         async move {
             let place = place.await.ok();
-            let state = state(connection, &topic).await;
+            let state = state(connection, link, &topic).await;
             link.put_answer(Answer { number, state: Some((topic, state)), _place: place });
         }
     };
@@ -91,7 +91,7 @@ pub(crate) async fn tell(connection: &ConnectionHandle, link: &Link, number: u64
     link.put_answer(Answer { number, state: None, _place: None });
 }
 
-async fn state(connection: &ConnectionHandle, topic: &Arc<str>) -> TopicState {
+async fn state(connection: &ConnectionHandle, link: &Arc<Link>, topic: &Arc<str>) -> TopicState {
     let server = connection.server();
     for attempt in 0..TRIES {
         if attempt > 0 {
@@ -103,9 +103,10 @@ async fn state(connection: &ConnectionHandle, topic: &Arc<str>) -> TopicState {
             Some(tokio::time::timeout(PATIENCE, asked).await)
         });
         match futures_util::FutureExt::catch_unwind(asked).await {
-            Ok(None) => return Some(server.hub().snapshots(topic)),
+            Ok(None) => return Some(server.hub().snapshots(topic).into_iter().map(Into::into).collect()),
             Ok(Some(Ok(Ok(messages)))) => {
-                return Some(messages.into_iter().filter_map(|m| publication(connection, topic, m)).collect());
+                let messages = messages.into_iter().filter_map(|message| publication(connection, topic, message));
+                return Some(messages.map(|publication| link.count_state(publication)).collect());
             }
             Ok(Some(Ok(Err(error)))) => tracing::warn!(%topic, attempt, %error, "no snapshot"),
             Ok(Some(Err(_))) => tracing::warn!(%topic, attempt, "no snapshot in time"),
@@ -120,14 +121,16 @@ async fn state(connection: &ConnectionHandle, topic: &Arc<str>) -> TopicState {
 fn publication(connection: &ConnectionHandle, topic: &Arc<str>, mut message: Outgoing) -> Option<Arc<Publication>> {
     let server = connection.server();
     message.topic = Some(topic.to_string());
-    if let Err(error) = message.check(server.limits()) {
+    let wall = clock::wall();
+    let id = message.id.take().unwrap_or_else(|| clock::new_id(wall));
+    let checked = message.check(server.limits());
+    let publication = Publication::new(topic, message, id, wall.to_string(), server.config().compression);
+    if let Err(error) = checked.and_then(|()| publication.check_size(server.limits().max_frame)) {
         tracing::warn!(%topic, %error, "snapshot not sent");
         server.counters().sends_refused.one();
         return None;
     }
-    let wall = clock::wall();
-    let id = message.id.take().unwrap_or_else(|| clock::new_id(wall));
-    Some(Arc::new(Publication::new(topic, message, id, wall.to_string(), server.config().compression)))
+    Some(Arc::new(publication))
 }
 
 impl fmt::Debug for dyn SnapshotProvider {

@@ -110,7 +110,7 @@ async fn clients_publish_to_each_other() {
     writer.send_text(r#"U{"t":"say","p":{"b":1.50,"a":18446744073709551615,"b":2},"id":"m1","tp":"chat"}"#).await;
     let message = reader.message().await;
     assert_eq!((message.kind(), message.id()), ("say", Some("m1")));
-    assert_eq!(&message.payload().bytes()[..], br#"{"b":1.50,"a":18446744073709551615,"b":2}"#);
+    assert_eq!(message.payload().bytes(), br#"{"b":1.50,"a":18446744073709551615,"b":2}"#);
     // Types of the protocol cannot be forged.
     writer.send_json(&json!({ "t": "error", "p": {}, "id": "m2", "tp": "chat" })).await;
     let error = writer.message().await;
@@ -190,7 +190,7 @@ async fn msgpack_of_a_client_reaches_msgpack_clients_byte_for_byte() {
     writer.send_binary(frame).await;
     let message = reader.message().await;
     assert_eq!(message.payload().encoding(), PayloadEncoding::Msgpack);
-    assert_eq!(&message.payload().bytes()[..], [0xC4, 2, 0, 0xFF]);
+    assert_eq!(message.payload().bytes(), [0xC4, 2, 0, 0xFF]);
 }
 
 /// Says hello with a key, and waits for the other half.

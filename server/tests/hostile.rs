@@ -11,6 +11,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use common::{Raw, Running, client_frame, code, open};
 use flate2::{Compression, write::ZlibEncoder};
 use serde_json::json;
@@ -19,6 +20,7 @@ use wse_client_core::{
     rng::{Rng, Seed},
     security::{Dialect, KeyPair, Role},
 };
+use wse_server::{Carried, Frame};
 
 fn zlib(data: &[u8]) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(b"C:".to_vec(), Compression::best());
@@ -208,4 +210,28 @@ async fn a_client_that_sends_without_end_leaves_time_for_others() {
         tokio::task::yield_now().await;
     }
     flood.join().expect("did not panic");
+}
+
+/// What one frame asks for can be a thousand times as long. It is not all made before it is found to be too much.
+#[tokio::test]
+async fn a_batch_of_questions_with_long_answers_is_not_answered_in_full() {
+    let server = wse_server::Server::builder(open()).bind().await.expect("binds");
+    let mut client = server.attach(&http::HeaderMap::new(), "", None);
+    let names: Vec<String> = (0..1000).map(|number| format!("{number:0>250}")).collect();
+    let request = json!({ "t": "subscription_update", "p": { "topics": names } });
+    client.on_frame(Frame::Text(request.to_string().into()));
+    while client.take().is_some() {}
+    let before = server.stats();
+    let one = json!({ "t": "subscription_update", "p": { "topics": [names[0]] } });
+    let batch = json!({ "t": "batch", "p": { "messages": vec![one; 1000] } });
+    client.on_frame(Frame::Text(batch.to_string().into()));
+    assert!(matches!(client.take(), Some(Carried::Close(close)) if close.code == 1013));
+    assert_eq!(server.stats().slow_consumers - before.slow_consumers, 1);
+    let metrics = server.http_api().respond(http::Request::get("/wse/metrics").body(Bytes::new()).expect("one")).await;
+    let metrics = String::from_utf8_lossy(metrics.body()).into_owned();
+    let received =
+        metrics.lines().find(|line| line.contains("ws_messages_received_total{type=\"subscription_update\"}"));
+    let count: usize = received.and_then(|line| line.rsplit(' ').next()?.parse().ok()).expect("a number");
+    // Each answer names a thousand topics: some fit into what may wait, of which the default is 4 MiB.
+    assert!((5..50).contains(&count), "{count}");
 }

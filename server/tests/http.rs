@@ -39,7 +39,7 @@ async fn published_messages_arrive_in_both_forms() {
     assert_eq!((answer.status, &answer.json()["delivered"]), (200, &json!(1)));
     let message = client.message().await;
     assert_eq!((message.kind(), message.id()), ("k", answer.json()["id"].as_str()));
-    assert_eq!(&message.payload().bytes()[..], br#"{"z":1,"a":[2.50]}"#);
+    assert_eq!(message.payload().bytes(), br#"{"z":1,"a":[2.50]}"#);
 
     let envelope = r#"{"topic":"t","message":{"t":"k2","p":[1],"id":"mine","tp":"other"}}"#;
     let answer = post(&running, &["content-type: application/json; charset=utf-8"], envelope).await;

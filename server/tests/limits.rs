@@ -292,3 +292,33 @@ async fn short_memory_refuses_what_is_new_and_then_closes_the_longest_queue() {
     let (held, by_topics) = (running.server.memory_held(), running.server.topic_bytes());
     assert_eq!(held, by_topics, "what was counted for queues is counted back");
 }
+
+/// A message that does not fit into a frame in one of its forms would end the connection of everyone who reads it, again
+/// and again, as it is in the history.
+#[tokio::test]
+async fn what_no_client_could_read_is_not_published() {
+    let limit = 64 << 10;
+    let running = Running::start(Config { max_message_size: limit, ..open() }).await;
+    let mut reader = running.subscriber("", &["t"]).await;
+    let mut packed = running.subscriber("?format=msgpack", &["t"]).await;
+    let text = |len: usize| Payload::new(&"x".repeat(len)).expect("plain JSON");
+    let hex = |len: usize| {
+        let len = u16::try_from(len).expect("short");
+        Payload::from_msgpack([&[0xC5][..], &len.to_be_bytes(), &vec![0xFF; len.into()]].concat()).expect("msgpack")
+    };
+    let publish = |payload: Payload| running.server.publish("t", Outgoing::new("k", payload));
+    for large in
+        [text(limit - 100), text(limit), hex(limit / 2), Payload::new(&vec!["\u{1}"; limit / 2]).expect("JSON")]
+    {
+        assert_eq!(publish(large).expect_err("too large").code(), Code::MessageTooLarge);
+    }
+    // As msgpack these numbers take twice as much.
+    let numbers = Payload::from_json(format!("[{}1.5]", "1.5,".repeat(15_000))).expect("JSON");
+    for fits in [text(limit - 1000), hex(limit / 2 - 1000), numbers] {
+        publish(fits).expect("there is room");
+        for client in [&mut reader, &mut packed] {
+            let frame = client.frame().await.expect("open");
+            assert!(frame.len() <= limit, "{}", frame.len());
+        }
+    }
+}

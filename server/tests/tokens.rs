@@ -82,6 +82,44 @@ async fn a_channel_token_is_given_out_by_key_and_opens_one_topic() {
     assert_eq!(errors, ["TOPIC_DENIED", "TOPIC_DENIED"]);
 }
 
+/// A token counts for the request that brought it, the subscription lasts: what is asked about it later needs no token.
+#[tokio::test]
+async fn what_a_token_opened_can_be_asked_about_as_long_as_it_is_subscribed() {
+    let running = Running::start(Config { token_key: Some(TOKEN_KEY.into()), ..closed() }).await;
+    let mut client = attach(&running.server);
+    running.publish("room:7", "k_snapshot", &json!({}));
+    let answers = |client: &mut Attached| -> Vec<Value> {
+        say(client, "sync_request", &json!({ "topics": ["room:7"] }));
+        say(client, "presence_request", &json!({ "topic": "room:7" }));
+        say(client, "subscription_update", &json!({ "action": "recover", "topics": ["room:7"], "recover": true }));
+        let all = heard(client).into_iter().filter(|(kind, _)| kind != "k_snapshot");
+        all.map(|(kind, payload)| match &*kind {
+            "presence_response" => payload["total"].clone(),
+            "subscription_update" => payload["recovery"]["room:7"]["offset"].clone(),
+            _ => payload.get("code").unwrap_or(&payload["success"]).clone(),
+        })
+        .collect()
+    };
+    let denied = [json!(false), json!("TOPIC_DENIED"), Value::Null];
+    assert_eq!(answers(&mut client), denied);
+    let token = running.server.channel_token("ada", "room:7").expect("a key");
+    let channel_tokens = json!({ "room:7": token.expose() });
+    say(&mut client, "subscription_update", &json!({ "topics": ["room:7"], "channel_tokens": channel_tokens }));
+    heard(&mut client);
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        // The application, which knows nothing here, is asked in a task of its own.
+        tokio::task::yield_now().await;
+        told = if told.is_empty() { answers(&mut client) } else { told };
+        let more = heard(&mut client).into_iter().filter(|(kind, _)| kind == "snapshot_complete");
+        told.extend(more.map(|(_, payload)| payload["success"].clone()));
+    }
+    assert_eq!(told, [json!(0), json!(0), json!(true)]);
+    say(&mut client, "subscription_update", &json!({ "action": "unsubscribe", "topics": ["room:7"] }));
+    heard(&mut client);
+    assert_eq!(answers(&mut client), denied);
+}
+
 #[tokio::test]
 async fn without_keys_there_are_no_tokens() {
     let running = Running::start(open()).await;

@@ -357,6 +357,56 @@ async fn the_state_that_the_application_knows_comes_before_the_messages_of_its_t
     }
 }
 
+/// A topic that a pattern met when it appeared has a state that nobody asked for.
+#[tokio::test]
+async fn who_asks_for_a_name_that_a_pattern_covers_gets_the_state_that_the_application_knows() {
+    for way in WAYS {
+        let (running, ready) = with_provider().await;
+        let mut line = Line::of(&running, way, &token("ann")).await;
+        line.subscribe(json!({ "topics": ["known:*", "plain:*"] })).await;
+        for topic in ["known:a", "plain:a"] {
+            running.publish(topic, "live_snapshot", &json!({}));
+            assert_eq!(line.expect("live_snapshot").await.topic(), Some(topic));
+        }
+        ready.notify_one();
+        line.subscribe(json!({ "topics": ["known:a", "plain:a"] })).await;
+        assert_eq!(line.expect("state_snapshot").await.topic(), Some("known:a"));
+        line.subscribe(json!({ "topics": ["known:a"] })).await;
+        line.expect_silence().await;
+        running.publish("known:a", "live", &json!({}));
+        line.expect("live").await;
+    }
+}
+
+/// Messages of the past, put upon a state that has them in it already, would take it back.
+#[tokio::test]
+async fn after_a_gap_the_past_comes_before_the_state_that_the_application_knows() {
+    for way in WAYS {
+        let ready = Arc::new(Notify::new());
+        let config = Config { history_messages: 3, ring_messages: 3, ..closed() };
+        let server = Server::builder(config).snapshots(Provider(Arc::clone(&ready))).bind().await.expect("binds");
+        let running = Running::serve(server);
+        for number in 0..70 {
+            running.publish("known:a", "past", &json!({ "n": number }));
+        }
+        let past = running.server.history("known:a", &HistoryQuery::default()).await.expect("in memory");
+        let epochs = BTreeMap::from([("known:a", past.expect("a history").epoch)]);
+        let mut line = Line::of(&running, way, &token("ann")).await;
+        let answer = line.subscribe(recovery(&["known:a"], &[("known:a", 1)], &epochs)).await;
+        assert_eq!(answer["recovery"]["known:a"]["recovered"], false);
+        for number in 67..70 {
+            assert_eq!(payload(&line.expect("past").await)["n"], number, "right after the answer");
+        }
+        running.publish("known:a", "live", &json!({}));
+        line.expect_silence().await;
+        ready.notify_one();
+        line.expect("state_snapshot").await;
+        line.expect("live").await;
+        running.publish("known:a", "live", &json!({}));
+        line.expect("live").await;
+    }
+}
+
 #[tokio::test]
 async fn states_are_told_when_they_are_asked_for() {
     for way in WAYS {
@@ -479,11 +529,14 @@ async fn no_more_states_are_made_than_a_client_reads() {
     tokio::time::sleep(common::QUIET).await;
     let made = told.load(Ordering::SeqCst);
     assert!(made < 60, "{made} states for a client that read one");
+    assert!(running.server.memory_held() > (made - 2) * 60_000, "they count as memory of the connection");
     for _ in 1..300 {
         line.expect("state_snapshot").await;
     }
     let done = payload(&line.expect("snapshot_complete").await);
     assert_eq!((&done["success"], done["snapshots_sent"].as_array().map(Vec::len)), (&json!(true), Some(300)));
+    drop(line);
+    assert_eq!(running.server.memory_held(), 0);
 }
 
 /// Leaves a topic whose state is awaited; the next one is read in its place.

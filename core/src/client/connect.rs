@@ -573,7 +573,7 @@ impl Client {
     pub(super) fn on_input(&mut self, input: Input, now: Moment) {
         match input {
             Input::Opened(socket) => self.on_opened(socket, now),
-            Input::Frame(socket, frame) => self.on_frame(socket, &frame, now),
+            Input::Frame(socket, frame) => self.on_frame(socket, frame, now),
             Input::Closed(socket, close) => self.on_closed(socket, close, now),
             Input::Failed(socket, fault) => self.on_failed(socket, fault, now),
             Input::Token(request, answer) => self.on_token(request, answer, now),

@@ -64,7 +64,7 @@ impl LostPayload {
 }
 
 impl Client {
-    pub(super) fn on_frame(&mut self, socket: SocketId, frame: &Frame, now: Moment) {
+    pub(super) fn on_frame(&mut self, socket: SocketId, frame: Frame, now: Moment) {
         let limits = self.config.limits;
         let Some(link) = self.link.as_mut().filter(|link| link.socket == socket) else {
             self.metrics.frames_stale += 1;

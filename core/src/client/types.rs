@@ -92,10 +92,6 @@ pub struct Fault {
 
 /// One step: call [`Client::poll`](super::Client::poll) until it answers `Wait`.
 #[derive(Debug)]
-#[cfg_attr(
-    target_pointer_width = "64",
-    expect(clippy::large_enum_variant, reason = "messages are the common case, and a box each would cost more")
-)]
 pub enum Output {
     /// Do this now.
     Act(Action),

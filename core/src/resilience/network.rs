@@ -80,22 +80,27 @@ pub struct NetworkReport {
     pub suggestions: Vec<Suggestion>,
 }
 
-/// Collects round trips over connections.
+/// A ping that got no answer.
+const UNANSWERED: u16 = u16::MAX;
+
+/// Collects round trips over connections, in whole milliseconds like every [`Moment`](crate::time::Moment); above 65 s they
+/// count as that.
 #[derive(Debug, Clone, Default)]
 pub struct NetworkMonitor {
-    /// `None` is a ping that got no answer.
-    samples: VecDeque<Option<Duration>>,
+    /// Milliseconds, or [`UNANSWERED`]. Small, since a server has one for each connection.
+    samples: VecDeque<u16>,
 }
 
 impl NetworkMonitor {
     /// Notes a round trip.
     pub fn answered(&mut self, round_trip: Duration) {
-        self.note(Some(round_trip));
+        let millis = u16::try_from(round_trip.as_millis()).unwrap_or(UNANSWERED);
+        self.note(millis.min(UNANSWERED - 1));
     }
 
     /// Notes a ping that got no answer in time.
     pub fn unanswered(&mut self) {
-        self.note(None);
+        self.note(UNANSWERED);
     }
 
     /// Forgets everything: the network is another one.
@@ -105,7 +110,8 @@ impl NetworkMonitor {
 
     /// Judges the last 50 samples.
     pub fn report(&self) -> NetworkReport {
-        let trips: Vec<Duration> = self.samples.iter().flatten().copied().collect();
+        let answered = self.samples.iter().filter(|sample| **sample != UNANSWERED);
+        let trips: Vec<_> = answered.map(|millis| Duration::from_millis((*millis).into())).collect();
         let steps: Vec<Duration> = trips.windows(2).map(|pair| pair[0].abs_diff(pair[1])).collect();
         let lost = self.samples.len() - trips.len();
         let loss = if self.samples.is_empty() { 0.0 } else { lost as f64 / self.samples.len() as f64 };
@@ -123,7 +129,7 @@ impl NetworkMonitor {
         }
     }
 
-    fn note(&mut self, sample: Option<Duration>) {
+    fn note(&mut self, sample: u16) {
         if self.samples.len() == WINDOW {
             self.samples.pop_front();
         }
@@ -199,6 +205,8 @@ mod tests {
         monitor.reset();
         (0..2).for_each(|_| monitor.unanswered());
         assert_eq!(monitor.report().quality, Quality::Poor);
+        monitor.answered(Duration::from_secs(100));
+        assert_eq!(monitor.report().latency, Some(Duration::from_millis(65_534)), "slow, but not lost");
     }
 
     #[test]

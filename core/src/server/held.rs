@@ -2,8 +2,8 @@
 
 use super::Peer;
 
-/// Figures for whoever watches memory. None of them can grow past the bound that stands beside it; of subscriptions and
-/// messages a peer keeps nothing.
+/// Figures for whoever watches memory. None of them can grow past the bound that stands beside it; of
+/// messages a peer keeps nothing, of subscriptions the names of those that a token opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Held {
     /// Outputs that the driver has not taken yet; none after [`Peer::poll`] has answered `Wait`.

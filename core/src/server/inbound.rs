@@ -15,7 +15,7 @@ use crate::{
     wire::{DecodeError, Message, batch},
 };
 
-use super::{Event, Output, Peer, SubscriptionRequest};
+use super::{Event, Output, Peer, SubscriptionRequest, requests::is_plain};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -76,20 +76,21 @@ impl Default for Topics {
 }
 
 impl Peer {
-    pub(super) fn on_frame(&mut self, frame: &Frame, now: Moment) {
+    pub(super) fn on_frame(&mut self, frame: Frame, now: Moment) {
         self.last_inbound = now;
         self.vitals.note_received(frame.len());
         if !self.count_frame(now) {
             return;
         }
         let limits = self.config.limits;
+        let is_text = matches!(frame, Frame::Text(_));
         match self.channel.decode(frame, &limits, now, self.wall.at(now)) {
             Ok(message) if self.accepts(&message) => self.on_message(message, now),
             Ok(message) => {
                 let detail = "this connection agreed on encryption".to_owned();
                 self.reject(DecodeError { code: Code::EncryptionRequired, detail }, message.id(), now);
             }
-            Err(error) => self.on_bad_frame(frame, error, now),
+            Err(error) => self.on_bad_frame(is_text, error, now),
         }
     }
 
@@ -101,10 +102,10 @@ impl Peer {
         message.is_encrypted() || !over
     }
 
-    fn on_bad_frame(&mut self, frame: &Frame, error: DecodeError, now: Moment) {
-        let fatal = match (error.code, frame) {
-            (Code::MessageTooLarge, _) => Some(close::TOO_BIG),
-            (Code::InvalidUtf8, Frame::Text(_)) => Some(close::INVALID_DATA),
+    fn on_bad_frame(&mut self, is_text: bool, error: DecodeError, now: Moment) {
+        let fatal = match error.code {
+            Code::MessageTooLarge => Some(close::TOO_BIG),
+            Code::InvalidUtf8 if is_text => Some(close::INVALID_DATA),
             _ => None,
         };
         let Some(close_code) = fatal else { return self.reject(error, None, now) };
@@ -126,6 +127,9 @@ impl Peer {
 
     fn on_message(&mut self, message: Message, now: Moment) {
         match message.kind() {
+            kind if is_plain(kind) => {
+                let _told = self.on_application_message(message, now);
+            }
             "ping" | "PING" => self.on_ping(&message, now),
             "pong" | "PONG" => self.on_pong(&message, now),
             // A sign of life, which it was by coming.
@@ -328,7 +332,8 @@ impl Peer {
 
     /// Whether a history may be read: the same right as to listen, and never by a pattern.
     pub(super) fn may_read(&self, name: &str) -> bool {
-        !topic::is_pattern(name) && self.identity.as_ref().is_some_and(|identity| identity.subscribe.allows(name))
+        let is_listed = || self.identity.as_ref().is_some_and(|identity| identity.subscribe.allows(name));
+        !topic::is_pattern(name) && (self.by_token.contains(name) || is_listed())
     }
 
     /// Who wants to be seen names itself in an exact topic. What it tells there goes to all subscribers, as a publication

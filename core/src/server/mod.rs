@@ -45,7 +45,11 @@ pub use vital::Traffic;
 use settings::OwnSettings;
 use vital::Vitals;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     channel::Channel,
@@ -104,6 +108,10 @@ pub struct Peer {
     vitals: Vitals,
     timers: Timers<Timer, 4>,
     outputs: VecDeque<Output>,
+    /// Bytes of the frames among them.
+    unsent: usize,
+    /// Topics that the client is subscribed to by a token, beyond its list.
+    by_token: BTreeSet<String>,
     /// Messages of the application, while a frame is received; the caller's list.
     arrived: Vec<Message>,
     gathers: bool,
@@ -154,6 +162,8 @@ impl Peer {
             vitals: Vitals::new(now),
             timers: Timers::new([Timer::Ping, Timer::Idle, Timer::Rotation, Timer::Batch]),
             outputs: VecDeque::new(),
+            unsent: 0,
+            by_token: BTreeSet::new(),
             arrived: Vec::new(),
             gathers: false,
             over: false,
@@ -167,7 +177,7 @@ impl Peer {
 
     /// Hands in a frame like [`Peer::handle`], but puts messages of the application at the end of `messages`, without the
     /// way through [`Peer::poll`]: it is the path of nearly all that comes.
-    pub fn receive(&mut self, frame: &Frame, messages: &mut Vec<Message>, now: Moment) {
+    pub fn receive(&mut self, frame: Frame, messages: &mut Vec<Message>, now: Moment) {
         if self.over {
             return;
         }
@@ -185,7 +195,7 @@ impl Peer {
             return;
         }
         match input {
-            Input::Frame(frame) => self.on_frame(&frame, now),
+            Input::Frame(frame) => self.on_frame(frame, now),
             Input::Closed(close) => self.finish(close),
             Input::ReadsPaused(paused) => {
                 self.reads_paused = paused;
@@ -208,7 +218,32 @@ impl Peer {
 
     /// The next thing to do. Call until it answers [`Output::Wait`].
     pub fn poll(&mut self) -> Output {
-        self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.timers.next()))
+        match self.outputs.pop_front() {
+            None => Output::Wait(self.timers.next()),
+            Some(output) => {
+                if let Output::Send(frame) = &output {
+                    self.unsent -= frame.len();
+                }
+                output
+            }
+        }
+    }
+
+    /// Bytes that [`Peer::poll`] has still to give: a frame of the client may hold many questions, each with a long answer.
+    pub const fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// Takes back what [`Peer::poll`] has still to send. What is sealed must follow what was sealed before, so the connection
+    /// has to be closed.
+    pub fn abandon(&mut self) {
+        self.outputs.retain(|output| !matches!(output, Output::Send(_)));
+        self.unsent = 0;
+    }
+
+    /// Whether the connection is over, or about to be: nothing more is answered.
+    pub const fn is_over(&self) -> bool {
+        self.over
     }
 
     /// Sends one message to this client alone, and gives its id.

@@ -103,6 +103,7 @@ impl Peer {
     ) {
         request.topics.retain(|name| !refused.iter().any(|(refused, _)| refused == name));
         request.refused.extend(refused);
+        self.note_by_token(action, &request.topics);
         let done = request.topics.len();
         let answer = SubscriptionAnswer {
             action: action.as_str(),
@@ -270,6 +271,7 @@ impl Peer {
 
     pub(super) fn push_frame(&mut self, frame: Frame) {
         self.vitals.note_sent(1, frame.len() as u64);
+        self.unsent += frame.len();
         self.outputs.push_back(Output::Send(frame));
     }
 

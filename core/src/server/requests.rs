@@ -15,10 +15,22 @@ use super::{
     vital::Diagnostics,
 };
 
-/// Message types of a client that the server takes itself, in the order of PROTOCOL.md §11.6. All others are for its
-/// application. Of these, the application sees what is marked so there as well. `sync_request` and `presence_request`
-/// are not among them: whether the server takes those is a setting.
-pub const HANDLED: &[&str] = &[
+/// Makes the list, and a comparison with all of it that is as quick as one `match`.
+macro_rules! handled {
+    ($($kind:literal,)*) => {
+        /// Message types of a client that the server takes itself, in the order of PROTOCOL.md §11.6. All others are for its
+        /// application. Of these, the application sees what is marked so there as well. `sync_request` and `presence_request`
+        /// are not among them: whether the server takes those is a setting.
+        pub const HANDLED: &[&str] = &[$($kind,)*];
+
+        /// Whether a message of this type can only be for the application or a topic, as nearly all are.
+        pub(super) fn is_plain(kind: &str) -> bool {
+            !matches!(kind, $($kind)|* | "sync_request" | "presence_request")
+        }
+    };
+}
+
+handled! {
     "ping",
     "PING",
     "pong",
@@ -44,7 +56,7 @@ pub const HANDLED: &[&str] = &[
     "batch",
     "batch_message",
     "priority_message",
-];
+}
 
 #[derive(Serialize)]
 struct Health {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    client::SubscriptionAction,
     security::{
         Secret,
         tokens::{CHANNEL_LIFE, Purpose, SESSION_LIFE, Tokens},
@@ -54,5 +55,16 @@ impl Peer {
             identity.subscribe.allow.extend(admitted);
         }
         own
+    }
+
+    /// Notes which of these topics the client has by a token alone. What it asks about them later needs no other token.
+    pub(super) fn note_by_token(&mut self, action: SubscriptionAction, topics: &[String]) {
+        if action == SubscriptionAction::Unsubscribe {
+            self.by_token.retain(|name| !topics.contains(name));
+            return;
+        }
+        let listed = |name: &str| self.identity.as_ref().is_none_or(|identity| identity.subscribe.may_subscribe(name));
+        let opened: Vec<String> = topics.iter().filter(|name| !listed(name)).cloned().collect();
+        self.by_token.extend(opened);
     }
 }

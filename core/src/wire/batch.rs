@@ -19,10 +19,8 @@ pub(crate) const NESTING: usize = 3;
 /// The payload of a batch, in the encoding in which it is going to be written.
 pub(crate) fn join(messages: &[(Head<'_>, &Payload)], encoding: Encoding) -> Payload {
     match encoding {
-        Encoding::Msgpack => Payload { encoding: PayloadEncoding::Msgpack, bytes: join_packed(messages).into() },
-        Encoding::Text | Encoding::Binary => {
-            Payload { encoding: PayloadEncoding::Json, bytes: join_text(messages).into() }
-        }
+        Encoding::Msgpack => Payload::whole(PayloadEncoding::Msgpack, join_packed(messages).into()),
+        Encoding::Text | Encoding::Binary => Payload::whole(PayloadEncoding::Json, join_text(messages).into()),
     }
 }
 
@@ -77,13 +75,13 @@ pub(crate) fn split(batch: &Message, limits: &Limits) -> Result<Vec<Result<Messa
     Ok(spans
         .into_iter()
         .map(|span| {
-            let body = payload.bytes().slice(span);
+            let body = payload.to_bytes().slice(span);
             let incoming = Incoming { limits, wire_len: body.len(), encrypted: batch.is_encrypted() };
             let envelope = match payload.encoding() {
                 PayloadEncoding::Json => json::index(&body, limits.max_depth),
                 PayloadEncoding::Msgpack => msgpack::index(&body, limits.max_depth),
             }?;
-            let message = envelope.to_message(&body, payload.encoding(), None, &incoming)?;
+            let message = envelope.to_message(body, payload.encoding(), None, &incoming)?;
             if message.kind() == KIND {
                 return Err(DecodeError::new(Code::InvalidEnvelope, "a batch within a batch"));
             }
@@ -103,7 +101,7 @@ pub(crate) fn wrap_priority(head: &Head<'_>, payload: &Payload, priority: Priori
     out.extend_from_slice(b",\"priority\":");
     json::write_unsigned(priority.as_number().into(), &mut out);
     out.push(b'}');
-    Payload { encoding: PayloadEncoding::Json, bytes: out.into() }
+    Payload::whole(PayloadEncoding::Json, out.into())
 }
 
 /// The message inside a `priority_message`, or the message itself when there is none. It is opened once: what lies
@@ -161,7 +159,7 @@ mod tests {
             assert_eq!((items[0].topic(), items[0].id()), (Some("t"), Some("m")));
             assert_eq!(items[0].payload().to_json(), r#"{"n":1}"#);
             let binary = if encoding == Encoding::Msgpack { b"\xc4\x01\x07".as_slice() } else { b"\"07\"" };
-            assert_eq!(&**items[1].payload().bytes(), binary, "{encoding:?}");
+            assert_eq!(items[1].payload().bytes(), binary, "{encoding:?}");
         }
     }
 

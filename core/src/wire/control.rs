@@ -197,7 +197,7 @@ impl Object {
     /// The whole of it.
     pub(crate) fn into_payload(mut self) -> Payload {
         self.0.push(b'}');
-        Payload { encoding: PayloadEncoding::Json, bytes: self.0.into() }
+        Payload::whole(PayloadEncoding::Json, self.0.into())
     }
 
     /// The same as text.

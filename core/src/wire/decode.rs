@@ -5,7 +5,11 @@ use bytes::Bytes;
 use crate::{error::Code, io::Frame, security::Opener};
 
 use super::{
-    Category, Limits, Message, Payload, PayloadEncoding, compress::inflate, envelope::Envelope, json, message::Member,
+    Category, Limits, Message, Payload, PayloadEncoding,
+    compress::inflate,
+    envelope::Envelope,
+    json,
+    message::{Member, saturated},
     msgpack,
 };
 
@@ -35,6 +39,11 @@ impl DecodeError {
 /// # Errors
 /// [`DecodeError`] with one of the decoding codes of PROTOCOL.md §9.
 pub fn decode(frame: &Frame, limits: &Limits, opener: Option<&mut Opener>) -> Result<Message, DecodeError> {
+    decode_owned(frame.clone(), limits, opener)
+}
+
+/// The same for a frame that nobody needs any more: its references need not be counted.
+pub(crate) fn decode_owned(frame: Frame, limits: &Limits, opener: Option<&mut Opener>) -> Result<Message, DecodeError> {
     let size = frame.len();
     if size > limits.max_frame {
         let detail = format!("{size} bytes, at most {} are allowed", limits.max_frame);
@@ -43,7 +52,7 @@ pub fn decode(frame: &Frame, limits: &Limits, opener: Option<&mut Opener>) -> Re
     let incoming = Incoming { limits, wire_len: size, encrypted: false };
     match frame {
         Frame::Text(bytes) => text(bytes, &incoming, Origin::Text),
-        Frame::Binary(bytes) if bytes.starts_with(b"E:") => sealed(bytes, &incoming, opener),
+        Frame::Binary(bytes) if bytes.starts_with(b"E:") => sealed(&bytes, &incoming, opener),
         Frame::Binary(bytes) => binary(bytes, &incoming, Origin::Binary),
     }
 }
@@ -71,15 +80,15 @@ pub(super) struct Incoming<'a> {
 fn sealed(frame: &Bytes, incoming: &Incoming<'_>, opener: Option<&mut Opener>) -> Result<Message, DecodeError> {
     let opener = opener.ok_or_else(|| DecodeError::new(Code::NoKey, "an encrypted frame before a key was agreed"))?;
     let plain = opener.open(frame).map_err(|code| DecodeError::new(code, "the encrypted frame does not open"))?;
-    binary(&Bytes::from(plain), &Incoming { encrypted: true, ..*incoming }, Origin::Opened)
+    binary(plain.into(), &Incoming { encrypted: true, ..*incoming }, Origin::Opened)
 }
 
 /// A binary frame that is not encrypted, or the inside of one that is.
-fn binary(bytes: &Bytes, incoming: &Incoming<'_>, origin: Origin) -> Result<Message, DecodeError> {
-    match **bytes {
+fn binary(bytes: Bytes, incoming: &Incoming<'_>, origin: Origin) -> Result<Message, DecodeError> {
+    match *bytes {
         [b'C', b':', ..] => compressed(&bytes[2..], incoming),
-        [b'M', b':', ..] => packed(&bytes.slice(2..), incoming),
-        [0x78, 0x01 | 0x5E | 0x9C | 0xDA, ..] => compressed(bytes, incoming),
+        [b'M', b':', ..] => packed(bytes.slice(2..), incoming),
+        [0x78, 0x01 | 0x5E | 0x9C | 0xDA, ..] => compressed(&bytes, incoming),
         [0x80..=0x8F | 0xDE | 0xDF, ..] => packed(bytes, incoming),
         _ => text(bytes, incoming, origin),
     }
@@ -87,11 +96,11 @@ fn binary(bytes: &Bytes, incoming: &Incoming<'_>, origin: Origin) -> Result<Mess
 
 /// Compressed text. It holds text only, so nothing nests in it.
 fn compressed(data: &[u8], incoming: &Incoming<'_>) -> Result<Message, DecodeError> {
-    text(&Bytes::from(inflate(data, incoming.limits.max_inflated)?), incoming, Origin::Compressed)
+    text(inflate(data, incoming.limits.max_inflated)?.into(), incoming, Origin::Compressed)
 }
 
-fn packed(bytes: &Bytes, incoming: &Incoming<'_>) -> Result<Message, DecodeError> {
-    let envelope = msgpack::index(bytes, incoming.limits.max_depth)?;
+fn packed(bytes: Bytes, incoming: &Incoming<'_>) -> Result<Message, DecodeError> {
+    let envelope = msgpack::index(&bytes, incoming.limits.max_depth)?;
     envelope.to_message(bytes, PayloadEncoding::Msgpack, None, incoming)
 }
 
@@ -120,7 +129,7 @@ impl Origin {
 }
 
 /// JSON with or without a prefix.
-fn text(bytes: &Bytes, incoming: &Incoming<'_>, origin: Origin) -> Result<Message, DecodeError> {
+fn text(bytes: Bytes, incoming: &Incoming<'_>, origin: Origin) -> Result<Message, DecodeError> {
     let start = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).unwrap_or(bytes.len());
     let (prefix, skip) = match &bytes[start..] {
         [b'{', ..] => (None, 0),
@@ -130,10 +139,10 @@ fn text(bytes: &Bytes, incoming: &Incoming<'_>, origin: Origin) -> Result<Messag
         rest if origin.may_be_text_ping() && is_text_ping(rest) => return ping(rest, incoming),
         rest => return Err(no_envelope(rest, incoming, origin)),
     };
-    let body = if start + skip == 0 { bytes.clone() } else { bytes.slice(start + skip..) };
+    let body = if start + skip == 0 { bytes } else { bytes.slice(start + skip..) };
     let mut envelope = Envelope::default();
     json::index_into(&mut envelope, &body, incoming.limits.max_depth)?;
-    envelope.to_message(&body, PayloadEncoding::Json, prefix, incoming)
+    envelope.to_message(body, PayloadEncoding::Json, prefix, incoming)
 }
 
 fn is_text_ping(text: &[u8]) -> bool {
@@ -145,7 +154,7 @@ fn ping(text: &[u8], incoming: &Incoming<'_>) -> Result<Message, DecodeError> {
     const KIND: &[u8] = b"ping";
     json::check_utf8(text)?;
     Ok(Message {
-        body: Bytes::from_static(KIND),
+        payload: Payload::part(PayloadEncoding::Json, Bytes::from_static(KIND), None),
         category: None,
         kind: Member::new(0, KIND.len() as u32),
         id: Member::ABSENT,
@@ -159,8 +168,7 @@ fn ping(text: &[u8], incoming: &Incoming<'_>) -> Result<Message, DecodeError> {
         signature: Member::ABSENT,
         traceparent: Member::ABSENT,
         version: None,
-        payload: Payload::EMPTY,
-        wire_len: incoming.wire_len,
+        wire_len: saturated(incoming.wire_len),
         encrypted: incoming.encrypted,
     })
 }
@@ -197,7 +205,7 @@ mod tests {
     fn a_payload_is_a_slice_of_its_frame() {
         let frame = text_frame(r#"U{"t":"x","p":{ "a" : 1.0 },"id":"m-1"}"#);
         let message = decode(&frame, &Limits::default(), None).expect("readable");
-        assert_eq!(&**message.payload().bytes(), br#"{ "a" : 1.0 }"#);
+        assert_eq!(message.payload().bytes(), br#"{ "a" : 1.0 }"#);
         let frame_bytes = frame.bytes().as_ptr_range();
         assert!(frame_bytes.contains(&message.payload().bytes().as_ptr()));
         assert!(frame_bytes.contains(&message.id().expect("an id").as_ptr()));

@@ -150,14 +150,14 @@ fn compressed(text: &[u8], level: u32) -> Option<Bytes> {
 }
 
 pub(super) fn text(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
-    let mut out = Vec::with_capacity(head.size_hint() + payload.bytes.len());
+    let mut out = Vec::with_capacity(head.size_hint() + payload.bytes().len());
     out.extend_from_slice(head.category().as_str().as_bytes());
     out.extend_from_slice(b"{\"t\":");
     json::write_string(head.kind, &mut out);
     out.extend_from_slice(b",\"p\":");
-    match payload.encoding {
-        PayloadEncoding::Json => out.extend_from_slice(&payload.bytes),
-        PayloadEncoding::Msgpack => msgpack::write_json(&payload.bytes, &mut out),
+    match payload.encoding() {
+        PayloadEncoding::Json => out.extend_from_slice(payload.bytes()),
+        PayloadEncoding::Msgpack => msgpack::write_json(payload.bytes(), &mut out),
     }
     let mut members = TextMembers(out);
     head.write_rest(&mut members);
@@ -193,7 +193,7 @@ impl Members for TextMembers {
 }
 
 pub(super) fn packed(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
-    let mut out = Vec::with_capacity(head.size_hint() + payload.bytes.len());
+    let mut out = Vec::with_capacity(head.size_hint() + payload.bytes().len());
     out.extend_from_slice(b"M:");
     let mut count = Count(3);
     head.write_rest(&mut count);
@@ -202,9 +202,9 @@ pub(super) fn packed(head: &Head<'_>, payload: &Payload) -> Vec<u8> {
     members.text("t", Some(head.kind));
     members.text("c", Some(head.category().as_str()));
     msgpack::write_str("p", &mut members.0);
-    match payload.encoding {
-        PayloadEncoding::Json => msgpack::write_from_json(&payload.bytes, &mut members.0),
-        PayloadEncoding::Msgpack => members.0.extend_from_slice(&payload.bytes),
+    match payload.encoding() {
+        PayloadEncoding::Json => msgpack::write_from_json(payload.bytes(), &mut members.0),
+        PayloadEncoding::Msgpack => members.0.extend_from_slice(payload.bytes()),
     }
     head.write_rest(&mut members);
     members.0

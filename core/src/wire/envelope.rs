@@ -10,7 +10,11 @@ use bytes::Bytes;
 use crate::error::Code;
 
 use super::{
-    Category, DecodeError, Limits, Message, Payload, PayloadEncoding, decode::Incoming, json, message::Member, msgpack,
+    Category, DecodeError, Limits, Message, Payload, PayloadEncoding, Priority,
+    decode::Incoming,
+    json,
+    message::{Member, saturated},
+    msgpack,
 };
 
 /// A member of the envelope that means something. Long names are aliases: they count only where the
@@ -156,7 +160,7 @@ impl Envelope {
     /// [`Code::InvalidEnvelope`] when there is no usable type, or a string member is too long.
     pub(super) fn to_message(
         &self,
-        body: &Bytes,
+        body: Bytes,
         encoding: PayloadEncoding,
         prefix: Option<Category>,
         incoming: &Incoming<'_>,
@@ -167,8 +171,7 @@ impl Envelope {
             return Err(DecodeError::new(Code::InvalidEnvelope, "no type: member \"t\" must be a string with content"));
         }
         let payload = self.either(Key::Payload, Key::PayloadAlias);
-        let mut message = Message {
-            body: body.clone(),
+        let message = Message {
             category: prefix.or_else(|| reader.category(self.get(Key::Category))),
             kind,
             id: reader.name("id", self.get(Key::Id))?,
@@ -177,29 +180,35 @@ impl Envelope {
             topic: reader.text("tp", self.either(Key::Topic, Key::TopicAlias))?,
             epoch: reader.name("e", self.either(Key::Epoch, Key::EpochAlias))?,
             offset: reader.unsigned(self.either(Key::Offset, Key::OffsetAlias)),
-            priority: reader.signed(self.get(Key::Priority)),
+            priority: reader.signed(self.get(Key::Priority)).map(Priority::from_number),
             correlation_id: reader.name("cid", self.get(Key::CorrelationId))?,
             signature: reader.text("sig", self.get(Key::Signature))?,
             traceparent: reader.text("traceparent", self.get(Key::Trace))?,
-            version: reader.unsigned(self.get(Key::Version)),
-            payload: if payload.is_present() {
-                Payload { encoding, bytes: body.slice(payload.range()) }
-            } else {
-                Payload::EMPTY
-            },
-            wire_len: incoming.wire_len,
+            version: reader.unsigned(self.get(Key::Version)).map(|version| u32::try_from(version).unwrap_or(u32::MAX)),
+            wire_len: saturated(incoming.wire_len),
             encrypted: incoming.encrypted,
+            payload: {
+                let span = payload.is_present().then_some((payload.start, payload.end));
+                let Reader { body, written, .. } = reader;
+                let body = if written.is_empty() { body } else { [&body[..], &written].concat().into() };
+                Payload::part(encoding, body, span)
+            },
         };
-        if !reader.written.is_empty() {
-            message.body = [body, &reader.written[..]].concat().into();
-        }
         Ok(message)
     }
 }
 
+/// A number that is written in digits alone.
+fn digits(text: &[u8]) -> Option<u64> {
+    text.iter().try_fold(0_u64, |number, byte| match byte {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
+        _ => None,
+    })
+}
+
 /// Reads members of one body. A member of the wrong type counts as absent.
 struct Reader<'a> {
-    body: &'a Bytes,
+    body: Bytes,
     limits: &'a Limits,
     /// Members that do not stand in the body as they are read, one behind the other: what had escapes, and numbers of msgpack.
     written: Vec<u8>,
@@ -254,7 +263,7 @@ impl Reader<'_> {
 
     fn unsigned(&self, value: Value) -> Option<u64> {
         match value.kind {
-            Kind::Number => self.number(value),
+            Kind::Number => digits(&self.body[value.range()]),
             Kind::Integer => u64::try_from(msgpack::integer(&self.body[value.range()])?).ok(),
             _ => None,
         }
@@ -262,14 +271,16 @@ impl Reader<'_> {
 
     fn signed(&self, value: Value) -> Option<i64> {
         match value.kind {
-            Kind::Number => self.number(value),
+            Kind::Number => {
+                let text = &self.body[value.range()];
+                match text.strip_prefix(b"-") {
+                    Some(text) => digits(text).and_then(|number| 0_i64.checked_sub_unsigned(number)),
+                    None => digits(text).and_then(|number| i64::try_from(number).ok()),
+                }
+            }
             Kind::Integer => i64::try_from(msgpack::integer(&self.body[value.range()])?).ok(),
             _ => None,
         }
-    }
-
-    fn number<T: std::str::FromStr>(&self, value: Value) -> Option<T> {
-        std::str::from_utf8(&self.body[value.range()]).ok()?.parse().ok()
     }
 
     fn category(&self, value: Value) -> Option<Category> {

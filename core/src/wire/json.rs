@@ -315,6 +315,22 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Goes to the next byte that is no space, and gives it: the first of a token. At the end it is 0, with which no token
+    /// begins.
+    #[inline]
+    fn token(&mut self) -> u8 {
+        match self.peek() {
+            Some(byte) if byte > b' ' => byte,
+            _ => self.token_behind_space(),
+        }
+    }
+
+    #[cold]
+    fn token_behind_space(&mut self) -> u8 {
+        self.skip_space();
+        self.peek().unwrap_or(0)
+    }
+
     fn finish(&mut self) -> Result<(), Fault> {
         self.skip_space();
         if self.at == self.text.len() { Ok(()) } else { Err(Fault::NoEnd) }
@@ -322,32 +338,32 @@ impl<'a> Scanner<'a> {
 
     /// Reads a whole text whose value must be an object, and notes its members.
     fn envelope(&mut self, envelope: &mut Envelope) -> Result<(), Fault> {
-        self.skip_space();
-        if self.peek() != Some(b'{') {
-            self.skip_value()?;
+        let first = self.token();
+        if first != b'{' {
+            self.value(first)?;
             self.finish()?;
             return Err(Fault::NoObject);
         }
         self.at += 1;
-        self.skip_space();
-        if self.peek() == Some(b'}') {
+        let mut next = self.token();
+        if next == b'}' {
             self.at += 1;
             return self.finish();
         }
         loop {
-            let key = self.key()?;
+            let key = self.key(next)?;
+            let first = self.token();
             let start = self.at;
-            let kind = self.skip_value()?;
+            let kind = self.value(first)?;
             if let Some(key) = key {
                 envelope.set(key, member(key, kind, start, self.at));
             }
-            self.skip_space();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => break,
+            match self.token() {
+                b',' => self.at += 1,
+                b'}' => break,
                 _ => return Err(Fault::ObjectGoesOn),
             }
-            self.skip_space();
+            next = self.token();
         }
         self.at += 1;
         self.finish()
@@ -356,20 +372,19 @@ impl<'a> Scanner<'a> {
     /// Reads an object. For each member `value` is told where the content of its name is; it reads the value, and
     /// says whether to go on.
     fn members(&mut self, mut value: impl FnMut(&mut Self, usize, usize) -> Result<bool, Fault>) -> Result<(), Fault> {
-        self.skip_space();
         let mut next = b'{';
-        while self.peek() == Some(next) {
+        while self.token() == next {
             self.at += 1;
-            self.skip_space();
-            if self.peek() == Some(b'}') {
+            let quote = self.token();
+            if quote == b'}' {
                 break;
             }
             let start = self.at + 1;
-            let (_, end) = self.name_and_colon()?;
+            let (_, end) = self.name(quote)?;
+            self.skip_space();
             if !value(self, start, end)? {
                 break;
             }
-            self.skip_space();
             next = b',';
         }
         Ok(())
@@ -396,11 +411,11 @@ impl<'a> Scanner<'a> {
         Ok(Some(spans))
     }
 
-    /// Reads a member's name and the colon; says which member of the envelope it names.
+    /// Reads a member's name, whose first byte is given, and the colon; says which member of the envelope it names.
     #[inline]
-    fn key(&mut self) -> Result<Option<Key>, Fault> {
+    fn key(&mut self, first: u8) -> Result<Option<Key>, Fault> {
         let start = self.at + 1;
-        let (kind, end) = self.name_and_colon()?;
+        let (kind, end) = self.name(first)?;
         let name = &self.text[start..end];
         Ok(match kind {
             // An escape takes at most six bytes for one.
@@ -410,97 +425,113 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// Reads a string, a colon, and the space up to the value. Gives the string's kind and where its content ends.
+    /// Reads a string, whose first byte is given, and a colon. Gives the string's kind and where its content ends.
     #[inline]
-    fn name_and_colon(&mut self) -> Result<(Kind, usize), Fault> {
-        if self.peek() != Some(b'"') {
+    fn name(&mut self, first: u8) -> Result<(Kind, usize), Fault> {
+        if first != b'"' {
             return Err(Fault::NoName);
         }
         let kind = self.string()?;
         let end = self.at - 1;
-        self.skip_space();
-        if self.peek() != Some(b':') {
+        if self.token() != b':' {
             return Err(Fault::NoColon);
         }
         self.at += 1;
-        self.skip_space();
         Ok((kind, end))
     }
 
     /// Reads one value with everything in it. The space before it is already skipped.
     fn skip_value(&mut self) -> Result<Kind, Fault> {
-        if !matches!(self.peek(), Some(b'{' | b'[')) {
-            return self.scalar();
+        self.value(self.peek().unwrap_or(0))
+    }
+
+    /// The same, for those who know its first byte.
+    #[inline]
+    fn value(&mut self, first: u8) -> Result<Kind, Fault> {
+        match first {
+            b'{' | b'[' => self.container(first).map(|()| Kind::Other),
+            _ => self.scalar(first),
         }
+    }
+
+    /// Reads an object or an array, and everything in it.
+    fn container(&mut self, mut first: u8) -> Result<(), Fault> {
         let mut open = Open::new();
         loop {
-            if self.begin(&mut open)? {
-                continue;
-            }
-            if self.end(&mut open)? {
-                return Ok(Kind::Other);
+            first = match first {
+                b'{' => {
+                    self.enter(&mut open, true)?;
+                    match self.token() {
+                        b'}' => self.go_on(&mut open)?,
+                        quote => {
+                            self.name(quote)?;
+                            self.token()
+                        }
+                    }
+                }
+                b'[' => {
+                    self.enter(&mut open, false)?;
+                    match self.token() {
+                        b']' => self.go_on(&mut open)?,
+                        item => item,
+                    }
+                }
+                scalar => {
+                    self.scalar(scalar)?;
+                    self.go_on(&mut open)?
+                }
+            };
+            if open.depth == 0 {
+                return Ok(());
             }
         }
     }
 
-    /// Reads a scalar or the start of a container. True when the next thing is a value again.
     #[inline]
-    fn begin(&mut self, open: &mut Open) -> Result<bool, Fault> {
-        let is_object = match self.peek() {
-            Some(b'{') => true,
-            Some(b'[') => false,
-            _ => return self.scalar().map(|_| false),
-        };
+    fn enter(&mut self, open: &mut Open, is_object: bool) -> Result<(), Fault> {
         if open.depth >= self.max_depth {
             return Err(Fault::TooDeep);
         }
         self.at += 1;
-        self.skip_space();
-        if self.peek() == Some(if is_object { b'}' } else { b']' }) {
-            self.at += 1;
-            return Ok(false);
-        }
         open.push(is_object);
-        if is_object {
-            self.name_and_colon()?;
-        }
-        Ok(true)
+        Ok(())
     }
 
-    /// Reads what follows a value: the ends of containers, or a comma. True when everything is closed.
+    /// Reads what stands between two values: the ends of containers, a comma, a name. Gives the first byte of the next value,
+    /// if anything is still open.
     #[inline]
-    fn end(&mut self, open: &mut Open) -> Result<bool, Fault> {
+    fn go_on(&mut self, open: &mut Open) -> Result<u8, Fault> {
         while open.depth > 0 {
-            self.skip_space();
             let is_object = open.is_object();
-            match self.peek() {
-                Some(b',') => {
+            match self.token() {
+                b',' => {
                     self.at += 1;
-                    self.skip_space();
-                    if is_object {
-                        self.name_and_colon()?;
+                    let next = self.token();
+                    if !is_object {
+                        return Ok(next);
                     }
-                    return Ok(false);
+                    self.name(next)?;
+                    return Ok(self.token());
                 }
-                Some(b'}') if is_object => {}
-                Some(b']') if !is_object => {}
+                b'}' if is_object => {}
+                b']' if !is_object => {}
                 _ if is_object => return Err(Fault::ObjectGoesOn),
                 _ => return Err(Fault::ArrayGoesOn),
             }
             self.at += 1;
             open.depth -= 1;
         }
-        Ok(true)
+        Ok(0)
     }
 
     #[inline]
-    fn scalar(&mut self) -> Result<Kind, Fault> {
-        match self.peek() {
-            Some(b'"') => self.string(),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.literal(b"true"),
-            Some(b'f') => self.literal(b"false"),
-            Some(b'n') => self.literal(b"null"),
+    fn scalar(&mut self, first: u8) -> Result<Kind, Fault> {
+        match first {
+            b'"' => self.string(),
+            b'-' | b'0'..=b'9' => self.number(),
+            b't' => self.literal(b"true"),
+            b'f' => self.literal(b"false"),
+            b'n' => self.literal(b"null"),
             _ => Err(Fault::NoValue),
         }
     }
@@ -667,7 +698,7 @@ impl<'a> Iterator for Tokens<'a> {
             b'[' => Token::ArrayStart,
             b'}' | b']' => Token::End,
             first => {
-                scanner.scalar().ok()?;
+                scanner.scalar(first).ok()?;
                 return Some(match first {
                     b'"' => Token::Text(&text[start + 1..scanner.at - 1]),
                     b't' => Token::Bool(true),

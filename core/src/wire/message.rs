@@ -1,6 +1,6 @@
 //! A decoded message: the members of its envelope, and a payload that stays as it came.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt, ops::Range};
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
@@ -101,6 +101,9 @@ impl Priority {
     }
 }
 
+/// What stands for a missing payload.
+const EMPTY: &[u8] = b"{}";
+
 /// How a payload is written in its frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadEncoding {
@@ -110,18 +113,52 @@ pub enum PayloadEncoding {
     Msgpack,
 }
 
-/// A payload as it came, or as it is to go: a slice of its frame that nobody has parsed yet.
+/// A payload as it came, or as it is to go: a piece of its frame that nobody has parsed yet.
 ///
 /// Always well formed: bytes from a peer are validated when the frame is decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Payload {
-    pub(super) encoding: PayloadEncoding,
-    pub(super) bytes: Bytes,
+    encoding: PayloadEncoding,
+    place: Place,
+    /// What the payload is a piece of. A message has it only here.
+    body: Bytes,
+}
+
+/// Where a payload is in its body.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// It is all of it.
+    Whole,
+    /// From here to there.
+    Part(u32, u32),
+    /// There is none.
+    Nowhere,
 }
 
 impl Payload {
     /// The empty object `{}`, which stands for a missing payload.
-    pub const EMPTY: Self = Self { encoding: PayloadEncoding::Json, bytes: Bytes::from_static(b"{}") };
+    pub const EMPTY: Self = Self::whole(PayloadEncoding::Json, Bytes::from_static(EMPTY));
+
+    /// A payload that is all of `body`, which is well formed.
+    pub(super) const fn whole(encoding: PayloadEncoding, body: Bytes) -> Self {
+        Self { encoding, place: Place::Whole, body }
+    }
+
+    /// A part of `body`, which is well formed; without a `span`, [`Payload::EMPTY`].
+    pub(super) const fn part(encoding: PayloadEncoding, body: Bytes, span: Option<(u32, u32)>) -> Self {
+        match span {
+            Some((start, end)) => Self { encoding, place: Place::Part(start, end), body },
+            None => Self { encoding: PayloadEncoding::Json, place: Place::Nowhere, body },
+        }
+    }
+
+    const fn range(&self) -> Option<Range<usize>> {
+        match self.place {
+            Place::Whole => Some(0..self.body.len()),
+            Place::Part(start, end) => Some(start as usize..end as usize),
+            Place::Nowhere => None,
+        }
+    }
 
     /// A payload from any serialisable value.
     ///
@@ -129,7 +166,7 @@ impl Payload {
     /// When the value cannot be written as JSON, for example a map with keys that are no strings.
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
         let bytes = serde_json::to_vec(value).map_err(PayloadError::Json)?;
-        Ok(Self { encoding: PayloadEncoding::Json, bytes: bytes.into() })
+        Ok(Self::whole(PayloadEncoding::Json, bytes.into()))
     }
 
     /// A payload from JSON text, which is checked and then kept as it is, byte for byte.
@@ -139,7 +176,7 @@ impl Payload {
     pub fn from_json(text: impl Into<Bytes>) -> Result<Self, PayloadError> {
         let bytes = text.into();
         super::json::check(&bytes, super::Limits::default().max_depth).map_err(PayloadError::Text)?;
-        Ok(Self { encoding: PayloadEncoding::Json, bytes })
+        Ok(Self::whole(PayloadEncoding::Json, bytes))
     }
 
     /// A payload from msgpack bytes, which are checked and then kept as they are.
@@ -149,20 +186,20 @@ impl Payload {
     pub fn from_msgpack(bytes: impl Into<Bytes>) -> Result<Self, PayloadError> {
         let bytes = bytes.into();
         msgpack::check(&bytes, super::Limits::default().max_depth).map_err(PayloadError::Text)?;
-        Ok(Self { encoding: PayloadEncoding::Msgpack, bytes })
+        Ok(Self::whole(PayloadEncoding::Msgpack, bytes))
     }
 
     /// A copy that no longer holds on to the frame it came in, for payloads that are kept for long.
     #[must_use]
     pub fn detached(&self) -> Self {
-        Self { encoding: self.encoding, bytes: Bytes::copy_from_slice(&self.bytes) }
+        Self::whole(self.encoding, Bytes::copy_from_slice(self.bytes()))
     }
 
     /// Whether arrays and maps nest no deeper than this.
     pub(crate) fn nests_at_most(&self, depth: usize) -> bool {
         match self.encoding {
-            PayloadEncoding::Json => super::json::check(&self.bytes, depth).is_ok(),
-            PayloadEncoding::Msgpack => msgpack::check(&self.bytes, depth).is_ok(),
+            PayloadEncoding::Json => super::json::check(self.bytes(), depth).is_ok(),
+            PayloadEncoding::Msgpack => msgpack::check(self.bytes(), depth).is_ok(),
         }
     }
 
@@ -172,24 +209,32 @@ impl Payload {
     }
 
     /// The bytes as they came.
-    pub const fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub fn bytes(&self) -> &[u8] {
+        self.range().map_or(EMPTY, |range| self.body.get(range).unwrap_or_default())
+    }
+
+    /// The bytes as they came, shared: nothing is copied, and they keep the frame they came in.
+    pub fn to_bytes(&self) -> Bytes {
+        match self.range() {
+            Some(range) => self.body.slice(range),
+            None => Bytes::from_static(EMPTY),
+        }
     }
 
     /// The payload as JSON text; msgpack is rewritten. Binary strings become lower-case hex, as the
     /// published servers write them.
     pub fn to_json(&self) -> Cow<'_, str> {
         match self.encoding {
-            PayloadEncoding::Json => String::from_utf8_lossy(&self.bytes),
-            PayloadEncoding::Msgpack => Cow::Owned(msgpack::to_json(&self.bytes)),
+            PayloadEncoding::Json => String::from_utf8_lossy(self.bytes()),
+            PayloadEncoding::Msgpack => Cow::Owned(msgpack::to_json(self.bytes())),
         }
     }
 
     /// The payload as msgpack; JSON is rewritten.
     pub fn to_msgpack(&self) -> Cow<'_, [u8]> {
         match self.encoding {
-            PayloadEncoding::Json => Cow::Owned(msgpack::from_json(&self.bytes)),
-            PayloadEncoding::Msgpack => Cow::Borrowed(&self.bytes),
+            PayloadEncoding::Json => Cow::Owned(msgpack::from_json(self.bytes())),
+            PayloadEncoding::Msgpack => Cow::Borrowed(self.bytes()),
         }
     }
 
@@ -205,9 +250,23 @@ impl Payload {
     /// When the payload does not have the shape of `T`.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, PayloadError> {
         match self.encoding {
-            PayloadEncoding::Json => serde_json::from_slice(&self.bytes).map_err(PayloadError::Json),
-            PayloadEncoding::Msgpack => rmp_serde::from_slice(&self.bytes).map_err(PayloadError::Msgpack),
+            PayloadEncoding::Json => serde_json::from_slice(self.bytes()).map_err(PayloadError::Json),
+            PayloadEncoding::Msgpack => rmp_serde::from_slice(self.bytes()).map_err(PayloadError::Msgpack),
         }
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        (self.encoding, self.bytes()) == (other.encoding, other.bytes())
+    }
+}
+
+impl Eq for Payload {}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload").field("encoding", &self.encoding).field("bytes", &self.to_bytes()).finish()
     }
 }
 
@@ -251,10 +310,12 @@ impl Member {
 }
 
 /// One decoded message. Cloning copies no payload.
+///
+/// A server that is flooded moves these all the time, so it is kept small.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// What the members are slices of: the text of the frame, and behind it what had to be written anew.
-    pub(super) body: Bytes,
+    /// Its body is what the members are in, too: the text of the frame, and behind it what had to be written anew.
+    pub(super) payload: Payload,
     pub(super) category: Option<Category>,
     pub(super) kind: Member,
     pub(super) id: Member,
@@ -263,22 +324,27 @@ pub struct Message {
     pub(super) topic: Member,
     pub(super) epoch: Member,
     pub(super) offset: Option<u64>,
-    pub(super) priority: Option<i64>,
+    pub(super) priority: Option<Priority>,
     pub(super) correlation_id: Member,
     pub(super) signature: Member,
     pub(super) traceparent: Member,
-    pub(super) version: Option<u64>,
-    pub(super) payload: Payload,
-    /// Bytes of the frame it came in.
-    pub(super) wire_len: usize,
+    /// The largest stands for all that are larger.
+    pub(super) version: Option<u32>,
+    /// Bytes of the frame it came in; 4 GiB stands for more.
+    pub(super) wire_len: u32,
     /// Whether it came in an `E:` frame.
     pub(super) encrypted: bool,
+}
+
+/// A length, as messages remember it.
+pub(super) fn saturated(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 impl Message {
     /// The type, `t`. Never empty.
     pub fn kind(&self) -> &str {
-        self.kind.in_body(&self.body).unwrap_or_default()
+        self.kind.in_body(&self.payload.body).unwrap_or_default()
     }
 
     /// The category, by prefix or member `c`. `None` when the sender wrote neither.
@@ -288,7 +354,7 @@ impl Message {
 
     /// The message id.
     pub fn id(&self) -> Option<&str> {
-        self.id.in_body(&self.body)
+        self.id.in_body(&self.payload.body)
     }
 
     /// `seq`: the sender's counter on this connection, from 0. Not an order of topics.
@@ -298,17 +364,17 @@ impl Message {
 
     /// `ts`: when the sender wrote it, RFC 3339.
     pub fn timestamp(&self) -> Option<&str> {
-        self.timestamp.in_body(&self.body)
+        self.timestamp.in_body(&self.payload.body)
     }
 
     /// `tp`: the topic it was published to.
     pub fn topic(&self) -> Option<&str> {
-        self.topic.in_body(&self.body)
+        self.topic.in_body(&self.payload.body)
     }
 
     /// `e`: the life of the topic's history that `offset` counts in.
     pub fn epoch(&self) -> Option<&str> {
-        self.epoch.in_body(&self.body)
+        self.epoch.in_body(&self.payload.body)
     }
 
     /// `o`: position in the topic, from 0.
@@ -317,29 +383,29 @@ impl Message {
     }
 
     /// `pri`: the sender's priority.
-    pub fn priority(&self) -> Option<Priority> {
-        self.priority.map(Priority::from_number)
+    pub const fn priority(&self) -> Option<Priority> {
+        self.priority
     }
 
     /// `cid`: the id of the message this one answers.
     pub fn correlation_id(&self) -> Option<&str> {
-        self.correlation_id.in_body(&self.body)
+        self.correlation_id.in_body(&self.payload.body)
     }
 
     /// `sig`: the signature as text.
     pub fn signature(&self) -> Option<&str> {
-        self.signature.in_body(&self.body)
+        self.signature.in_body(&self.payload.body)
     }
 
     /// `traceparent`: the trace that the message belongs to, in the form of W3C Trace Context. What has another form
     /// is not there.
     pub fn traceparent(&self) -> Option<&str> {
-        self.traceparent.in_body(&self.body).filter(|text| is_traceparent(text))
+        self.traceparent.in_body(&self.payload.body).filter(|text| is_traceparent(text))
     }
 
     /// `v`: protocol version the sender wrote.
-    pub const fn version(&self) -> Option<u64> {
-        self.version
+    pub fn version(&self) -> Option<u64> {
+        self.version.map(u64::from)
     }
 
     /// What its envelope says, for writing it again. `v` is not part of it: what is written bears our own.
@@ -367,13 +433,13 @@ impl Message {
 
     /// Size in bytes of the frame it came in, before inflating or opening.
     pub const fn wire_len(&self) -> usize {
-        self.wire_len
+        self.wire_len as usize
     }
 
     /// The same message as if it had come in another frame; for replays, which have no frame any more.
     #[must_use]
     pub(crate) fn retold(self, wire_len: usize, encrypted: bool) -> Self {
-        Self { wire_len, encrypted, ..self }
+        Self { wire_len: saturated(wire_len), encrypted, ..self }
     }
 
     /// A message that lay inside `outer`: it came the same way, to the same topic if that has one, whatever it says of
@@ -395,9 +461,10 @@ impl Message {
 
     /// Puts a member behind the body.
     fn write(&mut self, text: &str) -> Member {
-        let (start, end) = (self.body.len(), self.body.len() + text.len());
+        let body = &self.payload.body;
+        let (start, end) = (body.len(), body.len() + text.len());
         let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end)) else { return Member::ABSENT };
-        self.body = [&self.body[..], text.as_bytes()].concat().into();
+        self.payload.body = [&body[..], text.as_bytes()].concat().into();
         Member::new(start, end)
     }
 

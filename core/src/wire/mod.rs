@@ -23,6 +23,7 @@ mod trace;
 
 pub(crate) use canonical::canonical;
 pub use compress::{compress, inflate};
+pub(crate) use decode::decode_owned;
 #[doc(hidden)]
 pub use decode::scan;
 pub use decode::{DecodeError, decode};

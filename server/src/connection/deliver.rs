@@ -20,13 +20,18 @@ const FETCH: usize = 64;
 impl<O: Outbox> Engine<O> {
     /// Fills the outbox with what the application and the topics have for this client, as far as there is room.
     pub(crate) fn fill(&mut self, now: Moment) {
+        self.paced_until = None;
         if self.is_open() {
             if self.link.is_evicted() {
                 return self.give_up_for_memory(now);
             }
-            self.paced_until = None;
-            self.take_mail(now);
+            let share = self.mail_share(now);
+            self.take_mail(share, now);
             self.pull(now);
+            if share < usize::MAX && self.is_open() && self.link.has_messages() {
+                // What the topics left.
+                self.take_mail(usize::MAX, now);
+            }
         }
         self.flush_said();
     }
@@ -37,8 +42,8 @@ impl<O: Outbox> Engine<O> {
         self.fill(now);
     }
 
-    /// Takes what the application queued, as far as there is room.
-    fn take_mail(&mut self, now: Moment) {
+    /// Takes what the application queued, as far as there is room, and `share` messages at most.
+    fn take_mail(&mut self, mut share: usize, now: Moment) {
         if self.peer.must_hold_messages() {
             if let Some(ending) = self.link.ending() {
                 self.end(ending, now);
@@ -55,7 +60,7 @@ impl<O: Outbox> Engine<O> {
         }
         // Little is taken at a time: what is still in the inbox can be overtaken by what is more urgent.
         while self.is_open() && self.outbox.direct_bytes() <= DIRECT_ROOM {
-            let most = if self.link.has_messages() { self.allowed(now) } else { usize::MAX };
+            let most = if self.link.has_messages() { self.allowed(now).min(share) } else { usize::MAX };
             if most == 0 {
                 return;
             }
@@ -70,10 +75,13 @@ impl<O: Outbox> Engine<O> {
                 // The peer wants to be woken for what it holds.
                 None if held => return self.drain(now),
                 None => return,
-                Some(Mail::Messages) => self.send_mail(now),
+                Some(Mail::Messages) => share = share.saturating_sub(self.send_mail(now)),
                 Some(Mail::Answer(answer)) => self.take_answer(answer),
                 Some(Mail::End(ending)) => {
+                    self.leaving = true;
                     self.give_up_states();
+                    // Topics that go on talking would put off the end for ever.
+                    self.link.finish();
                     self.link.take_behind(&mut self.backlog);
                     self.pull(now);
                     if !self.backlog.is_empty() || !self.states.is_empty() {
@@ -85,8 +93,8 @@ impl<O: Outbox> Engine<O> {
         }
     }
 
-    /// Sends what was taken out of the inbox.
-    fn send_mail(&mut self, now: Moment) {
+    /// Sends what was taken out of the inbox. Answers how many messages that was.
+    fn send_mail(&mut self, now: Moment) -> usize {
         let metrics = self.server.metrics();
         let mut failed = self.peer.send_together(&self.mail, now).into_iter().peekable();
         for (index, message) in self.mail.iter().enumerate() {
@@ -103,9 +111,11 @@ impl<O: Outbox> Engine<O> {
         let count = self.mail.len();
         self.mail.clear();
         self.spend(count, now);
+        self.topics_next = true;
         self.sends_mail = true;
         self.drain(now);
         self.sends_mail = false;
+        count
     }
 
     fn end(&mut self, ending: Ending, now: Moment) {
@@ -117,6 +127,20 @@ impl<O: Outbox> Engine<O> {
             }
         }
         self.drain(now);
+    }
+
+    /// How many messages to this client alone may go out before the topics have their turn: half of those that are paced,
+    /// if topics have something to say, or whoever writes much to one client would silence them.
+    fn mail_share(&mut self, now: Moment) -> usize {
+        if self.pacer.is_none() {
+            return usize::MAX;
+        }
+        self.link.take_ready(&mut self.backlog);
+        if self.backlog.is_empty() && self.states.is_empty() {
+            return usize::MAX;
+        }
+        let count = self.allowed(now);
+        if self.topics_next { count / 2 } else { count.div_ceil(2) }
     }
 
     /// How many messages may go out now. If none, notes when the next one may.
@@ -152,9 +176,6 @@ impl<O: Outbox> Engine<O> {
                 break;
             }
             let Some(slot) = self.backlog.pop_front() else { break };
-            if self.waits.park(slot) {
-                continue;
-            }
             if let Some((run, more)) = self.take_run(slot) {
                 delivered += self.push_run(&run, &mut tally);
                 if more {
@@ -181,6 +202,7 @@ impl<O: Outbox> Engine<O> {
             self.fetched = fetched;
         }
         tally.flush(self.server.metrics());
+        self.topics_next &= delivered == 0;
         let is_held_up = !self.outbox.has_room() || self.paced_until.is_some();
         self.link.set_stalled(!self.backlog.is_empty() && is_held_up);
         if delivered > 0 {

@@ -99,6 +99,10 @@ pub(crate) struct Engine<O> {
     pub(super) pacer: Option<TokenBucket>,
     /// When the pacer lets the next message go, if one waits for it.
     pub(super) paced_until: Option<Moment>,
+    /// Of the messages that are paced the odd one is the topics'.
+    pub(super) topics_next: bool,
+    /// The end was asked for: what is there goes out, and nothing more.
+    pub(super) leaving: bool,
     /// When the peer wants to be woken.
     timer: Option<Moment>,
     reads_paused: bool,
@@ -150,6 +154,8 @@ impl<O: Outbox> Engine<O> {
             handle,
             pacer,
             paced_until: None,
+            topics_next: false,
+            leaving: false,
             timer: None,
             reads_paused: false,
             unsent: 0,
@@ -183,7 +189,7 @@ impl<O: Outbox> Engine<O> {
             self.batch = BATCH.take();
         }
         let before = self.batch.len();
-        self.peer.receive(&frame, &mut self.batch, now);
+        self.peer.receive(frame, &mut self.batch, now);
         self.note_arrived(before);
         self.drain(now);
         if !self.was_counted {
@@ -247,6 +253,8 @@ impl<O: Outbox> Engine<O> {
         self.server.counters().slow_consumers.one();
         tracing::warn!(connection = self.link.id(), user = %self.link.identity().user_id, "slow consumer, closing");
         self.outbox.abandon();
+        self.peer.abandon();
+        self.states.clear();
         self.peer.close(Close::new(close::TRY_LATER, Code::SlowConsumer.as_str()), now);
         self.drain(now);
     }
@@ -317,18 +325,28 @@ impl<O: Outbox> Engine<O> {
                 Output::Send(frame) => {
                     self.note_said(&Opening::of(&frame));
                     self.outbox.push_direct(&frame);
-                    if self.outbox.direct_bytes() > self.server.config().max_queue_bytes && self.is_open() {
-                        // At once: what one frame asks for can be a multiple of what may wait.
-                        self.give_up_on_slow_reader(now);
-                    }
+                    self.check_unsent(now);
                 }
                 Output::Close(close) => drop(self.closing.get_or_insert(close)),
-                Output::Emit(event) => self.on_event(event, now),
+                // Nobody gets the answer, or who asks without end would not be closed.
+                Output::Emit(event) if (self.leaving || self.peer.is_over()) && is_question(&event) => {}
+                Output::Emit(event) => {
+                    self.on_event(event, now);
+                    self.check_unsent(now);
+                }
                 Output::Wait(at) => {
                     self.timer = at;
                     break;
                 }
             }
+        }
+    }
+
+    /// Gives up at once when too much waits: what one frame asks for can be a multiple of what may.
+    fn check_unsent(&mut self, now: Moment) {
+        let unsent = self.outbox.direct_bytes() + self.peer.unsent();
+        if unsent > self.server.config().max_queue_bytes && !self.peer.is_over() {
+            self.give_up_on_slow_reader(now);
         }
     }
 
@@ -411,4 +429,17 @@ impl<O: Outbox> Engine<O> {
             _ => {}
         }
     }
+}
+
+/// Whether an event is something that the client waits for an answer to.
+const fn is_question(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Subscribe(_)
+            | Event::Recover(_)
+            | Event::Unsubscribe(_)
+            | Event::Question(_)
+            | Event::Presence(_)
+            | Event::Sync(_)
+    )
 }

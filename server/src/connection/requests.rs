@@ -10,6 +10,7 @@ use wse_client_core::{
     error::Code,
     server::{Figures, PresenceQuestion, Question, QuestionKind, SubscriptionRequest},
     time::Moment,
+    topic::is_pattern,
     wire::Message,
 };
 
@@ -21,6 +22,16 @@ use crate::{
     handler::forwarded,
     presence::{MAX_PRESENCE_PAGE, PresencePage, PresenceQuery},
 };
+
+/// What a request for topics brought.
+#[derive(Default)]
+struct Joined {
+    /// Topics that are read from now on and were not before.
+    fresh: BTreeSet<Arc<str>>,
+    /// Topics asked for by their names that a pattern covered before. What was published to them went out already; what the
+    /// application knows of them may not have been asked for, as they can be younger than the pattern.
+    named: BTreeSet<Arc<str>>,
+}
 
 impl<O: Outbox> Engine<O> {
     pub(super) fn publish(&mut self, message: &Message, now: Moment) {
@@ -42,15 +53,21 @@ impl<O: Outbox> Engine<O> {
 
     pub(super) fn subscribe(&mut self, mut request: SubscriptionRequest, now: Moment) {
         let mut refused: Vec<(String, Code)> = Vec::new();
-        let mut fresh: BTreeSet<Arc<str>> = BTreeSet::new();
+        let mut joined = Joined::default();
         for name in &request.topics {
+            let is_known = self.link.is_requested(name);
             let told = request.presence.get(name);
             if told.is_some_and(|told| !self.server.hub().has_room_for_presence(&self.link, name, told)) {
                 refused.push((name.clone(), Code::ServerFull));
                 continue;
             }
             match self.server.hub().subscribe(&self.link, name, request.group.as_deref(), now) {
-                Ok(joined) => fresh.extend(joined),
+                Ok(fresh) => {
+                    if fresh.is_empty() && !is_known && !is_pattern(name) {
+                        joined.named.insert(name.as_str().into());
+                    }
+                    joined.fresh.extend(fresh);
+                }
                 Err(code) => refused.push((name.clone(), code)),
             }
         }
@@ -62,7 +79,7 @@ impl<O: Outbox> Engine<O> {
                 request.present.insert(name, total);
             }
         }
-        self.resume(&mut request, fresh, now);
+        self.resume(&mut request, joined, now);
         let active = self.link.requested();
         self.peer.answer_subscription(SubscriptionAction::Subscribe, request, refused, &active, now);
     }
@@ -80,27 +97,29 @@ impl<O: Outbox> Engine<O> {
 
     /// The client found a gap: its subscriptions stay as they are.
     pub(super) fn recover(&mut self, mut request: SubscriptionRequest, now: Moment) {
-        self.resume(&mut request, BTreeSet::new(), now);
+        self.resume(&mut request, Joined::default(), now);
         let active = self.link.requested();
         self.peer.answer_subscription(SubscriptionAction::Subscribe, request, Vec::new(), &active, now);
     }
 
     /// Brings the client up to date: what it missed in the topics that it knows, the state of those it joined just now.
-    fn resume(&mut self, request: &mut SubscriptionRequest, fresh: BTreeSet<Arc<str>>, now: Moment) {
-        let mut topics: BTreeSet<String> = fresh.iter().map(|name| name.to_string()).collect();
+    fn resume(&mut self, request: &mut SubscriptionRequest, joined: Joined, now: Moment) {
+        let Joined { fresh, named } = joined;
+        let mut topics: BTreeSet<String> = fresh.iter().chain(&named).map(|name| name.to_string()).collect();
         if request.recover {
             topics.extend(request.topics.iter().cloned());
             topics.extend(request.positions.keys().cloned());
         }
-        let mut asked: BTreeSet<Arc<str>> = BTreeSet::new();
+        let mut asked: BTreeMap<Arc<str>, u64> = BTreeMap::new();
         for name in topics {
             let position = request.positions.get(&name).filter(|_| request.recover);
             let Some(resumed) = self.server.hub().resume(&self.link, &name, position, now) else { continue };
-            if resumed.wants_state && (position.is_some() || fresh.contains(name.as_str())) {
+            let is_behind = position.is_some() || fresh.contains(name.as_str());
+            if resumed.wants_state && (is_behind || named.contains(name.as_str())) {
                 if self.is_known_outside(&name) {
-                    asked.insert(name.as_str().into());
-                } else {
-                    self.states.extend(resumed.snapshots.into_iter().map(State::Snapshot));
+                    asked.insert(name.as_str().into(), resumed.newer);
+                } else if is_behind {
+                    self.states.extend(resumed.snapshots.into_iter().map(|state| State::Snapshot(state.into())));
                 }
             }
             if let Some(recovery) = resumed.recovery.filter(|_| request.recover) {

@@ -1,7 +1,7 @@
 //! The state of topics on its way to the client: before the messages that follow it.
 
 use std::{
-    collections::{BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
@@ -12,7 +12,7 @@ use super::{
     waits::Question,
 };
 use crate::{
-    hub::Publication,
+    hub::StateMessage,
     snapshots::{self, Answer},
 };
 
@@ -34,7 +34,7 @@ pub(super) struct Asked {
 /// One step on the way.
 pub(super) enum State {
     /// A message of a topic.
-    Snapshot(Arc<Publication>),
+    Snapshot(StateMessage),
     /// All that was asked for is written, or could not be had.
     Complete(SnapshotReport, Option<String>),
 }
@@ -46,10 +46,11 @@ impl<O: Outbox> Engine<O> {
         self.server.snapshots().is_some_and(|provider| provider.snapshot(&self.handle, topic).is_some())
     }
 
-    /// Asks the application for the state of topics just joined; their messages wait until it is there.
-    pub(super) fn await_states(&mut self, topics: &BTreeSet<Arc<str>>) {
-        for topic in topics {
+    /// Asks the application for the state of topics. What comes from the position of each on waits until it is there.
+    pub(super) fn await_states(&mut self, topics: &BTreeMap<Arc<str>, u64>) {
+        for (topic, newer) in topics {
             if let Some(slot) = self.link.slot_of(topic) {
+                self.link.hold(slot, *newer);
                 self.waits.add(slot, topic);
             }
         }
@@ -65,11 +66,20 @@ impl<O: Outbox> Engine<O> {
 
     /// The connection is about to end: what waits for states goes out without.
     pub(super) fn give_up_states(&mut self) {
-        let failed = self.waits.end_all(&mut self.backlog);
-        if !failed.is_empty() {
-            self.server.counters().snapshots_failed.add(failed.len());
-            self.states.push_back(complete(Vec::new(), &failed, 0, None));
+        let waited = self.waits.end_all();
+        if waited.is_empty() {
+            return;
         }
+        waited.iter().for_each(|(slot, _)| self.let_go(*slot));
+        self.server.counters().snapshots_failed.add(waited.len());
+        let failed: Vec<String> = waited.into_iter().map(|(_, topic)| topic.to_string()).collect();
+        self.states.push_back(complete(Vec::new(), &failed, 0, None));
+    }
+
+    /// What waited for a state goes on behind it.
+    fn let_go(&mut self, slot: u32) {
+        self.link.let_go(slot);
+        self.backlog.push_back(slot);
     }
 
     fn ask_next(&mut self) {
@@ -117,26 +127,33 @@ impl<O: Outbox> Engine<O> {
                 let Asked { id, refused, sent, failed, .. } = asked.remove();
                 self.states.push_back(complete(sent, &failed, refused, id));
             }
-            (Some((topic, state)), Entry::Vacant(_)) if self.waits.end(number, &mut self.backlog) => {
-                self.ask_next();
-                if state.is_none() {
-                    self.states.push_back(complete(Vec::new(), &[topic.to_string()], 0, None));
+            (Some((topic, state)), Entry::Vacant(_)) => {
+                // Otherwise nobody waits for it any more.
+                if let Some(slot) = self.waits.end(number) {
+                    self.let_go(slot);
+                    self.ask_next();
+                    if state.is_none() {
+                        self.states.push_back(complete(Vec::new(), &[topic.to_string()], 0, None));
+                    }
+                    self.states.extend(state.into_iter().flatten().map(State::Snapshot));
                 }
-                self.states.extend(state.into_iter().flatten().map(State::Snapshot));
             }
-            // Nobody waits for it any more.
-            (_, Entry::Vacant(_)) => {}
+            (None, Entry::Vacant(_)) => {}
         }
     }
 
     /// Queues states, as far as there is room. Answers how many messages were queued.
     pub(super) fn push_states(&mut self, now: Moment) -> usize {
         let mut delivered = 0;
-        while self.is_open() && self.outbox.has_room() && !self.states.is_empty() && self.allowed(now) > 0 {
+        while self.is_open() && self.outbox.has_room() {
+            if matches!(self.states.front(), Some(State::Snapshot(_))) && self.allowed(now) == 0 {
+                break;
+            }
             match self.states.pop_front() {
                 None => break,
-                Some(State::Snapshot(publication)) => {
-                    let pushed = self.push(&publication, now);
+                Some(State::Snapshot(state)) => {
+                    let publication = state.publication();
+                    let pushed = self.push(publication, now);
                     self.spend(pushed, now);
                     delivered += pushed;
                     // It may be old, but it did not wait.

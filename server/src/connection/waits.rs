@@ -1,4 +1,4 @@
-//! Topics whose messages wait until the application has told their state.
+//! Topics that are held until the application has told their state.
 
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::Entry},
@@ -28,7 +28,6 @@ struct Wait {
     topic: Arc<str>,
     /// The question whose answer ends it.
     number: u64,
-    has_messages: bool,
 }
 
 /// By the slot in which a topic is read. Slots are used again, so an answer counts for its question, not for its slot.
@@ -49,13 +48,13 @@ impl Waits {
         self.last
     }
 
-    /// From here on the messages of a topic wait. If they do already, a question that has not gone out serves both; one that
+    /// From here on a topic waits. If it does already, a question that has not gone out serves both; one that
     /// has is asked anew, because its answer may be older than what the topic is read from now.
     pub(super) fn add(&mut self, slot: u32, topic: &Arc<str>) {
         let number = self.number();
         match self.by_slot.entry(slot) {
             Entry::Vacant(free) => {
-                free.insert(Wait { topic: Arc::clone(topic), number, has_messages: false });
+                free.insert(Wait { topic: Arc::clone(topic), number });
             }
             Entry::Occupied(mut wait) => {
                 if self.asked.remove(&wait.get().number).is_none() {
@@ -82,27 +81,17 @@ impl Waits {
         self.asked.insert(number, (slot, question));
     }
 
-    /// Whether the messages of a topic have to wait; if so, it is noted that there are some.
-    pub(super) fn park(&mut self, slot: u32) -> bool {
-        let Some(wait) = self.by_slot.get_mut(&slot) else { return false };
-        wait.has_messages = true;
-        true
+    /// An answer is there: the slot that waited for it. `None` for an answer that nobody waits for.
+    pub(super) fn end(&mut self, number: u64) -> Option<u32> {
+        let (slot, _) = self.asked.remove(&number)?;
+        self.by_slot.remove(&slot).map(|_| slot)
     }
 
-    /// An answer is there; the messages that waited for it follow in `out`. False for an answer that nobody waits for.
-    pub(super) fn end(&mut self, number: u64, out: &mut VecDeque<u32>) -> bool {
-        let Some((slot, _)) = self.asked.remove(&number) else { return false };
-        out.extend(self.by_slot.remove(&slot).filter(|wait| wait.has_messages).map(|_| slot));
-        true
-    }
-
-    /// Nothing waits any longer; what did, follows in `out`. Answers the topics.
-    pub(super) fn end_all(&mut self, out: &mut VecDeque<u32>) -> Vec<String> {
+    /// Nothing waits any longer; these slots and topics did.
+    pub(super) fn end_all(&mut self) -> Vec<(u32, Arc<str>)> {
         self.asked.clear();
         self.queue.clear();
-        let waits = std::mem::take(&mut self.by_slot);
-        out.extend(waits.iter().filter(|(_, wait)| wait.has_messages).map(|(slot, _)| *slot));
-        waits.into_values().map(|wait| wait.topic.to_string()).collect()
+        std::mem::take(&mut self.by_slot).into_iter().map(|(slot, wait)| (slot, wait.topic)).collect()
     }
 
     /// Forgets topics that are not read any more.

@@ -10,7 +10,7 @@ use std::{fmt::Debug, sync::Arc};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use wse_client_core::{delivery::Position, error::Code, time::Moment};
+use wse_client_core::{delivery::Position, error::Code, time::Moment, wire::Priority};
 
 use crate::hub::Publication;
 
@@ -105,6 +105,12 @@ pub struct HistoryMessage {
     /// The id of the message that it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cid: Option<String>,
+    /// Its priority; not there for the usual one, 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pri: Option<u8>,
+    /// The trace that it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// Its payload.
     pub p: Box<RawValue>,
 }
@@ -136,6 +142,8 @@ impl HistoryMessage {
             id: publication.id().to_owned(),
             ts: publication.timestamp().to_owned(),
             cid: publication.correlation_id().map(str::to_owned),
+            pri: Some(publication.priority()).filter(|pri| *pri != Priority::Normal).map(Priority::as_number),
+            traceparent: publication.traceparent().map(str::to_owned),
             p: RawValue::from_string(publication.payload().to_json().into_owned()).ok()?,
         })
     }

@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Share {
     bounds: RingBounds,
     budget: Arc<Budget>,
     waiting: Mutex<Waiting>,
+    /// Its connection is about to end: it is given nothing more.
+    closed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +54,16 @@ struct Waiting {
 
 impl Share {
     pub(super) fn new(group: Arc<str>, bounds: RingBounds, budget: Arc<Budget>) -> Self {
-        Self { group, bounds, budget, waiting: Mutex::default() }
+        Self { group, bounds, budget, waiting: Mutex::default(), closed: AtomicBool::new(false) }
+    }
+
+    /// From here on nothing is added.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -159,7 +170,8 @@ impl Group {
 
     fn choose(&self) -> Option<&Arc<Subscriber>> {
         let (count, next) = (self.members.len(), self.next.load(Ordering::Relaxed));
-        let in_turn = || (0..count).map(move |n| (next + n) % count);
+        let is_open = |at: &usize| self.members[*at].share().is_some_and(|share| !share.is_closed());
+        let in_turn = || (0..count).map(move |n| (next + n) % count).filter(is_open);
         let waiting = |at: &usize| self.members[*at].share().map_or(0, Share::len);
         let free = in_turn().find(|at| !self.members[*at].is_stalled() && waiting(at) < BEHIND);
         let chosen = free.or_else(|| in_turn().min_by_key(waiting))?;

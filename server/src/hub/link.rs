@@ -57,6 +57,8 @@ pub(crate) struct Link {
     total: Arc<QueueBytes>,
     /// Bytes that the connection's socket has not taken.
     unsent: AtomicUsize,
+    /// Bytes of states that were made for it.
+    states: AtomicUsize,
     evicted: AtomicBool,
     /// Whether the inbox is worth a look.
     mail: AtomicBool,
@@ -208,6 +210,7 @@ impl Link {
             inbox: Mutex::new(Inbox::new(inbox)),
             total,
             unsent: AtomicUsize::new(0),
+            states: AtomicUsize::new(0),
             evicted: AtomicBool::new(false),
             mail: AtomicBool::new(false),
             flushed: AtomicU64::new(0),
@@ -293,6 +296,29 @@ impl Link {
         Some(TopicRead { topic: Arc::clone(topic.name()), epoch: Arc::clone(topic.epoch()), fetched, recoverable })
     }
 
+    /// Has one subscription read no further than a position, until it is let go on.
+    pub(crate) fn hold(&self, slot: u32, end: u64) {
+        self.with_reader(slot, |topic, subscriber| topic.hold(subscriber, end));
+    }
+
+    /// One subscription may read on; what came meanwhile it was not told of.
+    pub(crate) fn let_go(&self, slot: u32) {
+        self.with_reader(slot, Topic::let_go);
+    }
+
+    fn with_reader(&self, slot: u32, act: impl FnOnce(&Topic, &Subscriber)) {
+        if let Some(Some(Reader { topic, subscriber })) = lock(&self.subscriptions).slots.get(slot as usize) {
+            act(topic, subscriber);
+        }
+    }
+
+    /// Has all subscriptions read no further than to what is there.
+    pub(crate) fn finish(&self) {
+        for Reader { topic, subscriber } in lock(&self.subscriptions).slots.iter().flatten() {
+            topic.finish(subscriber);
+        }
+    }
+
     /// Whether there is no room for more messages at the moment.
     pub(super) fn is_stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
@@ -319,6 +345,11 @@ impl Link {
     /// Topics and patterns as the client asked for them, sorted.
     pub(crate) fn requested(&self) -> Vec<String> {
         lock(&self.subscriptions).requested.keys().cloned().collect()
+    }
+
+    /// Whether the client asked for this name.
+    pub(crate) fn is_requested(&self, name: &str) -> bool {
+        lock(&self.subscriptions).is_requested(name)
     }
 
     /// Whether the client asked for a pattern that a topic matches.
@@ -524,7 +555,17 @@ impl Link {
 
     /// Bytes that wait for this connection alone.
     pub(crate) fn queued(&self) -> usize {
-        lock(&self.inbox).messages.bytes() + self.unsent.load(Ordering::Relaxed)
+        let inbox = lock(&self.inbox).messages.bytes();
+        inbox + self.unsent.load(Ordering::Relaxed) + self.states.load(Ordering::Relaxed)
+    }
+
+    /// Counts a state that was made for this connection, as long as what is given back lives. Nothing of that may wait for a
+    /// connection that is over, see [`Link::end`].
+    pub(crate) fn count_state(self: &Arc<Self>, publication: Arc<Publication>) -> StateMessage {
+        let bytes = MESSAGE_OVERHEAD + publication.kind().len() + publication.payload().bytes().len();
+        self.states.fetch_add(bytes, Ordering::Relaxed);
+        self.total.settle(0, bytes);
+        StateMessage { publication, counted: Some((Arc::clone(self), bytes)) }
     }
 
     /// Asks the connection to give up all that waits for it, and to end: its memory is needed.
@@ -551,6 +592,35 @@ impl Link {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("id", &self.id).field("user_id", &self.identity.user_id).finish_non_exhaustive()
+    }
+}
+
+/// A message of a topic's state on its way to one connection.
+#[derive(Debug)]
+pub(crate) struct StateMessage {
+    publication: Arc<Publication>,
+    /// For whom it was made, and what it counts there; nothing for one that the topic holds.
+    counted: Option<(Arc<Link>, usize)>,
+}
+
+impl StateMessage {
+    pub(crate) const fn publication(&self) -> &Arc<Publication> {
+        &self.publication
+    }
+}
+
+impl From<Arc<Publication>> for StateMessage {
+    fn from(publication: Arc<Publication>) -> Self {
+        Self { publication, counted: None }
+    }
+}
+
+impl Drop for StateMessage {
+    fn drop(&mut self) {
+        if let Some((link, bytes)) = &self.counted {
+            link.states.fetch_sub(*bytes, Ordering::Relaxed);
+            link.total.settle(*bytes, 0);
+        }
     }
 }
 

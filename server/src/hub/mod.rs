@@ -27,7 +27,7 @@ use std::{
 use wse_client_core::{delivery::Position, error::Code, time::Moment, topic::is_pattern};
 
 pub(crate) use block::Run;
-pub(crate) use link::{Ending, LEVELS, Link, Mail, Refused, TopicRead, Waiting};
+pub(crate) use link::{Ending, LEVELS, Link, Mail, Refused, StateMessage, TopicRead, Waiting};
 pub(crate) use look::TopicState;
 pub(crate) use presence::PresenceBounds;
 pub(crate) use publication::{Framed, Publication};
@@ -206,9 +206,13 @@ impl Hub {
             return Ok(fresh.then(|| Arc::clone(topic.name())).into_iter().collect());
         }
         registry.patterns.entry(name).insert(link.number(), Arc::clone(link));
-        let mut subscriptions = link.subscriptions();
-        subscriptions.request(name, group);
+        link.subscriptions().request(name, group);
+        drop(registry);
+        // To look through many names takes its time, in which others go on publishing. Topics that appear from here on find the
+        // pattern.
+        let registry = read(&self.registry);
         let (mut fresh, _) = registry.names.of_pattern(name);
+        let mut subscriptions = link.subscriptions();
         fresh.retain(|topic| {
             let topic = registry.topics.get(topic).filter(|topic| link.may_read(topic.name()));
             topic.is_some_and(|topic| subscriptions.attach(link, topic, name))

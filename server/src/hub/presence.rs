@@ -29,6 +29,9 @@ use crate::{
     sync::lock,
 };
 
+/// Most bytes of the members of one page: it has to fit into a frame of any client.
+const MAX_PRESENCE_BYTES: usize = 256 * 1024;
+
 /// What one member counts beside its name and what it tells.
 const MEMBER_OVERHEAD: usize = 256;
 
@@ -203,11 +206,14 @@ impl Members {
     /// A page of them, by name.
     pub(super) fn page(&self, topic: &str, query: &PresenceQuery) -> PresencePage {
         let start = query.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = self.0.range::<str, _>((start, Bound::Unbounded));
-        let page = rest.by_ref().take(query.limit.min(MAX_PRESENCE_PAGE));
-        let members =
-            page.map(|(user, member)| PresenceChange { user_id: user.to_string(), data: member.told.clone() });
-        let members = members.collect();
-        PresencePage { topic: topic.to_owned(), total: self.0.len() as u64, members, more: rest.next().is_some() }
+        let mut rest = self.0.range::<str, _>((start, Bound::Unbounded)).peekable();
+        let (mut members, mut bytes) = (Vec::new(), 0);
+        while members.len() < query.limit.min(MAX_PRESENCE_PAGE)
+            && let Some((user, member)) = rest.next_if(|(_, member)| bytes + member.bytes <= MAX_PRESENCE_BYTES)
+        {
+            bytes += member.bytes;
+            members.push(PresenceChange { user_id: user.to_string(), data: member.told.clone() });
+        }
+        PresencePage { topic: topic.to_owned(), total: self.0.len() as u64, members, more: rest.peek().is_some() }
     }
 }

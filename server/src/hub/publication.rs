@@ -4,13 +4,17 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use wse_client_core::{
-    client::Outgoing,
+    client::{Outgoing, SendError},
     io::Frame,
     server::Delivery,
     wire::{self, Category, Compression, Encoding, Head, Payload, Priority},
 };
 
 use crate::connection::frames::framed_message;
+
+/// Most bytes that come to a frame after its size was checked: its place in the history, and what seals it. Also what the
+/// rest of an envelope takes at most beside its names.
+const BESIDE: usize = 512;
 
 /// A WebSocket frame that is ready to be written to any number of sockets.
 #[derive(Debug, Clone)]
@@ -175,6 +179,11 @@ impl Publication {
         &self.payload
     }
 
+    /// The trace that it belongs to, as it goes out.
+    pub(crate) fn traceparent(&self) -> Option<&str> {
+        self.traceparent.as_deref()
+    }
+
     /// The trace that it belongs to: 32 hex digits.
     pub(crate) fn trace_id(&self) -> Option<&str> {
         wire::trace_id(self.traceparent.as_deref()?)
@@ -195,10 +204,29 @@ impl Publication {
         Self::FIXED_COST + 3 * (self.payload.bytes().len() + self.topic.len() + self.kind.len())
     }
 
-    /// The frame in the form that a connection wants.
+    /// The size of its frames, at least where it is over `limit`: no client would read on behind one that is too large.
+    pub(crate) fn check_size(&self, limit: usize) -> Result<(), SendError> {
+        // Nothing becomes longer than by this when it is written as JSON: a zero in text, `false`.
+        const MOST: usize = 8;
+        let payload = self.payload.bytes().len();
+        let names = [Some(&*self.kind), Some(&self.id), self.correlation_id.as_deref(), Some(&self.topic)];
+        let names: usize = names.into_iter().flatten().map(str::len).sum();
+        if MOST * (payload + names) + BESIDE <= limit {
+            return Ok(());
+        }
+        let size = self.encode(Encoding::Binary, None).payload().len() + BESIDE;
+        if size <= limit { Ok(()) } else { Err(SendError::TooLarge { size, limit }) }
+    }
+
+    /// The frame in the form that a connection wants. A large one that is larger as msgpack is JSON all the same, so that
+    /// [`Publication::check_size`] holds for it.
     pub(crate) fn frame(&self, delivery: Delivery) -> &Framed {
         if delivery.encoding == Encoding::Msgpack {
-            return self.msgpack.get_or_init(|| self.encode(Encoding::Msgpack, None));
+            return self.msgpack.get_or_init(|| {
+                let packed = self.encode(Encoding::Msgpack, None);
+                let plain = (packed.payload().len() > BESIDE).then(|| self.encode(Encoding::Binary, None));
+                plain.filter(|plain| plain.payload().len() < packed.payload().len()).unwrap_or(packed)
+            });
         }
         let plain = match delivery.encoding {
             Encoding::Text => self.text.get_or_init(|| self.encode(Encoding::Text, None)),

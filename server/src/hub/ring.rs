@@ -148,14 +148,19 @@ impl Ring {
 
     /// Appends at most `max` publications from `cursor` on to `out`.
     pub(crate) fn fetch(&self, cursor: u64, max: usize, out: &mut Vec<Arc<Publication>>) -> Fetched {
-        let lost = self.base.saturating_sub(cursor);
-        let start = cursor;
-        let from = cursor.max(self.base).min(self.head());
-        let skip = (from - self.base) as usize;
-        let take = max.min(self.entries.len() - skip);
-        out.extend(self.entries.range(skip..skip + take).map(|(_, publication)| Arc::clone(publication)));
-        let cursor = from + take as u64;
-        Fetched { from: start, lost, cursor, more: cursor < self.head() }
+        self.fetch_until(u64::MAX, cursor, max, out)
+    }
+
+    /// The same for a reader that goes no further than a position.
+    pub(crate) fn fetch_until(&self, end: u64, cursor: u64, max: usize, out: &mut Vec<Arc<Publication>>) -> Fetched {
+        let end = end.min(self.head());
+        let from = cursor.max(self.base).min(end);
+        let take = end.saturating_sub(from.max(self.base)).min(max as u64);
+        let skip = from.saturating_sub(self.base) as usize;
+        let fetched = self.entries.range(skip..skip + take as usize);
+        out.extend(fetched.map(|(_, publication)| Arc::clone(publication)));
+        let next = from.max(cursor) + take;
+        Fetched { from: cursor, lost: from.saturating_sub(cursor), cursor: next, more: next < end }
     }
 
     fn pop(&mut self) {

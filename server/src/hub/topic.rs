@@ -49,6 +49,8 @@ pub(crate) struct Subscriber {
     slot: u32,
     /// Next position to read. Written by the connection's task alone.
     cursor: AtomicU64,
+    /// Up to here it reads, and no further for now.
+    end: AtomicU64,
     /// One of the [`stage`]s.
     stage: AtomicU8,
     /// While it is late: when it is told, in milliseconds. Fixed when it becomes late, so that what else is written to
@@ -146,6 +148,8 @@ pub(crate) struct Resumed {
     pub(crate) wants_state: bool,
     /// The state of the topic, as far as it is not among what follows.
     pub(crate) snapshots: Vec<Arc<Publication>>,
+    /// What comes from this position on is newer than what was missed.
+    pub(crate) newer: u64,
 }
 
 #[derive(Debug)]
@@ -237,7 +241,7 @@ impl Topic {
             if publication.is_snapshot() {
                 state.remember(&publication);
             }
-            state.share_out(&publication);
+            let members = state.share_out(&publication);
             if state.ring.keeps_history() {
                 publication.stamp(&self.epoch, state.ring.head());
             }
@@ -246,7 +250,7 @@ impl Topic {
                 state.ring.push(publication, now);
             }
             self.settle(&mut state);
-            (listeners + state.groups.len(), state.listening())
+            (listeners + members, state.listening())
         };
         let news = |share: &usize| shares & (1 << share) != 0 && !self.told[*share].swap(true, Ordering::AcqRel);
         pumps.tell(self, (0..self.told.len()).filter(news));
@@ -276,6 +280,7 @@ impl Topic {
             link: Arc::clone(link),
             slot,
             cursor: AtomicU64::new(state.ring.head()),
+            end: AtomicU64::new(u64::MAX),
             stage: AtomicU8::new(stage::IDLE),
             due: AtomicU64::new(0),
             share,
@@ -320,7 +325,29 @@ impl Topic {
             recovered: Some(recovered),
             count: Some(head - cursor),
         });
-        Resumed { recovery, wants_state: !up_to_date, snapshots }
+        let newer = if position.is_some() { head } else { cursor };
+        Resumed { recovery, wants_state: !up_to_date, snapshots, newer }
+    }
+
+    /// Has a subscriber read no further than a position, until it is let go on.
+    pub(super) fn hold(&self, subscriber: &Subscriber, end: u64) {
+        subscriber.end.store(end, Ordering::Relaxed);
+    }
+
+    /// A subscriber that was held may read on. It has to look by itself: nobody tells it what came meanwhile.
+    pub(super) fn let_go(&self, subscriber: &Subscriber) {
+        subscriber.end.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// The connection is about to end: its subscriber gets what is there, and nothing that comes from here on.
+    pub(super) fn finish(&self, subscriber: &Subscriber) {
+        let state = read(&self.state);
+        match subscriber.share() {
+            Some(share) => share.close(),
+            None => {
+                subscriber.end.fetch_min(state.ring.head(), Ordering::Relaxed);
+            }
+        }
     }
 
     /// At most `limit` publications after a position; without one, the newest. `None` without a history.
@@ -386,6 +413,7 @@ impl Topic {
         let count = out.len();
         let mut fetched = share.fetch(out);
         if !fetched.more
+            && !share.is_closed()
             && let Some(group) = read(&self.state).groups.get(&share.group)
         {
             if out.len() == count {
@@ -403,7 +431,8 @@ impl Topic {
         if let Some(share) = subscriber.share() {
             return self.fetch_share(subscriber, share, out);
         }
-        let mut fetched = read(&self.state).ring.fetch(subscriber.cursor.load(Ordering::Relaxed), max, out);
+        let (cursor, end) = (subscriber.cursor.load(Ordering::Relaxed), subscriber.end.load(Ordering::Relaxed));
+        let mut fetched = read(&self.state).ring.fetch_until(end, cursor, max, out);
         fetched.more = self.move_on(subscriber, fetched.cursor, fetched.more);
         fetched
     }
@@ -421,6 +450,9 @@ impl Topic {
             (Arc::clone(block).run(delivery, skip), state.ring.head())
         };
         let cursor = cursor + run.count() as u64;
+        if cursor > subscriber.end.load(Ordering::Relaxed) {
+            return None;
+        }
         let more = self.move_on(subscriber, cursor, cursor < head);
         Some((run, more))
     }
@@ -428,8 +460,9 @@ impl Topic {
     /// Notes how far a subscriber has read. Answers whether it has to read on by itself.
     fn move_on(&self, subscriber: &Subscriber, cursor: u64, more: bool) -> bool {
         subscriber.cursor.store(cursor, Ordering::Relaxed);
-        if more {
-            return true;
+        // One that is held stays told: until it is let go on, whatever comes is no news for it.
+        if more || cursor >= subscriber.end.load(Ordering::Relaxed) {
+            return more;
         }
         subscriber.stage.store(stage::IDLE, Ordering::Release);
         // A publication between the read and the store was not announced: it is this reader's to fetch.
@@ -441,7 +474,10 @@ impl Topic {
     pub(crate) fn is_behind(&self, subscriber: &Subscriber) -> bool {
         match subscriber.share() {
             Some(share) => share.len() > 0,
-            None => subscriber.cursor.load(Ordering::Relaxed) < read(&self.state).ring.head(),
+            None => {
+                let end = subscriber.end.load(Ordering::Relaxed);
+                subscriber.cursor.load(Ordering::Relaxed) < read(&self.state).ring.head().min(end)
+            }
         }
     }
 
@@ -569,17 +605,14 @@ impl State {
         self.ring.bytes() + self.snapshots.iter().map(|(_, snapshot)| snapshot.cost()).sum::<usize>()
     }
 
-    /// Gives a message to one member of each group.
-    fn share_out(&self, publication: &Arc<Publication>) {
+    /// Gives a message to one member of each group. Answers how many get it.
+    fn share_out(&self, publication: &Arc<Publication>) -> usize {
         if self.groups.is_empty() {
-            return;
+            return 0;
         }
         let unstamped = Arc::new(publication.without_position());
-        for group in self.groups.values() {
-            if let Some(member) = group.give(Arc::clone(&unstamped)) {
-                member.announce();
-            }
-        }
+        let given = self.groups.values().filter_map(|group| group.give(Arc::clone(&unstamped)));
+        given.inspect(|member| member.announce()).count()
     }
 
     fn count(&self) -> usize {

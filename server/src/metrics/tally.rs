@@ -87,6 +87,9 @@ pub(crate) struct Opening {
 impl Opening {
     pub(crate) fn of(frame: &Frame) -> Self {
         let (from, mut bytes) = (frame.bytes(), [0; 64]);
+        if let Some(bytes) = from.first_chunk() {
+            return Self { bytes: *bytes, len: bytes.len() };
+        }
         let len = from.len().min(64);
         bytes[..len].copy_from_slice(&from[..len]);
         Self { bytes, len }

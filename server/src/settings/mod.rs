@@ -145,6 +145,14 @@ impl Setting {
         SETTINGS.iter().find(|setting| setting.name == name)
     }
 
+    /// What it belongs to, as a heading.
+    pub fn group(&self) -> &'static str {
+        let names = SETTINGS.iter().map(|setting| setting.name);
+        let upto: Vec<&str> = names.take_while(|name| *name != self.name).chain([self.name]).collect();
+        let group = table::GROUPS.iter().rev().find(|(first, _)| upto.contains(first));
+        group.map_or("", |(_, heading)| heading)
+    }
+
     /// Its environment variable.
     pub fn variable(&self) -> String {
         format!("{PREFIX}{}", self.name.to_ascii_uppercase())
@@ -278,6 +286,11 @@ mod tests {
 
     #[test]
     fn names_are_used_once_and_in_one_form() {
+        for (first, _) in table::GROUPS {
+            assert!(Setting::named(first).is_some(), "{first}");
+        }
+        assert_eq!(Setting::named("port").map(Setting::group), Some("Port and TLS"));
+        assert_eq!(Setting::named("log_format").map(Setting::group), Some("Log"));
         for (index, setting) in SETTINGS.iter().enumerate() {
             assert!(setting.name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase()), "{}", setting.name);
             assert!(SETTINGS[..index].iter().all(|other| other.name != setting.name), "{} twice", setting.name);

@@ -22,6 +22,19 @@ macro_rules! setting {
     };
 }
 
+/// What belongs together, each from the setting with this name on.
+pub(super) static GROUPS: &[(&str, &str)] = &[
+    ("host", "Port and TLS"),
+    ("jwt_secret", "Who may come in"),
+    ("static", "Pages"),
+    ("max_connections", "Limits of clients"),
+    ("memory_budget", "Memory and queues"),
+    ("history_messages", "History and presence"),
+    ("ping_interval", "Life of a connection"),
+    ("drain_delay", "Going away"),
+    ("log", "Log"),
+];
+
 /// Every setting of the program `wse-server`.
 pub static SETTINGS: &[Setting] = &[
     setting!(Value, "host", "HOST", server.host, "Name or address to listen on; 0.0.0.0 for all."),

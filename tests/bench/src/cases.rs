@@ -1,11 +1,14 @@
 //! Pieces of work of the core, alone: one frame read, written, or only looked over.
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc};
 
 use wse_client_core::{
     io::Frame,
     rng::{Rng, Seed},
     security::{Opener, Role, Sealer, channel},
+    server::{Admission, Identity, Output, Peer, PeerConfig, UpgradeParams},
+    time::{Moment, WallTime},
+    topic::Acl,
     wire::{Compression, Encoding, Head, Limits, Payload, compress, decode, encode, scan},
 };
 
@@ -21,6 +24,8 @@ pub enum Work {
     Scan,
     /// A frame becomes a message.
     Decode,
+    /// The same within the server's end of a connection: checked, counted, put into the application's list.
+    Receive,
     /// A message becomes a frame.
     Encode,
 }
@@ -32,6 +37,7 @@ impl Work {
             Self::Serde => "serde_json",
             Self::Scan => "scan",
             Self::Decode => "decode",
+            Self::Receive => "receive",
             Self::Encode => "encode",
         }
     }
@@ -82,10 +88,11 @@ pub struct Case {
 /// Every case, for each size the comparison first.
 pub fn all() -> Vec<Case> {
     use Form::{Binary, Compressed, Member, Msgpack, Sealed, Text};
-    let kinds: [(Work, &[Form]); 4] = [
+    let kinds: [(Work, &[Form]); 5] = [
         (Work::Serde, &[Text]),
         (Work::Scan, &[Text]),
         (Work::Decode, &[Text, Member, Binary, Compressed, Msgpack, Sealed]),
+        (Work::Receive, &[Text, Member]),
         (Work::Encode, &[Text, Binary, Compressed, Msgpack, Sealed]),
     ];
     let of_size = |size| {
@@ -124,6 +131,7 @@ impl Case {
                     black_box(&message).as_ref().map_or(0, |message| message.kind().len())
                 })
             }
+            (Work::Receive, form) => receiving(&sample, form),
             (Work::Encode, form) => encoding(sample, form),
         }
     }
@@ -152,6 +160,23 @@ fn opening(sample: &Sample) -> Box<dyn FnMut() -> usize> {
         at += 1;
         let message = decode(black_box(&frames[at - 1]), &limits, Some(&mut opener));
         black_box(&message).as_ref().map_or(0, |message| message.kind().len())
+    })
+}
+
+/// Frames of a client that go to the application, which lets go of each at once.
+fn receiving(sample: &Sample, form: Form) -> Box<dyn FnMut() -> usize> {
+    let head = Head { topic: None, epoch: None, offset: None, ..sample.head.clone() };
+    let frame = Sample { head, payload: sample.payload.clone() }.frame(form);
+    let (config, params) = (Arc::new(PeerConfig::default()), UpgradeParams::default());
+    let user = Identity { user_id: "alice".into(), subscribe: Acl::default(), publish: Acl::default() };
+    let (admission, wall) = (Admission::Granted(user), WallTime::from_unix_ms(1_700_000_000_000));
+    let now = Moment::ORIGIN;
+    let mut peer = Peer::new(config, params, admission, "c-1".into(), Seed::from_u64(4), now, wall);
+    while !matches!(peer.poll(), Output::Wait(_)) {}
+    let mut messages = Vec::new();
+    Box::new(move || {
+        peer.receive(black_box(&frame).clone(), &mut messages, now);
+        messages.drain(..).map(|message| message.kind().len()).sum()
     })
 }
 

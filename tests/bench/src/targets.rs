@@ -31,7 +31,7 @@ const FAN_100: &str = "fan-out 175 B to 100";
 const FAN_1000: &str = "fan-out 175 B to 1000";
 const PACED: &str = "fan-out to 100, 500/s";
 const CONNECT_2000: &str = "2000 connections";
-const CONNECT_9000: &str = "9000 connections";
+const CONNECT_10000: &str = "10000 connections";
 const PING_1: &str = "ping, 1 connection";
 const PING_64: &str = "ping, 64 connections";
 const LARGE: &str = "fan-out 2 KiB to 100, plain";
@@ -67,7 +67,7 @@ fn plan() -> Vec<(&'static str, Work, &'static [Server])> {
         (FAN_1000, fan(fanout::Work { subscribers: 1000, total: 8000, ..plain }), &[Ours, OursPlain, Published, Log]),
         (PACED, fan(fanout::Work { total: 1500, rate: Some(500), ..plain }), &[Ours, OursAtOnce, Published, Log]),
         (CONNECT_2000, Work::Connections(2000), &[Ours, Published, Sink]),
-        (CONNECT_9000, Work::Connections(9000), &[Ours, Sink]),
+        (CONNECT_10000, Work::Connections(10000), &[Ours, Sink]),
         (PING_1, Work::Ping { connections: 1, each: 4000 }, &[Ours, Published]),
         (PING_64, Work::Ping { connections: 64, each: 500 }, &[Ours, Published]),
         (LARGE, fan(large), &[OursPlain]),
@@ -108,7 +108,7 @@ pub(crate) fn table(outcomes: &[Outcome]) -> Vec<Target> {
         ("handshake with JWT, µs of CPU", cost(CONNECT_2000, Ours), 80.0),
         ("handshake with JWT, CPU next to published 2.5.1", against(CONNECT_2000, Ours, Published), 0.25),
         ("idle, KiB each of 2000", find(CONNECT_2000, Ours).and_then(|one| one.kib_each), 8.0),
-        ("idle, KiB each of 9000", find(CONNECT_9000, Ours).and_then(|one| one.kib_each), 8.0),
+        ("idle, KiB each of 10000", find(CONNECT_10000, Ours).and_then(|one| one.kib_each), 8.0),
         ("ping, 1 connection, p50 next to published 2.5.1", faster(PING_1, Ours, |one| one.p50), 1.0),
         ("ping, 1 connection, p99 next to published 2.5.1", faster(PING_1, Ours, |one| one.p99), 1.0),
         ("ping, 64 connections, p50 next to published 2.5.1", faster(PING_64, Ours, |one| one.p50), 1.0),

@@ -22,7 +22,6 @@ pub(crate) struct Watch {
 }
 
 /// What one drain brought, in order.
-#[expect(clippy::large_enum_variant, reason = "steps are few and short-lived")]
 pub(crate) enum Step {
     Opened(SocketId),
     Sent(Frame),

@@ -23,7 +23,7 @@ pub(crate) fn to_python<'py>(py: Python<'py>, payload: &Payload) -> PyResult<Bou
     match payload.encoding() {
         PayloadEncoding::Json => json(py, bytes),
         PayloadEncoding::Msgpack => {
-            let mut source = rmp_serde::Deserializer::from_read_ref(&bytes[..]);
+            let mut source = rmp_serde::Deserializer::from_read_ref(bytes);
             Builder::value(py).deserialize(&mut source).map_err(|error| PyValueError::new_err(error.to_string()))
         }
     }
