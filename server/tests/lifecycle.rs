@@ -103,6 +103,24 @@ async fn slow_request_heads_and_bodies_time_out() {
 }
 
 #[tokio::test]
+async fn a_connection_that_rests_between_requests_ends_without_an_error() {
+    let running = Running::start(Config { handshake_timeout: Duration::from_millis(200), ..open() }).await;
+    for (then, errors) in [("", 0), ("GET /wse/", 1)] {
+        let mut stream = TcpStream::connect(running.addr()).await.expect("connects");
+        let request = "POST /wse/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: 22\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stream.write_all(br#"{"topic":"t","type":"k"}"#.get(..22).expect("cut")).await.expect("sent");
+        let mut answer = [0; 1024];
+        assert!(stream.read(&mut answer).await.expect("an answer") > 0);
+        stream.write_all(then.as_bytes()).await.expect("sent");
+        let mut rest = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("ends in time").expect("readable");
+        assert_eq!(running.server.stats().http_errors, errors, "{then:?}");
+    }
+}
+
+#[tokio::test]
 async fn silent_clients_are_pinged_and_then_closed() {
     let config =
         Config { ping_interval: Duration::from_millis(50), idle_timeout: Duration::from_millis(400), ..open() };

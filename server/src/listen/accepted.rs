@@ -3,6 +3,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -22,6 +26,21 @@ pub(crate) struct Accepted {
     write_timeout: Duration,
     /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
+    idle: Idle,
+}
+
+/// Whether a socket rests between two requests: the last one was answered, and nothing of the next has come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Idle(Arc<AtomicBool>);
+
+impl Idle {
+    pub(super) fn set(&self, idle: bool) {
+        self.0.store(idle, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_so(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 enum Socket {
@@ -30,12 +49,17 @@ enum Socket {
 }
 
 impl Accepted {
-    pub(super) const fn plain(tcp: TcpStream, write_timeout: Duration) -> Self {
-        Self { socket: Socket::Plain(tcp), write_timeout, stalled: None }
+    pub(super) fn plain(tcp: TcpStream, write_timeout: Duration) -> Self {
+        Self { socket: Socket::Plain(tcp), write_timeout, stalled: None, idle: Idle::default() }
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>, write_timeout: Duration) -> Self {
-        Self { socket: Socket::Tls(Box::new(stream)), write_timeout, stalled: None }
+        Self { socket: Socket::Tls(Box::new(stream)), write_timeout, stalled: None, idle: Idle::default() }
+    }
+
+    /// To be set after each answer; it is unset with each byte that comes.
+    pub(super) fn idle(&self) -> Idle {
+        self.idle.clone()
     }
 
     /// The socket for what follows HTTP.
@@ -101,7 +125,12 @@ impl Socket {
 
 impl AsyncRead for Accepted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.socket.read(cx, buffer)
+        let before = buffer.filled().len();
+        let progress = self.socket.read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.idle.set(false);
+        }
+        progress
     }
 }
 

@@ -67,9 +67,15 @@ async fn serve(server: Server, stream: TcpStream, peer: SocketAddr, routes: Rout
     let Opened { socket, pending: _pending } = opened;
     let slot = SocketSlot { peer, permit: Arc::new(socket) };
     let Some(stream) = accept(&server, stream).await else { return };
+    let (idle, answered) = (stream.idle(), stream.idle());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(slot.clone());
-        routes.clone().call(request)
+        let (answer, answered) = (routes.clone().call(request), answered.clone());
+        async move {
+            let answer = answer.await;
+            answered.set(true);
+            answer
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -86,6 +92,9 @@ async fn serve(server: Server, stream: TcpStream, peer: SocketAddr, routes: Rout
         }
     };
     if let Err(error) = result {
+        if error.is_timeout() && idle.is_so() {
+            return tracing::trace!("http connection was not used any more");
+        }
         server.counters().http_errors.one();
         tracing::debug!(%error, "http connection ended");
     }
