@@ -67,7 +67,7 @@ pub enum Code {
     AuthRequired,
     /// The token is wrong, expired or not for this server.
     AuthFailed,
-    /// The request came from an origin that is not on the list.
+    /// The request came from an origin that is not allowed.
     OriginNotAllowed,
     /// The server forbids the upgrade (HTTP 403).
     Forbidden,

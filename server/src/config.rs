@@ -60,7 +60,8 @@ pub struct Config {
     pub api_key: Option<Secret>,
     /// Allow an open server on an address that others can reach. Default false.
     pub allow_open: bool,
-    /// Origins from which browsers may connect, like `https://app.example.com`. Empty (default): all. Clients
+    /// Origins from which browsers may connect, like `https://app.example.com`. Empty (default): all, but an open server on
+    /// loopback takes pages of this machine only, and of `allowed_hosts`. Clients
     /// that send no `Origin` header are not browsers and always pass.
     pub allowed_origins: Vec<String>,
     /// Names by which clients may call this server (`Host` header), without port. Empty (default): any, but an open server

@@ -328,6 +328,8 @@ impl Server {
         addr: SocketAddr,
     ) -> Self {
         let local = auth.is_open() && is_loopback(addr.ip());
+        let hosts = Hosts::new(&config.allowed_hosts, local, &config.host);
+        let auth = if local { auth.for_this_machine(&hosts) } else { auth };
         let bounds = HubBounds {
             ring: RingBounds {
                 count: config.ring_messages,
@@ -359,7 +361,7 @@ impl Server {
             runtime: Handle::current(),
             auth,
             issuer: Issuer::new(&config),
-            hosts: Hosts::new(&config.allowed_hosts, local, &config.host),
+            hosts,
             metrics,
             answers: Answers::default(),
             links: Mutex::default(),

@@ -164,6 +164,17 @@ async fn keys_of_every_kind_work_and_are_replaced_while_the_server_runs() {
 }
 
 #[tokio::test]
+async fn an_open_server_on_loopback_takes_pages_of_this_machine_alone() {
+    let running = Running::start(open()).await;
+    let origin = |origin: &str| vec![("origin", origin.to_owned())];
+    user(&running, "", &origin("http://localhost:5173")).await;
+    user(&running, "", &[]).await;
+    for foreign in ["https://evil.example.com", "null"] {
+        assert_eq!(refused(&running, "", &origin(foreign)).await, ("ORIGIN_NOT_ALLOWED".to_owned(), 4403), "{foreign}");
+    }
+}
+
+#[tokio::test]
 async fn foreign_origins_are_refused_with_4403_and_programs_without_one_pass() {
     let config = Config { allowed_origins: vec!["https://app.example.com".into()], ..open() };
     let running = Running::start(config).await;

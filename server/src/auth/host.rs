@@ -41,20 +41,24 @@ impl Hosts {
         named.all(|value| value.to_str().is_ok_and(|authority| self.allows(authority)))
     }
 
-    fn allows(&self, authority: &str) -> bool {
+    pub(super) fn allows(&self, authority: &str) -> bool {
         let name = plain(without_port(authority));
         match self {
             Self::Any => true,
             Self::Listed(allowed) => allowed.contains(&name),
-            Self::Local(own) => {
-                let ip = name.parse::<IpAddr>();
-                name == *own
-                    || name == "localhost"
-                    || name.ends_with(".localhost")
-                    || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
-            }
+            Self::Local(own) => name == *own || is_of_this_machine(&name),
         }
     }
+
+    /// Whether this is a name of this machine as seen from itself, with or without a port.
+    pub(super) fn is_local(authority: &str) -> bool {
+        is_of_this_machine(&plain(without_port(authority)))
+    }
+}
+
+fn is_of_this_machine(name: &str) -> bool {
+    let is_loopback = || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    name == "localhost" || name.ends_with(".localhost") || is_loopback()
 }
 
 /// In the one form in which names are compared: lower case, without the dot of the root or the brackets of an address.

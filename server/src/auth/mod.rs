@@ -72,6 +72,11 @@ impl Authenticator {
         Self { guests: false, ..self }
     }
 
+    /// Takes no pages of other machines, unless they are listed.
+    pub(crate) fn for_this_machine(self, hosts: &Hosts) -> Self {
+        Self { origins: self.origins.of_this_machine(hosts.clone()), ..self }
+    }
+
     /// Whether everyone may come in.
     pub(crate) const fn is_open(&self) -> bool {
         self.verifier.is_none() && self.guests
@@ -105,7 +110,7 @@ impl Authenticator {
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Admission> {
         match headers.get(header::ORIGIN) {
             Some(origin) if !self.origins.allows(origin.as_bytes()) => {
-                Err(denied(Code::OriginNotAllowed, "this origin is not allowed"))
+                Err(denied(Code::OriginNotAllowed, self.origins.refusal()))
             }
             _ => Ok(()),
         }

@@ -140,7 +140,8 @@ pub static SETTINGS: &[Setting] = &[
         "allowed_origins",
         "ORIGINS",
         server.allowed_origins,
-        "Origins from which browsers may connect, like https://app.example.com; all without."
+        "Origins from which browsers may connect, like https://app.example.com. Without: all, but only pages of this machine and of \
+         allowed_hosts for an open server on loopback."
     ),
     setting!(
         List,
